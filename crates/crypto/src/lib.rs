@@ -1,0 +1,7 @@
+//! Everything that needs a password or a private key: derivation, sealing, signing. Bytes in, bytes out; no mail.
+
+pub mod kdf;
+pub mod key;
+pub mod passphrase;
+pub mod seal;
+pub mod words;

@@ -1,0 +1,31 @@
+//! Base64 as the profile wants it: standard alphabet, padded, canonical, no white space (profile §5).
+
+use ::base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
+};
+
+/// Text that is not canonical, padded, standard base64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is not standard padded base64; encode the value again without line breaks")]
+pub struct Base64Error;
+
+/// Standard padded base64 of `bytes`.
+pub fn encode(bytes: impl AsRef<[u8]>) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// Inverse of [`encode`]; refuses missing padding, line breaks and non-zero trailing bits.
+pub fn decode(text: impl AsRef<[u8]>) -> Result<Vec<u8>, Base64Error> {
+    STANDARD.decode(text).map_err(|_| Base64Error)
+}
+
+/// Unpadded standard base64, as PHC strings carry it.
+pub fn encode_unpadded(bytes: impl AsRef<[u8]>) -> String {
+    STANDARD_NO_PAD.encode(bytes)
+}
+
+/// Inverse of [`encode_unpadded`].
+pub fn decode_unpadded(text: impl AsRef<[u8]>) -> Result<Vec<u8>, Base64Error> {
+    STANDARD_NO_PAD.decode(text).map_err(|_| Base64Error)
+}

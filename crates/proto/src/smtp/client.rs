@@ -1,0 +1,1 @@
+//! The client's side of SMTP: replies in, commands out.

@@ -1,0 +1,7 @@
+//! The configuration file.
+
+/// Settled configuration of `sealpost serve`.
+#[derive(Debug, Clone)]
+pub struct Config {
+    _private: (),
+}

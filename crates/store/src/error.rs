@@ -1,0 +1,38 @@
+//! What can go wrong below the store's traits.
+
+/// A store failure. Each maps to one reply: `Full` to 452 4.3.1, the rest to 451 4.3.0.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// No space left.
+    #[error("the disk is full; free some space, delivery goes on by itself")]
+    Full,
+    /// Something that was there is gone (mailbox deleted by another session).
+    #[error("the {0} no longer exists")]
+    Gone(&'static str),
+    /// Something of that name is there already.
+    #[error("the {0} exists already")]
+    Exists(&'static str),
+    /// Input/output failed.
+    #[error("the store could not read or write: {0}")]
+    Io(#[from] std::io::Error),
+    /// The database failed or is damaged.
+    #[error("the store's database failed: {0}")]
+    Database(String),
+    /// Written by a newer program.
+    #[error(
+        "the store has schema version {found}, newer than this program knows ({known}); use a newer sealpost"
+    )]
+    Newer {
+        /// Version found.
+        found: i64,
+        /// Newest version known.
+        known: i64,
+    },
+    /// Another process holds the store's lock.
+    #[error("another process uses this store; stop it or go through its control socket")]
+    Locked,
+}
+
+/// Result of the store.
+pub type Result<T> = std::result::Result<T, StoreError>;

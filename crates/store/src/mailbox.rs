@@ -1,0 +1,231 @@
+//! Mailboxes, and the messages in them.
+
+use crate::{
+    account::AccountId,
+    error::Result,
+    spool::{Body, Spool},
+};
+use async_trait::async_trait;
+use sealpost_proto::time::Timestamp;
+use tokio::sync::watch;
+
+/// Names a mailbox inside one store; never reused (OBJECTID's MAILBOXID comes from it).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MailboxId(pub i64);
+/// Names message content; shared by copies (OBJECTID's EMAILID comes from it).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContentId(pub i64);
+/// RFC 9051 §2.3.1.1.
+pub type Uid = u32;
+
+/// RFC 6154 special use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SpecialUse {
+    /// \Drafts
+    Drafts,
+    /// \Sent
+    Sent,
+    /// \Archive
+    Archive,
+    /// \Junk
+    Junk,
+    /// \Trash
+    Trash,
+}
+
+/// A mailbox as LIST sees it. Names are UTF-8, `/` separates levels, INBOX is in capitals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailboxInfo {
+    /// Id.
+    pub id: MailboxId,
+    /// Full name.
+    pub name: String,
+    /// Subscribed?
+    pub subscribed: bool,
+    /// Special use.
+    pub special_use: Option<SpecialUse>,
+}
+
+/// What STATUS and SELECT tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MailboxStatus {
+    /// UIDVALIDITY.
+    pub uid_validity: u32,
+    /// UIDNEXT.
+    pub uid_next: Uid,
+    /// HIGHESTMODSEQ.
+    pub modseq: u64,
+    /// Messages.
+    pub messages: u32,
+    /// Messages without \Seen.
+    pub unseen: u32,
+    /// Messages with \Deleted.
+    pub deleted: u32,
+    /// Sum of sizes.
+    pub size: u64,
+}
+
+/// System flags as bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct Flags(pub u8);
+
+impl Flags {
+    /// \Seen
+    pub const SEEN: Self = Self(1);
+    /// \Answered
+    pub const ANSWERED: Self = Self(2);
+    /// \Flagged
+    pub const FLAGGED: Self = Self(4);
+    /// \Deleted
+    pub const DELETED: Self = Self(8);
+    /// \Draft
+    pub const DRAFT: Self = Self(16);
+    /// Has all of `other`?
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+    /// Both together.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+    /// Without `other`.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+}
+
+/// A message in a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// UID.
+    pub uid: Uid,
+    /// MODSEQ of its last change.
+    pub modseq: u64,
+    /// System flags.
+    pub flags: Flags,
+    /// Keywords, sorted, in the spelling first seen.
+    pub keywords: Vec<String>,
+    /// INTERNALDATE.
+    pub internal_date: Timestamp,
+    /// When it came into this mailbox (SAVEDATE).
+    pub save_date: Timestamp,
+    /// RFC822.SIZE.
+    pub size: u64,
+    /// Its content.
+    pub content: ContentId,
+}
+
+/// A message to store.
+#[derive(Clone)]
+pub struct NewMessage {
+    /// Octets, kept exactly.
+    pub body: Body,
+    /// Flags.
+    pub flags: Flags,
+    /// Keywords.
+    pub keywords: Vec<String>,
+    /// INTERNALDATE.
+    pub internal_date: Timestamp,
+    /// What readers want without opening the body (envelope, structure); opaque to the store, may be empty.
+    pub index: Vec<u8>,
+}
+
+/// How STORE changes flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlagChange {
+    /// FLAGS
+    Replace,
+    /// +FLAGS
+    Add,
+    /// -FLAGS
+    Remove,
+}
+
+/// UIDs given out by APPEND, COPY, MOVE: `(source, destination)`; for APPEND source is 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copied {
+    /// UIDVALIDITY of the destination.
+    pub uid_validity: u32,
+    /// Pairs in ascending order.
+    pub uids: Vec<(Uid, Uid)>,
+}
+
+/// What changed in a mailbox since a MODSEQ.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// New or changed entries, by UID.
+    pub entries: Vec<Entry>,
+    /// UIDs gone, ascending.
+    pub vanished: Vec<Uid>,
+    /// The MODSEQ these changes lead to.
+    pub modseq: u64,
+}
+
+/// Random access to the octets of a stored message, for partial fetches and streaming.
+pub trait ContentReader: Send + Sync {
+    /// Octets.
+    fn len(&self) -> u64;
+    /// Nothing?
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Reads up to `buf.len()` octets at `offset`; 0 at the end. Short blocking reads.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<usize>;
+}
+
+/// Mailboxes of all accounts.
+#[async_trait]
+pub trait Mailboxes: Send + Sync {
+    /// A place to receive a message into.
+    fn spool(&self) -> Spool;
+    /// All mailboxes of an account, by name. Every account has INBOX, Drafts, Sent, Archive, Junk, Trash.
+    async fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxInfo>>;
+    /// Makes a mailbox (and the levels above it). `Exists` if it is there.
+    async fn create_mailbox(
+        &self,
+        account: AccountId,
+        name: &str,
+        special_use: Option<SpecialUse>,
+    ) -> Result<MailboxId>;
+    /// Removes a mailbox and its messages; children stay.
+    async fn delete_mailbox(&self, account: AccountId, name: &str) -> Result<()>;
+    /// Renames a mailbox and its children; INBOX moves its messages instead (RFC 9051 §6.3.6).
+    async fn rename_mailbox(&self, account: AccountId, from: &str, to: &str) -> Result<()>;
+    /// Sets or clears a subscription (names need not exist).
+    async fn subscribe(&self, account: AccountId, name: &str, on: bool) -> Result<()>;
+    /// Subscribed names, existing or not.
+    async fn subscriptions(&self, account: AccountId) -> Result<Vec<String>>;
+    /// Counters.
+    async fn status(&self, mailbox: MailboxId) -> Result<MailboxStatus>;
+    /// All entries by UID.
+    async fn entries(&self, mailbox: MailboxId) -> Result<Vec<Entry>>;
+    /// Entries changed and UIDs vanished since `modseq`.
+    async fn changes(&self, mailbox: MailboxId, since: u64) -> Result<Changes>;
+    /// Stores messages, all or none, in order.
+    async fn append(&self, mailbox: MailboxId, messages: Vec<NewMessage>) -> Result<Copied>;
+    /// Changes flags of those of `uids` that exist and, if given, whose MODSEQ is at most `unchanged_since`; returns
+    /// the entries after the change, and the UIDs left alone because they had changed.
+    async fn store_flags(
+        &self,
+        mailbox: MailboxId,
+        uids: &[Uid],
+        how: FlagChange,
+        flags: Flags,
+        keywords: &[String],
+        unchanged_since: Option<u64>,
+    ) -> Result<(Vec<Entry>, Vec<Uid>)>;
+    /// COPY: all or none.
+    async fn copy(&self, from: MailboxId, uids: &[Uid], to: MailboxId) -> Result<Copied>;
+    /// MOVE: all or none.
+    async fn move_messages(&self, from: MailboxId, uids: &[Uid], to: MailboxId) -> Result<Copied>;
+    /// Removes those of `uids` that exist and have \Deleted (all that have it for `None`); returns those removed.
+    async fn expunge(&self, mailbox: MailboxId, uids: Option<&[Uid]>) -> Result<Vec<Uid>>;
+    /// The octets of a message.
+    async fn content(&self, content: ContentId) -> Result<Box<dyn ContentReader>>;
+    /// [`NewMessage::index`] as stored, for each of `contents`, in order; empty where none was stored.
+    async fn indexes(&self, contents: &[ContentId]) -> Result<Vec<Vec<u8>>>;
+    /// Wakes at every change in any mailbox of the account: the value is a counter (IDLE).
+    fn watch(&self, account: AccountId) -> watch::Receiver<u64>;
+}
