@@ -7,7 +7,7 @@ use sealpost_proto::{
     key::PublicKey,
     time::Timestamp,
 };
-use std::{fs::File, path::PathBuf};
+use std::path::PathBuf;
 
 /// What the user wrote.
 #[derive(Debug, Clone)]
@@ -50,12 +50,38 @@ pub enum Copy {
     Sent,
 }
 
-/// A finished message: octets with CRLF, on disk in an unlinked temporary file when sealed and large.
+/// A finished message: octets with CRLF that can be read any number of times. A sealed one lies in memory or, when
+/// large, in an unlinked temporary file; a plain one is made from its sources as it is read, so that plain text never
+/// touches the disk.
 pub struct Outgoing {
-    /// At the start.
-    pub file: File,
+    size: u64,
+    smtputf8: bool,
+}
+
+impl Outgoing {
     /// Octets.
-    pub size: u64,
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+    /// Whether a header field holds UTF-8, so that every relay must offer SMTPUTF8 (RFC 6531).
+    pub fn needs_smtputf8(&self) -> bool {
+        self.smtputf8
+    }
+    /// A reader from the first octet on. It ends in an error, never early, if a source has changed meanwhile.
+    pub fn open(&self) -> std::io::Result<OutgoingReader> {
+        todo!()
+    }
+}
+
+/// Reads an [`Outgoing`]; blocking, `Send`, free of borrows.
+pub struct OutgoingReader {
+    _private: (),
+}
+
+impl std::io::Read for OutgoingReader {
+    fn read(&mut self, _buf: &mut [u8]) -> std::io::Result<usize> {
+        todo!()
+    }
 }
 
 impl Composition {
@@ -67,6 +93,10 @@ impl Composition {
     /// With its angle brackets.
     pub fn message_id(&self) -> &str {
         &self.message_id
+    }
+    /// Whether an address has a local part in UTF-8, so that every relay must offer SMTPUTF8 (RFC 6531).
+    pub fn needs_smtputf8(&self) -> bool {
+        todo!()
     }
     /// The draft.
     pub fn draft(&self) -> &Draft {
@@ -107,6 +137,12 @@ pub enum ComposeError {
     /// Line breaks or control characters where none may be.
     #[error("the {0} holds a line break or control character; remove it")]
     Control(&'static str),
+    /// An attachment changed between two readings.
+    #[error("the attachment {0} changed while it was being sent; send again")]
+    Changed(String),
+    /// An attachment could not be read.
+    #[error("the attachment {0} cannot be read: {1}")]
+    Attachment(String, std::io::Error),
     /// Nobody to send to.
     #[error("the message has no recipient")]
     NoRecipient,

@@ -9,7 +9,10 @@ use sealpost_proto::{
     key::PublicKey,
     time::Timestamp,
 };
-use std::{fs::File, path::Path};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 /// The verdicts of profile §6, in the table's order; the first that applies is the message's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -129,6 +132,8 @@ pub struct Opened {
     pub payload_sha256: Option<[u8; 32]>,
     /// Sealed?
     pub sealed: bool,
+    /// The key that the signature fits, whoever's it is.
+    pub signer: Option<PublicKey>,
 }
 
 /// What a reader shows.
@@ -152,6 +157,10 @@ pub struct Content {
     pub text: String,
     /// Attachments: name and decoded size.
     pub attachments: Vec<(String, u64)>,
+    /// Where attachments were written, when asked for.
+    pub saved: Vec<PathBuf>,
+    /// What had to be left out or guessed, in words.
+    pub notes: Vec<String>,
 }
 
 impl Opened {
@@ -159,6 +168,33 @@ impl Opened {
     /// be opened. Attachments are written below `save` if given.
     pub fn content(&mut self, force: bool, save: Option<&Path>) -> Result<Option<Content>, OpenError> {
         let _ = (force, save);
+        todo!()
+    }
+}
+
+/// What a list shows of a message of which only the outer header is at hand. Nothing of it is verified.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// From, decoded.
+    pub from: String,
+    /// To, decoded.
+    pub to: Vec<String>,
+    /// Date as written.
+    pub date: String,
+    /// Subject, decoded; `[...]` for sealed mail.
+    pub subject: String,
+    /// Message-ID, with angle brackets.
+    pub message_id: String,
+    /// `X-Sender-Encrypted: yes`.
+    pub sealed: bool,
+    /// Carries X-Sender-Signature.
+    pub signed: bool,
+}
+
+impl Summary {
+    /// From the octets of a header, as `BODY.PEEK[HEADER]` gives them.
+    pub fn read(header: &[u8]) -> Self {
+        let _ = header;
         todo!()
     }
 }
