@@ -2,7 +2,7 @@
 
 use sealpost_proto::{
     key::PublicKey,
-    statement::{SignedStatement, Statement},
+    statement::{SignedStatement, Statement, StatementError},
 };
 
 /// An Ed25519 key pair. No `Debug`; cleared on drop.
@@ -49,7 +49,12 @@ impl SecretKey {
         todo!()
     }
     /// Signs a statement about this key; `previous` is the key before it, when the statement names one.
-    pub fn sign_statement(&self, statement: &Statement, previous: Option<&SecretKey>) -> SignedStatement {
+    /// Fails where the statement names other keys than these, or would not parse.
+    pub fn sign_statement(
+        &self,
+        statement: &Statement,
+        previous: Option<&SecretKey>,
+    ) -> Result<SignedStatement, StatementError> {
         let _ = (statement, previous);
         todo!()
     }

@@ -29,3 +29,37 @@ pub fn encode_unpadded(bytes: impl AsRef<[u8]>) -> String {
 pub fn decode_unpadded(text: impl AsRef<[u8]>) -> Result<Vec<u8>, Base64Error> {
     STANDARD_NO_PAD.decode(text).map_err(|_| Base64Error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn only_canonical_padded_text_is_taken() {
+        assert_eq!(decode("AAA="), Ok(vec![0, 0]));
+        assert_eq!(decode(""), Ok(vec![]));
+        for bad in ["AAA", "AAB=", "AAA==", "=", "AA\nA=", " AAA=", "AAA=\r\n", "A-_=", "AAA=AAA=", "A"] {
+            assert_eq!(decode(bad), Err(Base64Error), "{bad:?}");
+        }
+        assert_eq!(decode_unpadded("AAA"), Ok(vec![0, 0]));
+        for bad in ["AAA=", "AAB", "A", "AA A", "AA\n"] {
+            assert_eq!(decode_unpadded(bad), Err(Base64Error), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn round_trips(bytes: Vec<u8>) {
+            prop_assert_eq!(decode(encode(&bytes)), Ok(bytes.clone()));
+            prop_assert_eq!(decode_unpadded(encode_unpadded(&bytes)), Ok(bytes));
+        }
+
+        #[test]
+        fn one_text_for_one_value(text in "[A-Za-z0-9+/=]{0,16}") {
+            if let Ok(bytes) = decode(&text) {
+                prop_assert_eq!(encode(bytes), text);
+            }
+        }
+    }
+}

@@ -1,6 +1,24 @@
 //! Public keys as they travel: OpenSSH blobs, their wire and header forms, fingerprints, strict verification
 //! (profile §5, §6). No private key is in reach of this crate.
 
+use crate::base64;
+use curve25519_dalek::edwards::CompressedEdwardsY;
+use ed25519_dalek::{Signature as Ed25519Signature, VerifyingKey};
+use rsa::{BigUint, RsaPublicKey, pkcs1v15};
+use sha2::{Digest, Sha256, Sha512};
+
+/// Key type names inside the blob (RFC 8709 §4, RFC 4253 §6.6).
+const SSH_ED25519: &str = "ssh-ed25519";
+const SSH_RSA: &str = "ssh-rsa";
+/// `string "ssh-ed25519" ‖ string point`: 4 + 11 + 4 + 32 octets, always.
+const ED25519_BLOB_OCTETS: usize = 51;
+/// An RSA blob of 4096 bits has 535 octets; nothing longer is parsed.
+const MAX_BLOB_OCTETS: usize = 600;
+/// Bounds of an RSA modulus (profile §5).
+const RSA_BITS: std::ops::RangeInclusive<usize> = 3072..=4096;
+/// 65537, as the octets of its mpint.
+const RSA_EXPONENT: &[u8] = &[1, 0, 1];
+
 /// The algorithm token of `PUBKEY` and the X-Sender fields (R29).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Algorithm {
@@ -18,9 +36,18 @@ impl Algorithm {
             Self::Rsa => "rsa",
         }
     }
+
     /// Inverse of [`Algorithm::token`].
     pub fn from_token(token: &str) -> Option<Self> {
         [Self::Ed25519, Self::Rsa].into_iter().find(|a| a.token() == token)
+    }
+
+    /// The name OpenSSH gives the key type: `ssh-ed25519` or `ssh-rsa`.
+    pub fn ssh_name(self) -> &'static str {
+        match self {
+            Self::Ed25519 => SSH_ED25519,
+            Self::Rsa => SSH_RSA,
+        }
     }
 }
 
@@ -34,62 +61,86 @@ pub struct PublicKey {
 impl PublicKey {
     /// Checks and takes an OpenSSH key blob (51 bytes for Ed25519), nothing before or behind it.
     pub fn from_blob(blob: &[u8]) -> Result<Self, KeyError> {
-        let _ = blob;
-        todo!()
+        parse(blob)?;
+        Ok(Self { blob: blob.to_vec() })
     }
+
     /// From the 32 bytes of RFC 8032 §5.1.5.
     pub fn from_ed25519(point: &[u8; 32]) -> Result<Self, KeyError> {
-        let _ = point;
-        todo!()
+        let mut blob = Vec::with_capacity(ED25519_BLOB_OCTETS);
+        put_string(&mut blob, SSH_ED25519.as_bytes());
+        put_string(&mut blob, point);
+        Self::from_blob(&blob)
     }
+
     /// From the key string `AAAAC3NzaC1lZDI1NTE5…`.
     pub fn from_key_string(text: &str) -> Result<Self, KeyError> {
-        let _ = text;
-        todo!()
+        Self::from_blob(&base64::decode(text).map_err(|_| KeyError::Base64)?)
     }
+
     /// From the twice-encoded form of `PUBKEY` and `SETPUBKEY` (`QUFBQUMz…`).
     pub fn from_wire(text: &str) -> Result<Self, KeyError> {
-        let _ = text;
-        todo!()
+        let inner = base64::decode(text).map_err(|_| KeyError::Base64)?;
+        Self::from_key_string(std::str::from_utf8(&inner).map_err(|_| KeyError::Base64)?)
     }
+
     /// From `ed25519 QUFBQUMz…` (the words after `220 `); a token that disagrees with the blob is an error.
     pub fn from_reply(text: &str) -> Result<Self, KeyError> {
-        let _ = text;
-        todo!()
+        let (token, wire) = text.split_once(' ').ok_or(KeyError::Blob)?;
+        let algorithm = Algorithm::from_token(token).ok_or(KeyError::Algorithm)?;
+        let key = Self::from_wire(wire)?;
+        if key.algorithm() == algorithm { Ok(key) } else { Err(KeyError::Mismatch) }
     }
+
     /// From `ssh-ed25519 AAAA…` without comment, exactly one space.
     pub fn from_openssh(text: &str) -> Result<Self, KeyError> {
-        let _ = text;
-        todo!()
+        let (name, string) = text.split_once(' ').ok_or(KeyError::Blob)?;
+        if ![SSH_ED25519, SSH_RSA].contains(&name) {
+            return Err(KeyError::Algorithm);
+        }
+        let key = Self::from_key_string(string)?;
+        if key.algorithm().ssh_name() == name { Ok(key) } else { Err(KeyError::Mismatch) }
     }
+
     /// The algorithm.
     pub fn algorithm(&self) -> Algorithm {
-        todo!()
+        // The two key types have blobs of different lengths, and both were parsed before.
+        if self.blob.len() == ED25519_BLOB_OCTETS { Algorithm::Ed25519 } else { Algorithm::Rsa }
     }
+
     /// The blob.
     pub fn blob(&self) -> &[u8] {
         &self.blob
     }
+
     /// `AAAAC3NzaC1lZDI1NTE5…`
     pub fn key_string(&self) -> String {
-        crate::base64::encode(&self.blob)
+        base64::encode(&self.blob)
     }
+
     /// The twice-encoded form.
     pub fn wire(&self) -> String {
-        crate::base64::encode(self.key_string())
+        base64::encode(self.key_string())
     }
+
     /// `ssh-ed25519 AAAA…`
     pub fn openssh(&self) -> String {
-        todo!()
+        format!("{} {}", self.algorithm().ssh_name(), self.key_string())
     }
+
     /// OpenSSH's `SHA256:…`.
     pub fn fingerprint(&self) -> String {
-        todo!()
+        format!("SHA256:{}", base64::encode_unpadded(Sha256::digest(&self.blob)))
     }
+
     /// The raw point for Ed25519.
     pub fn ed25519(&self) -> Option<[u8; 32]> {
-        todo!()
+        match parse(&self.blob) {
+            Ok(Material::Ed25519(key)) => Some(key.to_bytes()),
+            _ => None,
+        }
     }
+
     /// Strict verification of raw signature bytes over `message` (RFC 8032: S < L, canonical A and R, no small
     /// order; RSA: RSASSA-PKCS1-v1_5 with SHA-512).
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
@@ -97,27 +148,57 @@ impl PublicKey {
         v.update(message);
         v.finish()
     }
+
     /// The same over a message that comes in pieces, in bounded memory.
     pub fn verifier(&self, signature: &[u8]) -> Result<StreamVerifier, BadSignature> {
-        let _ = signature;
-        todo!()
+        match parse(&self.blob).map_err(|_| BadSignature)? {
+            Material::Ed25519(key) => {
+                let signature = Ed25519Signature::from_slice(signature).map_err(|_| BadSignature)?;
+                // The equation is checked by recomputing R and comparing encodings, so that a non-canonical R never
+                // fits; small order is asked here. `verify_stream` refuses S >= L.
+                let r = CompressedEdwardsY(*signature.r_bytes()).decompress().ok_or(BadSignature)?;
+                if r.is_small_order() {
+                    return Err(BadSignature);
+                }
+                let inner = key.verify_stream(&signature).map_err(|_| BadSignature)?;
+                Ok(StreamVerifier(Inner::Ed25519(Box::new(inner))))
+            }
+            Material::Rsa(key) => {
+                let signature = pkcs1v15::Signature::try_from(signature).map_err(|_| BadSignature)?;
+                let key = pkcs1v15::VerifyingKey::new(key);
+                Ok(StreamVerifier(Inner::Rsa(Box::new((key, signature, Sha512::new())))))
+            }
+        }
     }
 }
 
 /// A strict verification in progress.
-pub struct StreamVerifier {
-    _private: (),
+pub struct StreamVerifier(Inner);
+
+enum Inner {
+    Ed25519(Box<ed25519_dalek::StreamVerifier>),
+    Rsa(Box<(pkcs1v15::VerifyingKey<Sha512>, pkcs1v15::Signature, Sha512)>),
 }
 
 impl StreamVerifier {
     /// The next bytes of the message.
     pub fn update(&mut self, bytes: &[u8]) {
-        let _ = bytes;
-        todo!()
+        match &mut self.0 {
+            Inner::Ed25519(inner) => inner.update(bytes),
+            Inner::Rsa(inner) => inner.2.update(bytes),
+        }
     }
+
     /// The verdict.
     pub fn finish(self) -> Result<(), BadSignature> {
-        todo!()
+        match self.0 {
+            Inner::Ed25519(inner) => inner.finalize_and_verify().map_err(|_| BadSignature),
+            Inner::Rsa(inner) => {
+                use rsa::signature::DigestVerifier;
+                let (key, signature, digest) = *inner;
+                key.verify_digest(digest, &signature).map_err(|_| BadSignature)
+            }
+        }
     }
 }
 
@@ -148,4 +229,387 @@ pub enum KeyError {
     /// RSA outside 3072..=4096 bits or e ≠ 65537.
     #[error("an RSA key must have 3072 to 4096 bits and the exponent 65537")]
     RsaBounds,
+}
+
+/// What a checked blob holds.
+enum Material {
+    Ed25519(VerifyingKey),
+    Rsa(RsaPublicKey),
+}
+
+fn parse(blob: &[u8]) -> Result<Material, KeyError> {
+    if blob.len() > MAX_BLOB_OCTETS {
+        return Err(KeyError::Blob);
+    }
+    let mut rest = blob;
+    let name = take_string(&mut rest).ok_or(KeyError::Blob)?;
+    if name == SSH_ED25519.as_bytes() {
+        let point = take_string(&mut rest).ok_or(KeyError::Blob)?;
+        let point: [u8; 32] = point.try_into().map_err(|_| KeyError::Blob)?;
+        if !rest.is_empty() {
+            return Err(KeyError::Blob);
+        }
+        ed25519(point).map(Material::Ed25519)
+    } else if name == SSH_RSA.as_bytes() {
+        let exponent = take_mpint(&mut rest).ok_or(KeyError::Blob)?;
+        let modulus = take_mpint(&mut rest).ok_or(KeyError::Blob)?;
+        if !rest.is_empty() {
+            return Err(KeyError::Blob);
+        }
+        let modulus = BigUint::from_bytes_be(modulus);
+        if exponent != RSA_EXPONENT || !RSA_BITS.contains(&modulus.bits()) {
+            return Err(KeyError::RsaBounds);
+        }
+        // Refuses an even modulus.
+        RsaPublicKey::new(modulus, BigUint::from(65_537_u32)).map(Material::Rsa).map_err(|_| KeyError::Blob)
+    } else if name.is_ascii() && !name.is_empty() {
+        Err(KeyError::Algorithm)
+    } else {
+        Err(KeyError::Blob)
+    }
+}
+
+/// RFC 8032 §5.1.3 with the checks dalek leaves out: the encoding is the canonical one of its point, and the point
+/// is not one of the eight of small order (nobody's key; anyone could read what is sealed to it).
+fn ed25519(bytes: [u8; 32]) -> Result<VerifyingKey, KeyError> {
+    let point = CompressedEdwardsY(bytes).decompress().ok_or(KeyError::WeakPoint)?;
+    if point.compress().to_bytes() != bytes || point.is_small_order() {
+        return Err(KeyError::WeakPoint);
+    }
+    VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::WeakPoint)
+}
+
+/// `string` of RFC 4251 §5.
+pub(crate) fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
+    let len = u32::try_from(bytes.len()).expect("only texts and keys far below 4 GiB are written");
+    out.extend_from_slice(&len.to_be_bytes());
+    out.extend_from_slice(bytes);
+}
+
+/// Inverse of [`put_string`].
+pub(crate) fn take_string<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (len, tail) = rest.split_first_chunk::<4>()?;
+    let (string, tail) = tail.split_at_checked(usize::try_from(u32::from_be_bytes(*len)).ok()?)?;
+    *rest = tail;
+    Some(string)
+}
+
+/// A positive `mpint` of RFC 4251 §5 in its only canonical form, without the sign octet.
+fn take_mpint<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    match take_string(rest)? {
+        [0, magnitude @ ..] if magnitude.first().is_some_and(|b| b & 0x80 != 0) => Some(magnitude),
+        [first, ..] if *first == 0 || first & 0x80 != 0 => None,
+        [] => None,
+        magnitude => Some(magnitude),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ed25519_dalek::{Signer, SigningKey};
+    use proptest::prelude::*;
+    use rsa::traits::PublicKeyParts;
+
+    /// First key of vectors/keys.json.
+    const ALICE: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIB+piVHuIXGRWRk62uU8aoMOLI45P2B8y3h9fABOyLVc";
+    const ALICE_WIRE: &str =
+        "QUFBQUMzTnphQzFsWkRJMU5URTVBQUFBSUIrcGlWSHVJWEdSV1JrNjJ1VThhb01PTEk0NVAyQjh5M2g5ZkFCT3lMVmM=";
+
+    fn signer() -> (SigningKey, PublicKey) {
+        let secret = SigningKey::from_bytes(&[7; 32]);
+        let public = PublicKey::from_ed25519(secret.verifying_key().as_bytes()).expect("a good key");
+        (secret, public)
+    }
+
+    fn rsa_blob(exponent: &[u8], modulus: &[u8]) -> Vec<u8> {
+        let mut blob = Vec::new();
+        put_string(&mut blob, b"ssh-rsa");
+        put_string(&mut blob, exponent);
+        put_string(&mut blob, modulus);
+        blob
+    }
+
+    /// A modulus of `bits` bits, odd; parsing does not factor it.
+    fn modulus(bits: usize) -> Vec<u8> {
+        let mut n = vec![0xff; bits.div_ceil(8)];
+        n[0] = if bits.is_multiple_of(8) { 0xff } else { 0xff >> (8 - bits % 8) };
+        if n[0] & 0x80 != 0 {
+            n.insert(0, 0);
+        }
+        n
+    }
+
+    #[test]
+    fn r10_r20_forms_of_one_key() {
+        let key = PublicKey::from_key_string(ALICE).expect("a good key");
+        assert_eq!(key.algorithm(), Algorithm::Ed25519);
+        assert_eq!(key.blob().len(), 51);
+        assert_eq!(key.key_string(), ALICE);
+        assert_eq!(key.wire(), ALICE_WIRE);
+        assert_eq!(key.openssh(), format!("ssh-ed25519 {ALICE}"));
+        assert_eq!(PublicKey::from_wire(ALICE_WIRE), Ok(key.clone()));
+        assert_eq!(PublicKey::from_reply(&format!("ed25519 {ALICE_WIRE}")), Ok(key.clone()));
+        assert_eq!(PublicKey::from_openssh(&key.openssh()), Ok(key.clone()));
+        assert_eq!(PublicKey::from_ed25519(&key.ed25519().expect("is one")), Ok(key));
+    }
+
+    #[test]
+    fn r29_tokens_name_the_algorithm_and_must_agree_with_the_blob() {
+        for a in [Algorithm::Ed25519, Algorithm::Rsa] {
+            assert_eq!(Algorithm::from_token(a.token()), Some(a));
+        }
+        assert_eq!(Algorithm::from_token("ED25519"), None);
+        let rsa = PublicKey::from_blob(&rsa_blob(RSA_EXPONENT, &modulus(3072))).expect("in bounds");
+        assert_eq!(rsa.algorithm(), Algorithm::Rsa);
+        assert_eq!(rsa.ed25519(), None);
+        assert!(rsa.openssh().starts_with("ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABg"));
+        for (text, error) in [
+            (format!("rsa {ALICE_WIRE}"), KeyError::Mismatch),
+            (format!("ed25519 {}", rsa.wire()), KeyError::Mismatch),
+            (format!("ed448 {ALICE_WIRE}"), KeyError::Algorithm),
+            (format!("ED25519 {ALICE_WIRE}"), KeyError::Algorithm),
+            (format!(" ed25519 {ALICE_WIRE}"), KeyError::Algorithm),
+            (format!("ed25519  {ALICE_WIRE}"), KeyError::Base64),
+            (format!("ed25519 {ALICE_WIRE} "), KeyError::Base64),
+            (format!("ed25519 {ALICE}"), KeyError::Base64),
+            (format!("ed25519 {}", &ALICE_WIRE[..ALICE_WIRE.len() - 1]), KeyError::Base64),
+            ("ed25519 ".to_owned(), KeyError::Blob),
+            ("ed25519".to_owned(), KeyError::Blob),
+            (String::new(), KeyError::Blob),
+        ] {
+            assert_eq!(PublicKey::from_reply(&text), Err(error), "{text}");
+        }
+        for (text, error) in [
+            (format!("ssh-rsa {ALICE}"), KeyError::Mismatch),
+            (format!("ssh-ed25519  {ALICE}"), KeyError::Base64),
+            (format!("ssh-ed25519 {ALICE} comment"), KeyError::Base64),
+            (format!("ecdsa-sha2-nistp256 {ALICE}"), KeyError::Algorithm),
+            (ALICE.to_owned(), KeyError::Blob),
+        ] {
+            assert_eq!(PublicKey::from_openssh(&text), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn weak_and_malformed_points_are_refused() {
+        // The eight points of small order in all their encodings (the last six are not canonical), then a point off
+        // the curve and non-canonical encodings (y + p) of points that are not of small order.
+        let hex = [
+            "0100000000000000000000000000000000000000000000000000000000000000",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "0000000000000000000000000000000000000000000000000000000000000080",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+            "0100000000000000000000000000000000000000000000000000000000000080",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+            "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+            "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+            "0200000000000000000000000000000000000000000000000000000000000000",
+            "f0ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "f0ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+            "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+        ];
+        for h in hex {
+            let mut point = [0; 32];
+            for (i, b) in point.iter_mut().enumerate() {
+                *b = u8::from_str_radix(&h[2 * i..2 * i + 2], 16).expect("hex");
+            }
+            assert_eq!(PublicKey::from_ed25519(&point), Err(KeyError::WeakPoint), "{h}");
+        }
+    }
+
+    #[test]
+    fn blobs_are_taken_whole_or_not_at_all() {
+        let good = base64::decode(ALICE).expect("base64");
+        assert!(PublicKey::from_blob(&good).is_ok());
+        for cut in 0..good.len() {
+            assert_eq!(PublicKey::from_blob(&good[..cut]), Err(KeyError::Blob), "cut at {cut}");
+        }
+        let mut longer = good.clone();
+        longer.push(0);
+        assert_eq!(PublicKey::from_blob(&longer), Err(KeyError::Blob));
+        let mut wrong_name = good.clone();
+        wrong_name[14] = b'8';
+        assert_eq!(PublicKey::from_blob(&wrong_name), Err(KeyError::Algorithm));
+        let mut huge_length = good;
+        huge_length[..4].copy_from_slice(&[0xff; 4]);
+        assert_eq!(PublicKey::from_blob(&huge_length), Err(KeyError::Blob));
+        assert_eq!(PublicKey::from_blob(&vec![0; 100_000]), Err(KeyError::Blob));
+    }
+
+    #[test]
+    fn r29_rsa_bounds() {
+        for (bits, ok) in
+            [(2048, false), (3071, false), (3072, true), (3500, true), (4096, true), (4097, false)]
+        {
+            let key = PublicKey::from_blob(&rsa_blob(RSA_EXPONENT, &modulus(bits)));
+            assert_eq!(key.as_ref().err(), (!ok).then_some(&KeyError::RsaBounds), "{bits}");
+        }
+        let n = modulus(3072);
+        for exponent in [&[3][..], &[17], &[1, 0, 0, 1], &[2]] {
+            assert_eq!(
+                PublicKey::from_blob(&rsa_blob(exponent, &n)),
+                Err(KeyError::RsaBounds),
+                "{exponent:?}"
+            );
+        }
+        let mut even = n.clone();
+        *even.last_mut().expect("not empty") = 0xfe;
+        let padded = [&[0][..], &n].concat();
+        for (exponent, modulus) in [
+            (&[0, 1, 0, 1][..], &n[..]),
+            (&[], &n),
+            (&[0], &n),
+            (&[0x80], &n),
+            (RSA_EXPONENT, &padded),
+            (RSA_EXPONENT, &n[1..]),
+            (RSA_EXPONENT, &[]),
+            (RSA_EXPONENT, &even),
+        ] {
+            assert_eq!(PublicKey::from_blob(&rsa_blob(exponent, modulus)), Err(KeyError::Blob));
+        }
+        let mut trailing = rsa_blob(RSA_EXPONENT, &n);
+        trailing.push(0);
+        assert_eq!(PublicKey::from_blob(&trailing), Err(KeyError::Blob));
+    }
+
+    #[test]
+    fn r21_strict_verification() {
+        // L, little-endian (RFC 8032 §5.1).
+        const L: [u8; 32] = [
+            0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+        ];
+        let (secret, key) = signer();
+        let good = secret.sign(b"hello").to_bytes();
+        assert_eq!(key.verify(b"hello", &good), Ok(()));
+        assert_eq!(key.verify(b"hellO", &good), Err(BadSignature));
+        assert_eq!(key.verify(b"hello", &good[..63]), Err(BadSignature));
+        assert_eq!(key.verify(b"hello", &[&good[..], &[0]].concat()), Err(BadSignature));
+        for bit in 0..512 {
+            let mut bad = good;
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(key.verify(b"hello", &bad), Err(BadSignature), "bit {bit}");
+        }
+        // S + L verifies in a lax verifier.
+        let mut malleable = good;
+        let mut carry = 0;
+        for (s, l) in malleable[32..].iter_mut().zip(L) {
+            let sum = u16::from(*s) + u16::from(l) + carry;
+            *s = sum.to_le_bytes()[0];
+            carry = sum >> 8;
+        }
+        assert_eq!(key.verify(b"hello", &malleable), Err(BadSignature));
+        // A signature whose R is the identity: S·B = k·A has a solution for whoever knows the key, and one signature
+        // of that kind would fit more than one reading.
+        let expanded = ed25519_dalek::hazmat::ExpandedSecretKey::from(&[7; 32]);
+        let mut identity = [0; 64];
+        identity[0] = 1;
+        let k = Sha512::new()
+            .chain_update(&identity[..32])
+            .chain_update(secret.verifying_key())
+            .chain_update(b"hello");
+        let k = curve25519_dalek::Scalar::from_hash(k);
+        identity[32..].copy_from_slice((k * expanded.scalar).as_bytes());
+        assert!(
+            secret.verifying_key().verify_strict(b"hello", &Ed25519Signature::from_bytes(&identity)).is_err()
+        );
+        assert!(
+            ed25519_dalek::Verifier::verify(
+                &secret.verifying_key(),
+                b"hello",
+                &Ed25519Signature::from_bytes(&identity)
+            )
+            .is_ok()
+        );
+        assert_eq!(key.verify(b"hello", &identity), Err(BadSignature));
+    }
+
+    #[test]
+    fn r29_rsa_signatures() {
+        use rsa::signature::{SignatureEncoding, Signer as _};
+        // A fixed seed and a real generator: slow to make larger, so the lower bound it is.
+        let mut rng = <rand_chacha_like::Rng as Default>::default();
+        let secret = rsa::RsaPrivateKey::new(&mut rng, 3072).expect("a key");
+        let mut n = secret.n().to_bytes_be();
+        n.insert(0, 0);
+        let key = PublicKey::from_blob(&rsa_blob(RSA_EXPONENT, &n)).expect("in bounds");
+        let good = rsa::pkcs1v15::SigningKey::<Sha512>::new(secret.clone()).sign(b"hello").to_bytes();
+        assert_eq!(key.verify(b"hello", &good), Ok(()));
+        assert_eq!(key.verify(b"hellO", &good), Err(BadSignature));
+        assert_eq!(key.verify(b"hello", &good[1..]), Err(BadSignature));
+        assert_eq!(key.verify(b"hello", &[&[0], &good[..]].concat()), Err(BadSignature));
+        assert_eq!(key.verify(b"hello", &[]), Err(BadSignature));
+        let sha256 = rsa::pkcs1v15::SigningKey::<Sha256>::new(secret).sign(b"hello").to_bytes();
+        assert_eq!(key.verify(b"hello", &sha256), Err(BadSignature));
+    }
+
+    /// A deterministic generator for the one RSA key of these tests; not for anything else.
+    mod rand_chacha_like {
+        use sha2::{Digest, Sha256};
+
+        #[derive(Default)]
+        pub(super) struct Rng(u64);
+
+        impl rsa::rand_core::RngCore for Rng {
+            fn next_u32(&mut self) -> u32 {
+                rsa::rand_core::impls::next_u32_via_fill(self)
+            }
+            fn next_u64(&mut self) -> u64 {
+                rsa::rand_core::impls::next_u64_via_fill(self)
+            }
+            fn fill_bytes(&mut self, dest: &mut [u8]) {
+                for chunk in dest.chunks_mut(32) {
+                    self.0 += 1;
+                    chunk.copy_from_slice(&Sha256::digest(self.0.to_be_bytes())[..chunk.len()]);
+                }
+            }
+            fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), rsa::rand_core::Error> {
+                self.fill_bytes(dest);
+                Ok(())
+            }
+        }
+        impl rsa::rand_core::CryptoRng for Rng {}
+    }
+
+    proptest! {
+        #[test]
+        fn parsers_never_panic(bytes: Vec<u8>, text in "\\PC{0,90}") {
+            let _ = PublicKey::from_blob(&bytes);
+            let _ = PublicKey::from_wire(&text);
+            let _ = PublicKey::from_reply(&text);
+            let _ = PublicKey::from_openssh(&text);
+        }
+
+        #[test]
+        fn keys_round_trip(seed: [u8; 32]) {
+            let public = SigningKey::from_bytes(&seed).verifying_key();
+            let key = PublicKey::from_ed25519(public.as_bytes()).map_err(|e| TestCaseError::fail(e.to_string()))?;
+            prop_assert_eq!(PublicKey::from_blob(key.blob()), Ok(key.clone()));
+            prop_assert_eq!(PublicKey::from_wire(&key.wire()), Ok(key.clone()));
+            prop_assert_eq!(PublicKey::from_openssh(&key.openssh()), Ok(key));
+        }
+
+        #[test]
+        fn streamed_and_whole_agree(message: Vec<u8>, cut in 0usize..64, flip in any::<bool>()) {
+            let (secret, key) = signer();
+            let mut signature = secret.sign(&message).to_bytes();
+            signature[3] ^= u8::from(flip);
+            let whole = key.verify(&message, &signature);
+            let streamed = key.verifier(&signature).and_then(|mut v| {
+                let cut = cut.min(message.len());
+                v.update(&message[..cut]);
+                v.update(&message[cut..]);
+                v.finish()
+            });
+            prop_assert_eq!(whole, streamed);
+            prop_assert_eq!(whole.is_ok(), !flip);
+        }
+    }
 }
