@@ -1,4 +1,14 @@
 //! Sealpost's client: trust, composing, opening, and the life of an account. It never sees a store.
+//!
+//! Begin at [`client::Client`]: one method for each command.
 
+pub mod client;
 pub mod compose;
+pub mod contact;
+pub mod error;
+pub mod folder;
+pub mod keys;
 pub mod open;
+pub mod read;
+pub mod send;
+pub mod ui;

@@ -1,0 +1,187 @@
+//! [`Client`]: what the command line, the demo and a bridge call. Each method is one command: it takes the folder's
+//! lock, loads the state, acts, and writes the state back, so that a crash or a second command never leaves half.
+
+use crate::{error::ClientError, ui::Ui};
+use sealpost_crypto::kdf::Password;
+use sealpost_proto::{
+    address::{Address, Mailbox},
+    phc::Cost,
+    time::{Clock, SystemClock},
+};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use zeroize::Zeroizing;
+
+pub use crate::{
+    contact::{Accepted, ContactReport},
+    keys::{ExportedKey, KeyReport, LookupReport, Published, RetiredReport},
+    read::{ListEntry, ReadReport, ReadRequest, Which},
+    send::{Outcome, Policy, RecipientReport, ReplyTo, SendReport, SendRequest},
+};
+
+/// Where the folder is, and what the command line says about the network. `enrol` and `login` remember the last
+/// three; on other commands they hold for that command only.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// The client's folder.
+    pub dir: PathBuf,
+    /// `--dns`
+    pub dns: Option<SocketAddr>,
+    /// `--ca-file`
+    pub ca_file: Option<PathBuf>,
+    /// `--mx-port`
+    pub mx_port: Option<u16>,
+}
+
+/// Randomness, injected so that tests can repeat a run.
+pub trait Random: Send + Sync {
+    /// Fills `bytes`.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// The operating system's randomness.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemRandom;
+
+impl Random for SystemRandom {
+    fn fill(&self, bytes: &mut [u8]) {
+        rand_core::RngCore::fill_bytes(&mut rand_core::OsRng, bytes);
+    }
+}
+
+/// What the library takes from outside.
+#[derive(Clone)]
+pub struct Environment {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Salts, Message-IDs, boundaries.
+    pub random: Arc<dyn Random>,
+    /// The person in front.
+    pub ui: Arc<dyn Ui>,
+}
+
+impl Environment {
+    /// The machine's clock and randomness, and this person.
+    pub fn system(ui: Arc<dyn Ui>) -> Self {
+        Self { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom), ui }
+    }
+}
+
+/// An account's client. Cheap to make; holds nothing open between commands.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) settings: Settings,
+    pub(crate) env: Environment,
+}
+
+/// What `enrol` needs.
+pub struct EnrolRequest {
+    /// The account's primary address.
+    pub address: Address,
+    /// One-time code of the administrator.
+    pub code: Zeroizing<String>,
+    /// The password; show or store a generated one before the call, it is in force afterwards. Strength is checked.
+    pub password: Password,
+    /// Cost; the default where `None`.
+    pub cost: Option<Cost>,
+    /// Keep retired keys and trust on this device alone.
+    pub no_keyring: bool,
+}
+
+/// What `enrol`, `login`, `key rotate` and `passwd` end with.
+#[derive(Debug, Clone)]
+pub struct AccountReport {
+    /// Own key, as `key show` has it.
+    pub key: KeyReport,
+    /// The home server's name.
+    pub server: String,
+    /// Retired keys at hand, so that old mail stays readable.
+    pub retired_keys: usize,
+    /// Contacts with a pinned key.
+    pub contacts: usize,
+    /// What else must be said, in words.
+    pub notes: Vec<String>,
+}
+
+impl Client {
+    /// Does not touch the disk yet.
+    pub fn new(settings: Settings, env: Environment) -> Self {
+        Self { settings, env }
+    }
+
+    /// `enrol`: first use of an account with its code. Repeatable after a crash with the same password.
+    pub async fn enrol(&self, request: EnrolRequest) -> Result<AccountReport, ClientError> {
+        let _ = request;
+        todo!()
+    }
+    /// `login`: a new device with nothing but the password, or this one again after the key was rotated elsewhere.
+    pub async fn login(&self, address: &Address, password: &Password) -> Result<AccountReport, ClientError> {
+        let _ = (address, password);
+        todo!()
+    }
+    /// `key rotate`: a new key from the same password and a new salt.
+    pub async fn rotate(&self, password: &Password, no_keyring: bool) -> Result<AccountReport, ClientError> {
+        let _ = (password, no_keyring);
+        todo!()
+    }
+    /// `passwd`: a new password, which makes a new key as well. `current` is checked first.
+    pub async fn passwd(&self, current: &Password, new: &Password) -> Result<AccountReport, ClientError> {
+        let _ = (current, new);
+        todo!()
+    }
+
+    /// `send`. [`ClientError::NotSent`] holds the same report where nothing was sent.
+    pub async fn send(&self, request: SendRequest) -> Result<SendReport, ClientError> {
+        let _ = request;
+        todo!()
+    }
+    /// `list`: newest last.
+    pub async fn list(&self, mailbox: &str) -> Result<Vec<ListEntry>, ClientError> {
+        let _ = mailbox;
+        todo!()
+    }
+    /// `read`: fetch, verify, open, judge.
+    pub async fn read(&self, request: ReadRequest) -> Result<ReadReport, ClientError> {
+        let _ = request;
+        todo!()
+    }
+
+    /// `key show`: from the folder, without network.
+    pub fn key_show(&self) -> Result<KeyReport, ClientError> {
+        todo!()
+    }
+    /// `key lookup`: what the address's own server says now; trusts and stores nothing.
+    pub async fn key_lookup(&self, address: &Mailbox) -> Result<LookupReport, ClientError> {
+        let _ = address;
+        todo!()
+    }
+    /// `key export`: OpenSSH private keys, the current one first; `all` adds the retired ones.
+    pub fn key_export(&self, all: bool) -> Result<Vec<ExportedKey>, ClientError> {
+        let _ = all;
+        todo!()
+    }
+
+    /// `contact list`.
+    pub fn contacts(&self) -> Result<Vec<ContactReport>, ClientError> {
+        todo!()
+    }
+    /// `contact show`.
+    pub fn contact(&self, address: &Mailbox) -> Result<ContactReport, ClientError> {
+        let _ = address;
+        todo!()
+    }
+    /// `contact accept`: asks [`crate::ui::Question::AcceptKey`], unless `fingerprint` (`SHA256:…`) was given and is
+    /// that of the key; then pins it.
+    pub async fn contact_accept(
+        &self,
+        address: &Mailbox,
+        fingerprint: Option<&str>,
+    ) -> Result<Accepted, ClientError> {
+        let _ = (address, fingerprint);
+        todo!()
+    }
+    /// `contact forget`: returns what was forgotten.
+    pub async fn contact_forget(&self, address: &Mailbox) -> Result<ContactReport, ClientError> {
+        let _ = address;
+        todo!()
+    }
+}
