@@ -1,12 +1,42 @@
 //! Who may sign in, how often one may try, and which sessions must close (profile §4).
 
+use crate::{
+    apppass,
+    config::Config,
+    limits::{Limiter, Network},
+};
+use hmac::{Hmac, Mac as _};
 use sealpost_proto::{
     address::Address,
-    phc::{Challenge, LoginHash},
+    phc::{Challenge, Cost, LoginHash, Salt, Verifier},
+    sasl::Credentials,
+    time::Clock,
 };
-use sealpost_store::{StoreError, account::AccountId};
-use std::net::IpAddr;
-use tokio::sync::watch;
+use sealpost_store::{
+    Store, StoreError,
+    account::{AccountId, Enrolment, Login},
+};
+use sha2::{Digest as _, Sha256};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use subtle::ConstantTimeEq as _;
+use tokio::{
+    sync::{OnceCell, watch},
+    time::Instant,
+};
+
+/// Every failed login is answered at a multiple of this after it came in, so that an unknown user, a wrong password
+/// and a used code cannot be told apart by time. Far above what any of the checks takes.
+const FAILURE_DELAY: Duration = Duration::from_millis(500);
+/// Failed logins are counted in stretches of ten minutes (profile §4).
+const FAILURE_WINDOW_SECONDS: i64 = 600;
 
 /// How a session signed in: HASHEDPASS may use GETSALT and its kin, an app password may not (profile §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +59,7 @@ pub struct SignedIn {
     pub session: u64,
     /// Turns true when this session must close.
     pub closed: watch::Receiver<bool>,
+    _place: Place,
 }
 
 /// Why a login failed. Each maps to one reply in SMTP, IMAP and POP3.
@@ -45,17 +76,61 @@ pub enum AuthError {
     Store(#[from] StoreError),
 }
 
+/// How XENROL ended, beyond failure.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Enrolled {
+    /// Done; the account's other sessions are closed.
+    Done,
+    /// 501: the login salt is in use; the code stays usable.
+    SaltInUse,
+}
+
 /// Checks logins, counts failures, knows open sessions.
 pub struct Authenticator {
-    _private: (),
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    per_account: Limiter<(Network, [u8; 16])>,
+    per_network: Limiter<Network>,
+    secret: OnceCell<[u8; 32]>,
+    sessions: Arc<Registry>,
 }
 
 impl Authenticator {
+    /// An authenticator over the accounts of `store`, with the limits of `config`.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, config: &Config) -> Self {
+        let limits = &config.limits;
+        let max = |n: u32| if limits.no_limits { 0 } else { n };
+        Self {
+            store,
+            per_account: Limiter::new(clock.clone(), max(limits.failed_logins), FAILURE_WINDOW_SECONDS),
+            per_network: Limiter::new(
+                clock.clone(),
+                max(limits.failed_logins_per_network),
+                FAILURE_WINDOW_SECONDS,
+            ),
+            clock,
+            secret: OnceCell::new(),
+            sessions: Arc::default(),
+        }
+    }
+
     /// The challenge for a user name: the account's own, else a steady false one (profile §4).
     pub async fn challenge(&self, user: &Address) -> Result<Challenge, AuthError> {
-        let _ = user;
-        todo!()
+        // Both are made in every case, so that the work is the same whoever asks.
+        let secret = self.secret.get_or_try_init(|| self.store.server_secret()).await?;
+        let steady = Challenge { cost: Cost::DEFAULT, salt: false_salt(secret, user) };
+        let login = self.store.login(user).await?;
+        Ok(login.map_or(steady, |(_, l)| Challenge { cost: l.cost, salt: l.salt }))
     }
+
+    /// Checks what a [`sealpost_proto::sasl::Exchange`] came to.
+    pub async fn check(&self, credentials: Credentials, peer: IpAddr) -> Result<SignedIn, AuthError> {
+        match credentials {
+            Credentials::HashedPass { user, hash } => self.hashed_pass(&user, &hash, peer).await,
+            Credentials::AppPassword { user, token } => self.app_password(&user, &token, peer).await,
+        }
+    }
+
     /// HASHEDPASS.
     pub async fn hashed_pass(
         &self,
@@ -63,17 +138,207 @@ impl Authenticator {
         hash: &LoginHash,
         peer: IpAddr,
     ) -> Result<SignedIn, AuthError> {
-        let _ = (user, hash, peer);
-        todo!()
+        let attempt = self.attempt(user.as_str(), peer)?;
+        // In the registry before the verifier is read: a password change that commits in between closes it.
+        let login = self.store.login(user).await?;
+        let place = login.as_ref().map(|(id, _)| self.sessions.enter(*id));
+        let login = self.store.login(user).await?;
+        let (account, verifier) = match &login {
+            Some((id, login)) => (Some(*id), login.verifier.clone()),
+            None => (None, Verifier([0; 32])),
+        };
+        let matches = verifier.matches(hash);
+        match (matches, account, place) {
+            (true, Some(account), Some((place, closed))) if place.account == account => {
+                place.set(Kind::HashedPass);
+                Ok(SignedIn {
+                    account,
+                    address: user.clone(),
+                    method: Method::HashedPass,
+                    session: place.session,
+                    closed,
+                    _place: place,
+                })
+            }
+            _ => Err(self.failed(attempt).await),
+        }
     }
-    /// PLAIN and LOGIN: app passwords only.
+
+    /// PLAIN and LOGIN: app passwords only; never compared with the HASHEDPASS verifier.
     pub async fn app_password(&self, user: &str, token: &str, peer: IpAddr) -> Result<SignedIn, AuthError> {
-        let _ = (user, token, peer);
-        todo!()
+        let address = Address::parse(user).ok();
+        let attempt = self.attempt(address.as_ref().map_or(user, Address::as_str), peer)?;
+        let found = match &address {
+            Some(address) => self.store.account(address).await?,
+            None => None,
+        };
+        let account = found.map(|a| a.id);
+        let place = account.map(|id| self.sessions.enter(id));
+        let passwords = match account {
+            Some(id) => self.store.app_passwords(id).await?,
+            None => Vec::new(),
+        };
+        let token = zeroize::Zeroizing::new(token.to_owned());
+        // PBKDF2 is a few milliseconds of pure computation for each app password: off the async threads.
+        let name = tokio::task::spawn_blocking(move || apppass::find(&passwords, &token))
+            .await
+            .map_err(|e| StoreError::Io(std::io::Error::other(e)))?;
+        match (name, address, place) {
+            (Some(name), Some(address), Some((place, closed))) => {
+                place.set(Kind::AppPassword(name));
+                Ok(SignedIn {
+                    account: place.account,
+                    address,
+                    method: Method::AppPassword,
+                    session: place.session,
+                    closed,
+                    _place: place,
+                })
+            }
+            _ => Err(self.failed(attempt).await),
+        }
     }
-    /// Closes all sessions of an account but `except` (XPASSWD, XENROL, revocation).
+
+    /// XENROL (profile §5): a wrong address or code fails as a login does, and counts as one.
+    pub async fn enrol(
+        &self,
+        user: &Address,
+        code: &str,
+        login: Login,
+        peer: IpAddr,
+    ) -> Result<Enrolled, AuthError> {
+        let attempt = self.attempt(user.as_str(), peer)?;
+        let code_sha256 = Sha256::digest(code.as_bytes()).into();
+        match self.store.enrol(user, code_sha256, login, self.clock.now()).await? {
+            Enrolment::Done(account) => {
+                self.close_sessions(account, None);
+                Ok(Enrolled::Done)
+            }
+            Enrolment::SaltInUse => Ok(Enrolled::SaltInUse),
+            Enrolment::WrongCode => Err(self.failed(attempt).await),
+        }
+    }
+
+    /// Closes all sessions of an account but `except` (XPASSWD, XENROL, removal).
     pub fn close_sessions(&self, account: AccountId, except: Option<u64>) {
-        let _ = (account, except);
-        todo!()
+        self.sessions.close(account, |session, _| Some(session) != except);
+    }
+
+    /// Closes the sessions that were signed in with a revoked app password.
+    pub fn close_app_password(&self, account: AccountId, name: &str) {
+        self.sessions.close(account, |_, kind| match kind {
+            Kind::Pending => true,
+            Kind::AppPassword(n) => n == name,
+            Kind::HashedPass => false,
+        });
+    }
+
+    fn attempt(&self, user: &str, peer: IpAddr) -> Result<Attempt, AuthError> {
+        let network = Network::from(peer);
+        // A digest instead of the name: entries of one size, whatever is sent.
+        let mut account = [0; 16];
+        account.copy_from_slice(&Sha256::digest(user.as_bytes())[..16]);
+        let attempt = Attempt { network, account, since: Instant::now() };
+        if self.per_account.has_room(&(network, account)) && self.per_network.has_room(&network) {
+            Ok(attempt)
+        } else {
+            Err(AuthError::TooMany)
+        }
+    }
+
+    /// Counts a failure at once, then waits.
+    async fn failed(&self, attempt: Attempt) -> AuthError {
+        self.per_account.take(&(attempt.network, attempt.account));
+        self.per_network.take(&attempt.network);
+        let spent = attempt.since.elapsed().as_millis();
+        let steps = spent / FAILURE_DELAY.as_millis() + 1;
+        let wait = FAILURE_DELAY.saturating_mul(u32::try_from(steps).unwrap_or(1));
+        tokio::time::sleep_until(attempt.since + wait).await;
+        AuthError::Invalid
+    }
+}
+
+struct Attempt {
+    network: Network,
+    account: [u8; 16],
+    since: Instant,
+}
+
+/// HMAC-SHA-256(server secret, user name) cut to 16 bytes (profile §4).
+fn false_salt(secret: &[u8; 32], user: &Address) -> Salt {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
+    mac.update(user.as_str().as_bytes());
+    Salt::new(&mac.finalize().into_bytes()[..16]).expect("16 bytes are a salt")
+}
+
+/// Constant-time equality of two digests.
+pub(crate) fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
+    a.ct_eq(b).into()
+}
+
+enum Kind {
+    Pending,
+    HashedPass,
+    AppPassword(String),
+}
+
+struct Session {
+    kind: Kind,
+    close: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Registry {
+    next: AtomicU64,
+    open: Mutex<HashMap<AccountId, HashMap<u64, Session>>>,
+}
+
+impl Registry {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<AccountId, HashMap<u64, Session>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn enter(self: &Arc<Self>, account: AccountId) -> (Place, watch::Receiver<bool>) {
+        let session = self.next.fetch_add(1, Ordering::Relaxed);
+        let (close, closed) = watch::channel(false);
+        self.lock().entry(account).or_default().insert(session, Session { kind: Kind::Pending, close });
+        (Place { registry: self.clone(), account, session }, closed)
+    }
+    fn close(&self, account: AccountId, which: impl Fn(u64, &Kind) -> bool) {
+        if let Some(sessions) = self.lock().get(&account) {
+            for (number, session) in sessions {
+                if which(*number, &session.kind) {
+                    session.close.send_replace(true);
+                }
+            }
+        }
+    }
+}
+
+/// A place in the registry, given back on drop.
+struct Place {
+    registry: Arc<Registry>,
+    account: AccountId,
+    session: u64,
+}
+
+impl Place {
+    fn set(&self, kind: Kind) {
+        if let Some(session) =
+            self.registry.lock().get_mut(&self.account).and_then(|s| s.get_mut(&self.session))
+        {
+            session.kind = kind;
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.registry.lock();
+        if let Some(sessions) = open.get_mut(&self.account) {
+            sessions.remove(&self.session);
+            if sessions.is_empty() {
+                open.remove(&self.account);
+            }
+        }
     }
 }

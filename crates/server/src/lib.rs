@@ -1,7 +1,10 @@
 //! Sealpost's mail server. It handles sealed octets and public keys only: no crate with a private key, a password
 //! or a key derivation is in its reach (a test reads `cargo tree`).
 
+pub mod apppass;
 pub mod auth;
 pub mod config;
 pub mod conn;
 pub mod context;
+pub mod limits;
+pub mod tls;
