@@ -33,9 +33,15 @@ struct Window {
     count: u32,
 }
 
+struct Shard<K> {
+    windows: HashMap<K, Window>,
+    /// When expired windows were last cleared away: at most once a second, so that a flood cannot make it the work.
+    swept: Timestamp,
+}
+
 /// At most `max` events for each key in `seconds`, counted from the first one.
 pub struct Limiter<K> {
-    shards: Vec<Mutex<HashMap<K, Window>>>,
+    shards: Vec<Mutex<Shard<K>>>,
     hasher: RandomState,
     clock: Arc<dyn Clock>,
     max: u32,
@@ -45,11 +51,13 @@ pub struct Limiter<K> {
 impl<K: Hash + Eq + Clone> Limiter<K> {
     /// A limiter; `max` 0 means no limit.
     pub fn new(clock: Arc<dyn Clock>, max: u32, seconds: i64) -> Self {
-        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        let shards = (0..SHARDS)
+            .map(|_| Mutex::new(Shard { windows: HashMap::new(), swept: Timestamp(i64::MIN) }))
+            .collect();
         Self { shards, hasher: RandomState::new(), clock, max, seconds }
     }
 
-    fn shard(&self, key: &K) -> std::sync::MutexGuard<'_, HashMap<K, Window>> {
+    fn shard(&self, key: &K) -> std::sync::MutexGuard<'_, Shard<K>> {
         let index = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or_default();
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -64,7 +72,7 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
             return true;
         }
         let now = self.clock.now();
-        self.shard(key).get(key).is_none_or(|w| self.is_over(*w, now) || w.count < self.max)
+        self.shard(key).windows.get(key).is_none_or(|w| self.is_over(*w, now) || w.count < self.max)
     }
 
     /// Counts an event; false if it is one too many.
@@ -74,17 +82,21 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
         }
         let now = self.clock.now();
         let mut shard = self.shard(key);
-        if !shard.contains_key(key) && shard.len() >= SHARD_ENTRIES {
-            shard.retain(|_, w| !self.is_over(*w, now));
+        let Shard { windows, swept } = &mut *shard;
+        if windows.len() >= SHARD_ENTRIES && !windows.contains_key(key) {
+            if *swept != now {
+                *swept = now;
+                windows.retain(|_, w| !self.is_over(*w, now));
+            }
             // Still full: a flood from many networks. The least guilty of a few goes, so that the guilty stay.
-            if shard.len() >= SHARD_ENTRIES
+            if windows.len() >= SHARD_ENTRIES
                 && let Some(victim) =
-                    shard.iter().take(16).min_by_key(|(_, w)| w.count).map(|(k, _)| k.clone())
+                    windows.iter().take(16).min_by_key(|(_, w)| w.count).map(|(k, _)| k.clone())
             {
-                shard.remove(&victim);
+                windows.remove(&victim);
             }
         }
-        let window = shard.entry(key.clone()).or_insert(Window { since: now, count: 0 });
+        let window = windows.entry(key.clone()).or_insert(Window { since: now, count: 0 });
         if self.is_over(*window, now) {
             *window = Window { since: now, count: 0 };
         }
@@ -170,7 +182,7 @@ mod tests {
         for i in 0..(SHARDS * SHARD_ENTRIES * 2) {
             limiter.take(&i);
         }
-        assert!(limiter.shards.iter().all(|s| s.lock().unwrap().len() <= SHARD_ENTRIES));
+        assert!(limiter.shards.iter().all(|s| s.lock().unwrap().windows.len() <= SHARD_ENTRIES));
     }
 
     #[test]
