@@ -6,6 +6,8 @@
 
 pub mod address;
 pub mod base64;
+#[cfg(feature = "drive")]
+pub mod drive;
 pub mod key;
 pub mod message;
 pub mod phc;
@@ -14,3 +16,4 @@ pub mod smtp;
 pub mod sshsig;
 pub mod statement;
 pub mod time;
+pub mod transcript;
