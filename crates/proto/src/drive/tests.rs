@@ -337,7 +337,15 @@ async fn refusals_of_the_whole_message() {
     let mail = [GREET, ("EHLO", "250 x\r\n"), ("MAIL", "552 5.3.4 too big\r\n"), ("RSET", "250 ok\r\n")];
     assert_eq!(send(&mail, b"a\r\n").await.0.unwrap(), [552, 552]);
     let ok = ("RCPT", "250 ok\r\n");
-    let data = [GREET, ("EHLO", "250 x\r\n"), ("MAIL", "250 ok\r\n"), ok, ok, ("DATA", "451 4.3.0 no\r\n")];
+    let data = [
+        GREET,
+        ("EHLO", "250 x\r\n"),
+        ("MAIL", "250 ok\r\n"),
+        ok,
+        ok,
+        ("DATA", "451 4.3.0 no\r\n"),
+        ("RSET", "250 ok\r\n"),
+    ];
     assert_eq!(send(&data, b"a\r\n").await.0.unwrap(), [451, 451]);
     let closing = [GREET, ("EHLO", "250 x\r\n"), ("MAIL", "421 4.3.2 bye\r\n")];
     assert_eq!(send(&closing, b"a\r\n").await.0.unwrap_err().code(), Some(421));
