@@ -90,6 +90,8 @@ pub enum Swap {
     KeyChanged,
     /// The keyring to be replaced is not the current one. Nothing changed.
     KeyringChanged,
+    /// XPASSWD's login salt is used by some account: 501. Nothing changed.
+    SaltInUse,
 }
 
 /// How XENROL ended.

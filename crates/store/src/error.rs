@@ -1,6 +1,9 @@
 //! What can go wrong below the store's traits.
 
-/// A store failure. Each maps to one reply: `Full` to 452 4.3.1, the rest to 451 4.3.0.
+use std::io;
+
+/// A store failure. Each maps to one reply: `Full` to 452 4.3.1, `Refused` and `Limit` to a lasting refusal (IMAP's
+/// CANNOT and LIMIT), the rest to 451 4.3.0.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -13,9 +16,15 @@ pub enum StoreError {
     /// Something of that name is there already.
     #[error("the {0} exists already")]
     Exists(&'static str),
+    /// What was asked for makes no sense for a store of mail (INBOX deleted, a mailbox moved into itself).
+    #[error("{0}")]
+    Refused(&'static str),
+    /// A limit of the store is reached.
+    #[error("there can be no more {0}; remove some first")]
+    Limit(&'static str),
     /// Input/output failed.
     #[error("the store could not read or write: {0}")]
-    Io(#[from] std::io::Error),
+    Io(#[source] io::Error),
     /// The database failed or is damaged.
     #[error("the store's database failed: {0}")]
     Database(String),
@@ -32,6 +41,16 @@ pub enum StoreError {
     /// Another process holds the store's lock.
     #[error("another process uses this store; stop it or go through its control socket")]
     Locked,
+}
+
+/// A full disk and an exhausted quota are [`StoreError::Full`], wherever the write came from.
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
+            _ => Self::Io(error),
+        }
+    }
 }
 
 /// Result of the store.

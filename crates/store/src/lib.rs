@@ -6,9 +6,11 @@
 
 pub mod account;
 pub mod error;
+mod files;
 pub mod mailbox;
 pub mod queue;
 pub mod spool;
+pub mod sqlite;
 
 pub use error::StoreError;
 

@@ -1,0 +1,77 @@
+//! The few things asked of the file system, in one place.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+};
+use tempfile::TempPath;
+
+/// Reads up to `buf.len()` octets at `offset` without moving the file's own position; 0 at the end.
+pub(crate) fn read_at(file: &File, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+    // Past i64::MAX pread(2) says EINVAL; no file has an octet there.
+    if i64::try_from(offset).is_err() {
+        return Ok(0);
+    }
+    loop {
+        #[cfg(unix)]
+        let read = std::os::unix::fs::FileExt::read_at(file, buf, offset);
+        #[cfg(windows)]
+        let read = std::os::windows::fs::FileExt::seek_read(file, buf, offset);
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
+/// The same out of memory.
+pub(crate) fn copy_at(bytes: &[u8], offset: u64, buf: &mut [u8]) -> usize {
+    let rest = usize::try_from(offset).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+    let n = rest.len().min(buf.len());
+    buf[..n].copy_from_slice(&rest[..n]);
+    n
+}
+
+/// A new file in `dir`, readable by its owner alone, removed when the path is dropped.
+pub(crate) fn temporary(dir: &Path) -> io::Result<(File, TempPath)> {
+    Ok(tempfile::Builder::new().prefix("in-").suffix("").tempfile_in(dir)?.into_parts())
+}
+
+/// Makes a folder for its owner alone, if it is not there.
+pub(crate) fn make_dir(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
+/// Opens a file for reading and writing by its owner alone, and makes it if it is not there.
+pub(crate) fn open_private(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Takes all rights from everybody but the owner.
+pub(crate) fn restrict(path: &Path, mode: u32) -> io::Result<()> {
+    #[cfg(unix)]
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+    #[cfg(not(unix))]
+    let _ = (path, mode);
+    Ok(())
+}
+
+/// Makes names that were added to or taken from a folder durable.
+pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    File::open(path)?.sync_all()?;
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
+}

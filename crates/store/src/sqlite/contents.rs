@@ -1,0 +1,107 @@
+//! Message contents on their way into the store: prepared before the transaction, inserted by it.
+
+use super::{
+    convert::signed,
+    objects::{Objects, Prepared},
+    writer::Tx,
+};
+use crate::{error::Result, spool::Body};
+use rusqlite::params;
+use std::sync::Arc;
+
+/// The distinct contents of one change. Objects that were made for it go again unless it was committed.
+pub(super) struct Contents {
+    objects: Arc<Objects>,
+    items: Vec<Item>,
+    keep: bool,
+}
+
+struct Item {
+    body: Body,
+    index: Vec<u8>,
+    prepared: Prepared,
+    refs: i64,
+}
+
+/// Names a content within [`Contents`].
+#[derive(Clone, Copy)]
+pub(super) struct Slot(usize);
+
+/// Ids and sizes after the insertion, by slot.
+pub(super) struct Inserted(Vec<(i64, u64)>);
+
+impl Inserted {
+    pub(super) fn id(&self, slot: Slot) -> i64 {
+        self.0[slot.0].0
+    }
+    pub(super) fn size(&self, slot: Slot) -> u64 {
+        self.0[slot.0].1
+    }
+}
+
+impl Contents {
+    pub(super) fn new(objects: Arc<Objects>) -> Self {
+        Self { objects, items: Vec::new(), keep: false }
+    }
+
+    /// Adds a use of a body; the same body with the same index is stored once. Blocks: large bodies are synced here.
+    pub(super) fn add(&mut self, body: &Body, index: &[u8]) -> Result<Slot> {
+        if let Some(at) = self.items.iter().position(|item| item.body.same(body) && item.index == index) {
+            self.items[at].refs += 1;
+            return Ok(Slot(at));
+        }
+        let prepared = self.objects.prepare(body)?;
+        self.items.push(Item { body: body.clone(), index: index.to_vec(), prepared, refs: 1 });
+        Ok(Slot(self.items.len() - 1))
+    }
+
+    /// What goes through the writer.
+    pub(super) fn inline_bytes(&self) -> usize {
+        self.items.iter().map(|item| item.prepared.inline_len() + item.index.len()).sum()
+    }
+
+    pub(super) fn insert(&self, tx: &Tx<'_>) -> Result<Inserted> {
+        let mut inserted = Vec::with_capacity(self.items.len());
+        for item in &self.items {
+            let key = match &item.prepared {
+                Prepared::Inline(_) => None,
+                Prepared::Object { key, .. } => Some(key),
+            };
+            let size = item.prepared.size();
+            let id: i64 = tx
+                .conn
+                .prepare_cached(
+                    "INSERT INTO content (refs, size, object_key, idx) VALUES (?1, ?2, ?3, ?4) RETURNING id",
+                )?
+                .query_row(params![item.refs, signed(size), key, item.index], |row| row.get(0))?;
+            if let Prepared::Inline(bytes) = &item.prepared {
+                tx.conn
+                    .prepare_cached("INSERT INTO body (content_id, data) VALUES (?1, ?2)")?
+                    .execute(params![id, &bytes[..]])?;
+            }
+            inserted.push((id, size));
+        }
+        Ok(Inserted(inserted))
+    }
+
+    /// The rows may be committed from here on: the objects stay. Should the commit fail after all, the next opening
+    /// sweeps them, for after a failed sync nobody knows what is on the disk.
+    pub(super) fn keep(mut self) {
+        self.keep = true;
+    }
+}
+
+impl Drop for Contents {
+    fn drop(&mut self) {
+        if self.keep {
+            return;
+        }
+        for item in &self.items {
+            if let Prepared::Object { key, .. } = &item.prepared
+                && let Err(error) = self.objects.remove(key)
+            {
+                tracing::warn!(%error, "an unused object could not be removed; the next start tries again");
+            }
+        }
+    }
+}

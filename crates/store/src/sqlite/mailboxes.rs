@@ -1,0 +1,315 @@
+//! The trait [`Mailboxes`]: reads, and changes handed to the writer.
+
+use super::{
+    SqliteStore, blocking,
+    contents::Contents,
+    convert::{number, signed},
+    entries::{self, FlagStore, Incoming},
+    folders,
+    reads::Pool,
+};
+use crate::{
+    account::AccountId,
+    error::{Result, StoreError},
+    files,
+    mailbox::{
+        Changes, ContentId, ContentReader, Copied, Entry, FlagChange, Flags, MailboxId, MailboxInfo,
+        MailboxStatus, Mailboxes, NewMessage, SpecialUse, Uid,
+    },
+    spool::Spool,
+};
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension};
+use std::{io, sync::Arc};
+use tokio::sync::watch;
+
+/// Messages in one transaction of STORE and EXPUNGE; between two of them others get their turn.
+const CHUNK: usize = 500;
+/// Bodies up to this are read whole at once: one statement instead of one for each piece.
+const READ_WHOLE_MAX: i64 = 32 * 1024;
+
+fn status(conn: &Connection, mailbox: MailboxId) -> Result<MailboxStatus> {
+    let numbers: [i64; 7] = conn
+        .prepare_cached(
+            "SELECT uid_validity, uid_next, modseq, messages, unseen, deleted, size FROM mailbox
+             WHERE id = ?1 AND account_id IS NOT NULL",
+        )?
+        .query_row([mailbox.0], |row| {
+            Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?])
+        })
+        .optional()?
+        .ok_or(StoreError::Gone("mailbox"))?;
+    let [uid_validity, uid_next, modseq, messages, unseen, deleted, size] = numbers;
+    Ok(MailboxStatus {
+        uid_validity: number(uid_validity, "mailbox")?,
+        uid_next: number(uid_next, "mailbox")?,
+        modseq: number(modseq, "mailbox")?,
+        messages: number(messages, "mailbox")?,
+        unseen: number(unseen, "mailbox")?,
+        deleted: number(deleted, "mailbox")?,
+        size: number(size, "mailbox")?,
+    })
+}
+
+fn changes(conn: &Connection, mailbox: MailboxId, since: u64) -> Result<Changes> {
+    let snapshot = conn.unchecked_transaction()?;
+    let modseq = status(&snapshot, mailbox)?.modseq;
+    let entries = entries::read(&snapshot, mailbox, signed(since))?;
+    let mut vanished: Vec<Uid> = Vec::new();
+    {
+        let mut statement = snapshot
+            .prepare_cached("SELECT uid_lo, uid_hi FROM vanished WHERE mailbox_id = ?1 AND modseq > ?2")?;
+        let mut rows = statement.query([mailbox.0, signed(since)])?;
+        while let Some(row) = rows.next()? {
+            vanished.extend(row.get::<_, Uid>(0)?..=row.get::<_, Uid>(1)?);
+        }
+    }
+    vanished.sort_unstable();
+    Ok(Changes { entries, vanished, modseq })
+}
+
+impl SqliteStore {
+    pub(super) async fn open_content(&self, content: ContentId) -> Result<Box<dyn ContentReader>> {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || {
+            let found = shared.pool.with(|conn| {
+                let (size, key) = conn
+                    .prepare_cached("SELECT size, object_key FROM content WHERE id = ?1")?
+                    .query_row([content.0], |row| {
+                        Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?))
+                    })
+                    .optional()?
+                    .ok_or(StoreError::Gone("message"))?;
+                let whole = if key.is_none() && size <= READ_WHOLE_MAX {
+                    Some(
+                        conn.prepare_cached("SELECT data FROM body WHERE content_id = ?1")?
+                            .query_row([content.0], |row| row.get::<_, Vec<u8>>(0))
+                            .optional()?
+                            .ok_or(StoreError::Gone("message"))?,
+                    )
+                } else {
+                    None
+                };
+                Ok((number(size, "message")?, key, whole))
+            })?;
+            Ok(match found {
+                (_, _, Some(bytes)) => Box::new(WholeReader(bytes)) as Box<dyn ContentReader>,
+                (size, Some(key), None) => shared.objects.open(&key, size)?,
+                (size, None, None) => {
+                    Box::new(InlineReader { pool: Arc::clone(&shared.pool), content, size })
+                }
+            })
+        })
+        .await
+    }
+
+    async fn transfer(&self, from: MailboxId, uids: &[Uid], to: MailboxId, remove: bool) -> Result<Copied> {
+        let uids = uids.to_vec();
+        self.write(0, move |tx| entries::copy(tx, from, &uids, to, remove)).await
+    }
+}
+
+#[async_trait]
+impl Mailboxes for SqliteStore {
+    fn spool(&self) -> Spool {
+        Spool::new(Arc::clone(&self.shared.tmp))
+    }
+
+    async fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxInfo>> {
+        self.read(move |conn| folders::list(conn, account)).await
+    }
+
+    async fn create_mailbox(
+        &self,
+        account: AccountId,
+        name: &str,
+        special_use: Option<SpecialUse>,
+    ) -> Result<MailboxId> {
+        let name = name.to_owned();
+        self.write(0, move |tx| folders::create(tx, account, &name, special_use)).await
+    }
+
+    async fn delete_mailbox(&self, account: AccountId, name: &str) -> Result<()> {
+        let name = name.to_owned();
+        self.write(0, move |tx| folders::delete(tx, account, &name)).await
+    }
+
+    async fn rename_mailbox(&self, account: AccountId, from: &str, to: &str) -> Result<()> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        self.write(0, move |tx| folders::rename(tx, account, &from, &to)).await
+    }
+
+    async fn subscribe(&self, account: AccountId, name: &str, on: bool) -> Result<()> {
+        let name = name.to_owned();
+        self.write(0, move |tx| folders::set_subscription(tx, account, &name, on)).await
+    }
+
+    async fn subscriptions(&self, account: AccountId) -> Result<Vec<String>> {
+        self.read(move |conn| folders::subscriptions(conn, account)).await
+    }
+
+    async fn status(&self, mailbox: MailboxId) -> Result<MailboxStatus> {
+        self.read(move |conn| status(conn, mailbox)).await
+    }
+
+    async fn entries(&self, mailbox: MailboxId) -> Result<Vec<Entry>> {
+        self.read(move |conn| {
+            let snapshot = conn.unchecked_transaction()?;
+            status(&snapshot, mailbox)?;
+            entries::read(&snapshot, mailbox, 0)
+        })
+        .await
+    }
+
+    async fn changes(&self, mailbox: MailboxId, since: u64) -> Result<Changes> {
+        self.read(move |conn| changes(conn, mailbox, since)).await
+    }
+
+    async fn append(&self, mailbox: MailboxId, messages: Vec<NewMessage>) -> Result<Copied> {
+        let objects = Arc::clone(&self.shared.objects);
+        let (contents, incoming) = blocking(move || {
+            let mut contents = Contents::new(objects);
+            let incoming = messages
+                .into_iter()
+                .map(|message| incoming(&mut contents, message))
+                .collect::<Result<Vec<_>>>()?;
+            Ok((contents, incoming))
+        })
+        .await?;
+        self.write(contents.inline_bytes(), move |tx| {
+            let inserted = contents.insert(tx)?;
+            let copied = entries::append(tx, mailbox, &incoming, &inserted)?;
+            contents.keep();
+            Ok(copied)
+        })
+        .await
+    }
+
+    async fn store_flags(
+        &self,
+        mailbox: MailboxId,
+        uids: &[Uid],
+        how: FlagChange,
+        flags: Flags,
+        keywords: &[String],
+        unchanged_since: Option<u64>,
+    ) -> Result<(Vec<Entry>, Vec<Uid>)> {
+        let mut uids = uids.to_vec();
+        uids.sort_unstable();
+        uids.dedup();
+        let change = Arc::new(FlagStore { how, flags, keywords: keywords.to_vec(), unchanged_since });
+        let (mut entries, mut left_alone) = (Vec::new(), Vec::new());
+        let mut rest = uids.as_slice();
+        loop {
+            let (now, later) = rest.split_at(rest.len().min(CHUNK));
+            rest = later;
+            let (chunk, change) = (now.to_vec(), Arc::clone(&change));
+            let (mut changed, mut left) =
+                self.write(0, move |tx| entries::store_flags(tx, mailbox, &chunk, &change)).await?;
+            entries.append(&mut changed);
+            left_alone.append(&mut left);
+            if rest.is_empty() {
+                return Ok((entries, left_alone));
+            }
+        }
+    }
+
+    async fn copy(&self, from: MailboxId, uids: &[Uid], to: MailboxId) -> Result<Copied> {
+        self.transfer(from, uids, to, false).await
+    }
+
+    async fn move_messages(&self, from: MailboxId, uids: &[Uid], to: MailboxId) -> Result<Copied> {
+        self.transfer(from, uids, to, true).await
+    }
+
+    async fn expunge(&self, mailbox: MailboxId, uids: Option<&[Uid]>) -> Result<Vec<Uid>> {
+        let mut uids = match uids {
+            Some(uids) => uids.to_vec(),
+            None => self.read(move |conn| entries::marked_deleted(conn, mailbox)).await?,
+        };
+        uids.sort_unstable();
+        uids.dedup();
+        let mut gone = Vec::new();
+        let mut rest = uids.as_slice();
+        loop {
+            let (now, later) = rest.split_at(rest.len().min(CHUNK));
+            rest = later;
+            let chunk = now.to_vec();
+            gone.append(&mut self.write(0, move |tx| entries::expunge(tx, mailbox, &chunk)).await?);
+            if rest.is_empty() {
+                return Ok(gone);
+            }
+        }
+    }
+
+    async fn content(&self, content: ContentId) -> Result<Box<dyn ContentReader>> {
+        self.open_content(content).await
+    }
+
+    async fn indexes(&self, contents: &[ContentId]) -> Result<Vec<Vec<u8>>> {
+        let contents = contents.to_vec();
+        self.read(move |conn| {
+            let mut statement = conn.prepare_cached("SELECT idx FROM content WHERE id = ?1")?;
+            contents
+                .iter()
+                .map(|content| {
+                    Ok(statement.query_row([content.0], |row| row.get(0)).optional()?.unwrap_or_default())
+                })
+                .collect()
+        })
+        .await
+    }
+
+    fn watch(&self, account: AccountId) -> watch::Receiver<u64> {
+        self.shared.watchers.watch(account)
+    }
+}
+
+/// Prepares one message; its body may be shared with others of the same change.
+pub(super) fn incoming(contents: &mut Contents, message: NewMessage) -> Result<Incoming> {
+    Ok(Incoming {
+        slot: contents.add(&message.body, &message.index)?,
+        flags: message.flags,
+        keywords: message.keywords,
+        internal_date: message.internal_date,
+    })
+}
+
+/// A small body, read at once.
+struct WholeReader(Vec<u8>);
+
+impl ContentReader for WholeReader {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        Ok(files::copy_at(&self.0, offset, buf))
+    }
+}
+
+/// A body in the database, read piece by piece; no statement stays open between two pieces.
+struct InlineReader {
+    pool: Arc<Pool>,
+    content: ContentId,
+    size: u64,
+}
+
+impl ContentReader for InlineReader {
+    fn len(&self) -> u64 {
+        self.size
+    }
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let rest = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let wanted = buf.len().min(rest);
+        let Some(at) = usize::try_from(offset).ok().filter(|_| wanted > 0) else { return Ok(0) };
+        self.pool
+            .with(|conn| {
+                let blob = conn.blob_open("main", "body", "data", self.content.0, true)?;
+                Ok(blob.read_at(&mut buf[..wanted], at)?)
+            })
+            .map_err(|error| match error {
+                StoreError::Io(error) => error,
+                other => io::Error::other(other),
+            })
+    }
+}

@@ -1,0 +1,164 @@
+//! The store of one machine: SQLite (WAL, synchronous=FULL) with one writer, and files for large bodies.
+//!
+//! ```text
+//! store.db      metadata, and bodies of up to 128 KiB
+//! objects/ab/…  larger bodies, one file each, durable before the row that names them
+//! tmp/          bodies being received
+//! lock          held while a process uses the store
+//! ```
+//!
+//! Why so, with figures: `docs/decisions/0003-store.md`.
+
+mod accounts;
+mod contents;
+mod convert;
+mod entries;
+mod folders;
+mod garbage;
+mod keys;
+mod mailboxes;
+mod migrate;
+mod objects;
+mod open;
+mod queue;
+mod reads;
+mod watchers;
+mod writer;
+
+use crate::error::{Result, StoreError};
+use rusqlite::Connection;
+use sealpost_proto::time::{Clock, SystemClock};
+use std::{fs::File, path::Path, path::PathBuf, sync::Arc};
+use tokio::sync::Notify;
+
+/// What can be set about a store; [`Options::default`] is right for most.
+#[derive(Clone)]
+pub struct Options {
+    /// The time (SAVEDATE, UIDVALIDITY, the grace of removed mail).
+    pub clock: Arc<dyn Clock>,
+    /// Cache of the writer, in KiB.
+    pub writer_cache_kib: u32,
+    /// Cache of each reading connection, in KiB.
+    pub reader_cache_kib: u32,
+    /// Most pages (of 4 KiB) that the database may have; beyond it the disk counts as full.
+    pub max_pages: Option<u32>,
+    /// Whether removed mail is cleared away by a thread of the store's own.
+    pub collect_garbage: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            writer_cache_kib: 16 * 1024,
+            reader_cache_kib: 4 * 1024,
+            max_pages: None,
+            collect_garbage: true,
+        }
+    }
+}
+
+/// The store of one machine.
+pub struct SqliteStore {
+    // Dropped in this order: the collector uses the rest.
+    _collector: Option<garbage::Collector>,
+    shared: Arc<Shared>,
+}
+
+/// What the store's threads share. Fields are dropped in order; the lock goes last.
+struct Shared {
+    writer: writer::Writer,
+    pool: Arc<reads::Pool>,
+    objects: Arc<objects::Objects>,
+    watchers: Arc<watchers::Watchers>,
+    queue_changed: Arc<Notify>,
+    clock: Arc<dyn Clock>,
+    tmp: Arc<Path>,
+    _lock: File,
+}
+
+impl SqliteStore {
+    /// Opens the store in `dir`, and makes it if there is none. [`StoreError::Locked`] if another process has it.
+    pub fn open(dir: &Path) -> Result<Arc<Self>> {
+        Self::open_with(dir, Options::default())
+    }
+
+    /// The same with options.
+    pub fn open_with(dir: &Path, options: Options) -> Result<Arc<Self>> {
+        let lock = open::prepare_dir(dir)?;
+        let objects = Arc::new(objects::Objects::new(dir)?);
+        let db: PathBuf = dir.join("store.db");
+        let conn = open::writer_connection(&db, &options)?;
+        open::restrict_database(&db)?;
+        objects.sweep(&conn)?;
+        queue::release_claims(&conn)?;
+        let watchers = Arc::new(watchers::Watchers::default());
+        let queue_changed = Arc::new(Notify::new());
+        let writer = writer::Writer::start(
+            conn,
+            {
+                let (db, options) = (db.clone(), options.clone());
+                Box::new(move || open::writer_connection(&db, &options))
+            },
+            Arc::clone(&options.clock),
+            Arc::clone(&watchers),
+            Arc::clone(&queue_changed),
+        )?;
+        let shared = Arc::new(Shared {
+            writer,
+            pool: Arc::new(reads::Pool::new(db, options.reader_cache_kib)),
+            tmp: objects.tmp().into(),
+            objects,
+            watchers,
+            queue_changed,
+            clock: options.clock,
+            _lock: lock,
+        });
+        let collector = if options.collect_garbage {
+            Some(garbage::Collector::start(Arc::clone(&shared))?)
+        } else {
+            None
+        };
+        Ok(Arc::new(Self { _collector: collector, shared }))
+    }
+
+    /// Clears away what nothing refers to any more and whose grace is over; returns when there is no more of it.
+    pub async fn collect_garbage(&self) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || {
+            while garbage::collect(&shared)? {}
+            Ok(())
+        })
+        .await
+    }
+
+    /// Runs `work` in the writer's next transaction; `bytes` is about what it carries.
+    async fn write<T, F>(&self, bytes: usize, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut writer::Tx<'_>) -> Result<T> + Send + 'static,
+    {
+        self.shared.writer.submit(bytes, work).await
+    }
+
+    /// Runs `work` on a reading connection, off the async threads.
+    async fn read<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
+        let pool = Arc::clone(&self.shared.pool);
+        blocking(move || pool.with(work)).await
+    }
+}
+
+/// Runs `work` where it may block.
+async fn blocking<T, F>(work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| StoreError::Database("an internal error ended a task of the store".into()))?
+}

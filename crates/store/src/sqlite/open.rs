@@ -1,0 +1,112 @@
+//! Opening: the folder, its lock, connections and their settings.
+
+use super::{Options, migrate};
+use crate::{
+    error::{Result, StoreError},
+    files,
+};
+use rusqlite::{Connection, OpenFlags};
+use std::{
+    fs::{File, TryLockError},
+    path::Path,
+    time::Duration,
+};
+
+/// Marks the file as ours (`file store.db` shows it): "SLPT".
+const APPLICATION_ID: i32 = 0x534c_5054;
+/// Pages of the log after which the writer copies them back. Larger values raise the slowest commits from 7 ms to
+/// 17 ms and more and gain little (measured, `docs/decisions/0003-store.md`).
+const WAL_AUTOCHECKPOINT_PAGES: i64 = 1000;
+/// The log is cut to this after a checkpoint, so that one burst does not keep the space.
+const JOURNAL_SIZE_LIMIT_BYTES: i64 = 16 * 1024 * 1024;
+/// Distinct statements in use stay well below it.
+const STATEMENT_CACHE: usize = 128;
+/// Only a backup tool or an administrator's `sqlite3` can hold the database; give them this long.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Makes the folder, for its owner alone, and takes the lock.
+pub(super) fn prepare_dir(dir: &Path) -> Result<File> {
+    if !dir.is_dir() {
+        if let Some(parent) = dir.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        files::make_dir(dir)?;
+    }
+    files::restrict(dir, 0o700)?;
+    let lock = files::open_private(&dir.join("lock"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+/// The connection that writes, with the schema brought up to date.
+pub(super) fn writer_connection(path: &Path, options: &Options) -> Result<Connection> {
+    // SQLite would make the file with the process's umask; the log and its index take their rights from it.
+    drop(files::open_private(path)?);
+    let mut conn = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    let found: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if found != APPLICATION_ID && tables > 0 {
+        return Err(StoreError::Database("store.db was made by another program".into()));
+    }
+    if tables == 0 {
+        // Both can only be chosen before the first table. INCREMENTAL, so that space can be given back without a
+        // VACUUM that stops all writers.
+        conn.pragma_update(None, "page_size", 4096)?;
+        conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        conn.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if !mode.eq_ignore_ascii_case("wal") {
+        return Err(StoreError::Database(
+            "the file system cannot share memory between connections (WAL); use a local disk".into(),
+        ));
+    }
+    // FULL: each commit is synced before anybody is told of it. Never less: a 250 promises it.
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES)?;
+    conn.pragma_update(None, "journal_size_limit", JOURNAL_SIZE_LIMIT_BYTES)?;
+    conn.pragma_update(None, "foreign_keys", true)?;
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    // Removed verifiers and bodies are overwritten where it costs no write of its own.
+    conn.pragma_update(None, "secure_delete", "FAST")?;
+    conn.pragma_update(None, "cache_size", -i64::from(options.writer_cache_kib))?;
+    if let Some(pages) = options.max_pages {
+        conn.pragma_update(None, "max_page_count", pages)?;
+    }
+    migrate::migrate(&mut conn, migrate::MIGRATIONS)?;
+    Ok(conn)
+}
+
+/// A connection that reads.
+pub(super) fn reader_connection(path: &Path, cache_kib: u32) -> Result<Connection> {
+    let conn = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    conn.pragma_update(None, "cache_size", -i64::from(cache_kib))?;
+    Ok(conn)
+}
+
+/// A database that was copied here by hand may have any rights.
+pub(super) fn restrict_database(path: &Path) -> Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        let file = Path::new(&name);
+        if file.exists() {
+            files::restrict(file, 0o600)?;
+        }
+    }
+    Ok(())
+}
