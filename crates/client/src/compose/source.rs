@@ -1,0 +1,220 @@
+//! Where the octets of a message come from: memory, sealed octets in a spool, or a file that is encoded as it is read.
+
+use super::ComposeError;
+use sealpost_proto::message::write;
+use sha2::{Digest as _, Sha256};
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::FileExt as _,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
+use tempfile::{SpooledData, SpooledTempFile};
+
+/// Octets read at once from a file or spool; a multiple of 57, which makes one line of base64.
+const CHUNK_OCTETS: usize = 57 * 1024;
+
+/// Sealed messages up to this size stay in memory; larger ones go to an unlinked temporary file.
+const SPOOL_MEMORY_OCTETS: usize = 1024 * 1024;
+
+/// A file to attach.
+pub(super) struct Attachment {
+    pub(super) path: PathBuf,
+    pub(super) name: String,
+    pub(super) size: u64,
+    /// SHA-256 of the content when it was first read: every copy must be made of the same octets.
+    digest: OnceLock<[u8; 32]>,
+}
+
+impl Attachment {
+    pub(super) fn new(path: PathBuf) -> Result<Self, ComposeError> {
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        if !write::is_header_text(&name) {
+            return Err(ComposeError::Control("name of an attachment"));
+        }
+        let metadata =
+            std::fs::metadata(&path).map_err(|e| ComposeError::Attachment(path.display().to_string(), e))?;
+        if !metadata.is_file() {
+            let e = io::Error::new(io::ErrorKind::InvalidInput, "it is not a file");
+            return Err(ComposeError::Attachment(path.display().to_string(), e));
+        }
+        Ok(Self { path, name, size: metadata.len(), digest: OnceLock::new() })
+    }
+
+    /// Octets in base64 lines with their CRLFs.
+    pub(super) fn encoded_size(&self) -> u64 {
+        let line = 57;
+        let (lines, rest) = (self.size / line, self.size % line);
+        lines * 78 + if rest == 0 { 0 } else { rest.div_ceil(3) * 4 + 2 }
+    }
+}
+
+/// A new place for sealed octets. Never give it plain text.
+pub(crate) fn spool() -> SpooledTempFile {
+    SpooledTempFile::new(SPOOL_MEMORY_OCTETS)
+}
+
+/// A finished spool.
+pub(crate) enum Spool {
+    Memory(Vec<u8>),
+    Disk(File, u64),
+}
+
+impl Spool {
+    pub(crate) fn new(spool: SpooledTempFile) -> io::Result<Self> {
+        Ok(match spool.into_inner() {
+            SpooledData::InMemory(cursor) => Self::Memory(cursor.into_inner()),
+            SpooledData::OnDisk(file) => {
+                let size = file.metadata()?.len();
+                Self::Disk(file, size)
+            }
+        })
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Memory(octets) => octets.len() as u64,
+            Self::Disk(_, size) => *size,
+        }
+    }
+
+    /// Reads at a place, so that several readers share the file.
+    pub(crate) fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        match self {
+            Self::Memory(octets) => {
+                let at = usize::try_from(at).unwrap_or(usize::MAX).min(octets.len());
+                (&octets[at..]).read(buffer)
+            }
+            Self::Disk(file, _) => file.read_at(buffer, at),
+        }
+    }
+}
+
+/// A [`Spool`] from its first octet on.
+pub(crate) struct SpoolReader {
+    spool: Arc<Spool>,
+    at: u64,
+}
+
+impl SpoolReader {
+    pub(crate) fn new(spool: Arc<Spool>) -> Self {
+        Self { spool, at: 0 }
+    }
+}
+
+impl Read for SpoolReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.spool.read_at(buffer, self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+/// A run of octets of a message.
+#[derive(Clone)]
+pub(super) enum Segment {
+    Octets(Arc<[u8]>),
+    /// Encoded in base64 as it is read.
+    File(Arc<Attachment>),
+    Sealed(Arc<Spool>),
+}
+
+impl Segment {
+    pub(super) fn octets(octets: impl Into<Vec<u8>>) -> Self {
+        Self::Octets(octets.into().into())
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        match self {
+            Self::Octets(octets) => octets.len() as u64,
+            Self::File(file) => file.encoded_size(),
+            Self::Sealed(spool) => spool.size(),
+        }
+    }
+}
+
+/// Reads segments one after the other.
+pub(super) struct SegmentReader {
+    segments: Vec<Segment>,
+    next: usize,
+    current: Current,
+    /// What is ready to be handed out, and how much of it was.
+    buffer: Vec<u8>,
+    taken: usize,
+}
+
+enum Current {
+    None,
+    File { attachment: Arc<Attachment>, file: File, hash: Sha256 },
+    Sealed(SpoolReader),
+}
+
+impl SegmentReader {
+    pub(super) fn new(segments: Vec<Segment>) -> Self {
+        Self { segments, next: 0, current: Current::None, buffer: Vec::new(), taken: 0 }
+    }
+
+    /// Fills the empty buffer; leaves it empty only at the end.
+    fn fill(&mut self) -> io::Result<()> {
+        self.buffer.clear();
+        self.taken = 0;
+        while self.buffer.is_empty() {
+            match &mut self.current {
+                Current::None => {
+                    let Some(segment) = self.segments.get(self.next) else { return Ok(()) };
+                    self.next += 1;
+                    match segment {
+                        Segment::Octets(octets) => self.buffer.extend_from_slice(octets),
+                        Segment::File(attachment) => {
+                            let attachment = attachment.clone();
+                            let file = File::open(&attachment.path).map_err(|e| {
+                                ComposeError::Attachment(attachment.name.clone(), e).into_io()
+                            })?;
+                            self.current = Current::File { attachment, file, hash: Sha256::new() };
+                        }
+                        Segment::Sealed(spool) => {
+                            self.current = Current::Sealed(SpoolReader::new(spool.clone()));
+                        }
+                    }
+                }
+                Current::File { attachment, file, hash } => {
+                    let mut chunk = Vec::with_capacity(CHUNK_OCTETS);
+                    file.take(CHUNK_OCTETS as u64)
+                        .read_to_end(&mut chunk)
+                        .map_err(|e| ComposeError::Attachment(attachment.name.clone(), e).into_io())?;
+                    if chunk.is_empty() {
+                        let digest: [u8; 32] = hash.finalize_reset().into();
+                        if *attachment.digest.get_or_init(|| digest) != digest {
+                            return Err(ComposeError::Changed(attachment.name.clone()).into_io());
+                        }
+                        self.current = Current::None;
+                    } else {
+                        hash.update(&chunk);
+                        self.buffer = write::base64_lines(&chunk).into_bytes();
+                    }
+                }
+                Current::Sealed(reader) => {
+                    self.buffer.resize(CHUNK_OCTETS, 0);
+                    let n = reader.read(&mut self.buffer)?;
+                    self.buffer.truncate(n);
+                    if n == 0 {
+                        self.current = Current::None;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Read for SegmentReader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.taken == self.buffer.len() {
+            self.fill()?;
+        }
+        let n = (&self.buffer[self.taken..]).read(out)?;
+        self.taken += n;
+        Ok(n)
+    }
+}
