@@ -188,13 +188,13 @@ impl Composition {
         recipients: &[PublicKey],
         signer: &SecretKey,
     ) -> Result<Outgoing, ComposeError> {
-        let mut sealer = seal::seal_armoured(recipients, source::spool())?;
-        let hash = self.write_payload(&self.bcc_field(copy), &mut sealer)?;
+        let mut payload = seal::seal_armoured(recipients, source::spool())?;
+        let hash = self.write_payload(&self.bcc_field(copy), &mut payload)?;
         // Attachments are checked one by one as they are read; that the rest is the same is checked here.
         if *self.payload_sha256.get_or_init(|| hash) != hash {
             return Err(ComposeError::Changed("of this message".into()));
         }
-        let sealed = Segment::Sealed(Arc::new(Spool::new(sealer.finish()?)?));
+        let sealed = Segment::Sealed(Arc::new(Spool::new(payload.finish()?)?));
 
         let head = format!(
             "{}{}{}Subject: {HIDDEN_SUBJECT}\r\nMIME-Version: 1.0\r\nContent-Type: {SEALED_CONTENT_TYPE}\r\n\
