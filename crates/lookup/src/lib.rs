@@ -1,6 +1,8 @@
 //! Whose server is it, and is it really: SRV, MX, TLS, the binding of server names to domains, PUBKEY asked
 //! directly (profile §8). Shared by `sealpost-server` (relay, keys of other domains) and `sealpost-client`.
 
+pub mod zone;
+
 use sealpost_proto::{
     address::{Domain, Mailbox},
     key::PublicKey,
