@@ -4,4 +4,5 @@ pub mod kdf;
 pub mod key;
 pub mod passphrase;
 pub mod seal;
+pub mod vectors;
 pub mod words;
