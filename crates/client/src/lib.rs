@@ -7,6 +7,7 @@ pub mod compose;
 pub mod contact;
 pub mod error;
 pub mod folder;
+pub mod imap;
 pub mod keys;
 pub mod open;
 pub mod read;

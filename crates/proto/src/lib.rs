@@ -8,6 +8,7 @@ pub mod address;
 pub mod base64;
 #[cfg(feature = "drive")]
 pub mod drive;
+pub mod imap;
 pub mod key;
 pub mod message;
 pub mod phc;

@@ -1,0 +1,407 @@
+//! Commands as values (RFC 3501, RFC 9051 and the extensions built).
+
+use super::{
+    date::Day,
+    types::{Atom, Flag, MailboxName, Secret, SequenceSet, Tag},
+};
+use crate::time::Timestamp;
+use std::{fmt, num::NonZeroU32};
+
+/// A tagged command.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Command {
+    /// The client's tag.
+    pub tag: Tag,
+    /// What is asked.
+    pub body: Body,
+}
+
+/// The wire form, secrets left out.
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if matches!(self.body, Body::Login { .. } | Body::Authenticate { .. }) {
+            return write!(f, "{} (credentials …)", self.tag);
+        }
+        let bytes: Vec<u8> =
+            super::encode::command(self, super::Names::Utf8).iter().flat_map(|p| p.bytes.to_vec()).collect();
+        f.write_str(&String::from_utf8_lossy(&bytes))
+    }
+}
+
+/// What a command asks. One variant a verb; UID forms have a field.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Body {
+    /// CAPABILITY
+    Capability,
+    /// NOOP
+    Noop,
+    /// LOGOUT
+    Logout,
+    /// STARTTLS
+    StartTls,
+    /// AUTHENTICATE
+    Authenticate {
+        /// SASL mechanism.
+        mechanism: Atom,
+        /// Initial response (SASL-IR, RFC 4959) as on the wire; `=` is the empty one.
+        initial: Option<Secret>,
+    },
+    /// LOGIN
+    Login {
+        /// User name.
+        user: Vec<u8>,
+        /// App password.
+        password: Secret,
+    },
+    /// ENABLE (RFC 5161)
+    Enable(Vec<Atom>),
+    /// ID (RFC 2971)
+    Id(Vec<(String, Option<String>)>),
+    /// SELECT and EXAMINE
+    Select {
+        /// Which.
+        mailbox: MailboxName,
+        /// EXAMINE.
+        read_only: bool,
+    },
+    /// CREATE, with USE of CREATE-SPECIAL-USE (RFC 6154)
+    Create {
+        /// Which.
+        mailbox: MailboxName,
+        /// Special uses asked for (`\Sent` without its backslash).
+        special_use: Vec<Atom>,
+    },
+    /// DELETE
+    Delete(MailboxName),
+    /// RENAME
+    Rename {
+        /// Old name.
+        from: MailboxName,
+        /// New name.
+        to: MailboxName,
+    },
+    /// SUBSCRIBE and UNSUBSCRIBE
+    Subscribe {
+        /// Which.
+        mailbox: MailboxName,
+        /// SUBSCRIBE.
+        on: bool,
+    },
+    /// LIST (RFC 9051 §6.3.9, RFC 5258)
+    List(List),
+    /// LSUB
+    Lsub {
+        /// Reference.
+        reference: MailboxName,
+        /// Pattern with `*` and `%`.
+        pattern: MailboxName,
+    },
+    /// NAMESPACE (RFC 2342)
+    Namespace,
+    /// STATUS
+    Status {
+        /// Which.
+        mailbox: MailboxName,
+        /// What to tell.
+        items: Vec<StatusItem>,
+    },
+    /// IDLE (RFC 2177)
+    Idle,
+    /// CHECK
+    Check,
+    /// CLOSE
+    Close,
+    /// UNSELECT (RFC 3691)
+    Unselect,
+    /// EXPUNGE, UID EXPUNGE (RFC 4315)
+    Expunge {
+        /// UID EXPUNGE's set.
+        uids: Option<SequenceSet>,
+    },
+    /// SEARCH, UID SEARCH
+    Search {
+        /// UID form.
+        uid: bool,
+        /// RETURN (RFC 4731); `None` is the old form.
+        returns: Option<Vec<SearchReturn>>,
+        /// CHARSET.
+        charset: Option<String>,
+        /// What to find.
+        key: SearchKey,
+    },
+    /// FETCH, UID FETCH
+    Fetch {
+        /// UID form.
+        uid: bool,
+        /// Which.
+        set: SequenceSet,
+        /// What.
+        items: Vec<FetchItem>,
+    },
+    /// STORE, UID STORE
+    Store {
+        /// UID form.
+        uid: bool,
+        /// Which.
+        set: SequenceSet,
+        /// How.
+        how: StoreHow,
+        /// .SILENT
+        silent: bool,
+        /// Flags.
+        flags: Vec<Flag>,
+    },
+    /// COPY, MOVE (RFC 6851) and their UID forms
+    Copy {
+        /// UID form.
+        uid: bool,
+        /// MOVE.
+        remove: bool,
+        /// Which.
+        set: SequenceSet,
+        /// Where to.
+        mailbox: MailboxName,
+    },
+}
+
+/// A LIST command; the first form has no options and one pattern.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct List {
+    /// Selection options.
+    pub select: Vec<ListSelect>,
+    /// Reference.
+    pub reference: String,
+    /// Patterns with `*` and `%`.
+    pub patterns: Vec<String>,
+    /// Return options.
+    pub returns: Vec<ListReturn>,
+    /// Whether options or a list of patterns were written: an empty pattern then has no special meaning.
+    pub extended: bool,
+}
+
+/// LIST selection options (RFC 5258 §3, RFC 6154).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListSelect {
+    /// SUBSCRIBED
+    Subscribed,
+    /// REMOTE
+    Remote,
+    /// RECURSIVEMATCH
+    RecursiveMatch,
+    /// SPECIAL-USE
+    SpecialUse,
+}
+
+/// LIST return options (RFC 5258 §3, RFC 6154, RFC 5819).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListReturn {
+    /// SUBSCRIBED
+    Subscribed,
+    /// CHILDREN
+    Children,
+    /// SPECIAL-USE
+    SpecialUse,
+    /// STATUS (…)
+    Status(Vec<StatusItem>),
+}
+
+/// STATUS items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusItem {
+    /// MESSAGES
+    Messages,
+    /// RECENT (RFC 3501)
+    Recent,
+    /// UIDNEXT
+    UidNext,
+    /// UIDVALIDITY
+    UidValidity,
+    /// UNSEEN
+    Unseen,
+    /// DELETED (RFC 9051)
+    Deleted,
+    /// SIZE (RFC 8438)
+    Size,
+}
+
+/// SEARCH RETURN options (RFC 4731, RFC 5182).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SearchReturn {
+    /// MIN
+    Min,
+    /// MAX
+    Max,
+    /// ALL
+    All,
+    /// COUNT
+    Count,
+    /// SAVE
+    Save,
+}
+
+/// SEARCH keys (RFC 9051 §6.4.4, and RFC 3501's NEW, OLD and RECENT).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SearchKey {
+    /// ALL
+    All,
+    /// Several keys, all of which must hold; a parenthesised list.
+    And(Vec<SearchKey>),
+    /// OR
+    Or(Box<SearchKey>, Box<SearchKey>),
+    /// NOT
+    Not(Box<SearchKey>),
+    /// A system flag is set: SEEN, ANSWERED, FLAGGED, DELETED, DRAFT; `false`: UNSEEN and so on.
+    Flag(SystemFlag, bool),
+    /// KEYWORD; `false`: UNKEYWORD.
+    Keyword(Atom, bool),
+    /// NEW
+    New,
+    /// OLD
+    Old,
+    /// RECENT
+    Recent,
+    /// BEFORE, ON, SINCE, by INTERNALDATE.
+    Internal(DateTest, Day),
+    /// SENTBEFORE, SENTON, SENTSINCE, by the Date field.
+    Sent(DateTest, Day),
+    /// LARGER
+    Larger(u64),
+    /// SMALLER
+    Smaller(u64),
+    /// FROM, TO, CC, BCC, SUBJECT (field is that name), HEADER.
+    Header {
+        /// Field name.
+        field: String,
+        /// Substring; empty: the field is there.
+        value: String,
+    },
+    /// BODY
+    Body(String),
+    /// TEXT
+    Text(String),
+    /// UID
+    Uid(SequenceSet),
+    /// A set of message numbers.
+    Sequence(SequenceSet),
+}
+
+/// Flags that SEARCH has keys for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SystemFlag {
+    /// `\Seen`
+    Seen,
+    /// `\Answered`
+    Answered,
+    /// `\Flagged`
+    Flagged,
+    /// `\Deleted`
+    Deleted,
+    /// `\Draft`
+    Draft,
+}
+
+/// How days are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DateTest {
+    /// Earlier than the day.
+    Before,
+    /// Within the day.
+    On,
+    /// Within the day or later.
+    Since,
+}
+
+/// FETCH items; macros are written out by the parser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FetchItem {
+    /// FLAGS
+    Flags,
+    /// UID
+    Uid,
+    /// INTERNALDATE
+    InternalDate,
+    /// RFC822.SIZE
+    Size,
+    /// ENVELOPE
+    Envelope,
+    /// BODY
+    Body,
+    /// BODYSTRUCTURE
+    BodyStructure,
+    /// RFC822
+    Rfc822,
+    /// RFC822.HEADER
+    Rfc822Header,
+    /// RFC822.TEXT
+    Rfc822Text,
+    /// BODY[…]
+    Section {
+        /// Which part.
+        section: Section,
+        /// BODY.PEEK: does not set \Seen.
+        peek: bool,
+        /// `<first.count>`
+        partial: Option<(u64, NonZeroU32)>,
+    },
+}
+
+/// `section-spec`
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Section {
+    /// Part numbers; none is the message.
+    pub part: Vec<NonZeroU32>,
+    /// What of it; `None` is all.
+    pub text: Option<SectionText>,
+}
+
+/// `section-text`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SectionText {
+    /// HEADER
+    Header,
+    /// HEADER.FIELDS, HEADER.FIELDS.NOT
+    HeaderFields {
+        /// Field names as written.
+        names: Vec<String>,
+        /// .NOT
+        not: bool,
+    },
+    /// TEXT
+    Text,
+    /// MIME
+    Mime,
+}
+
+/// How STORE changes flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreHow {
+    /// FLAGS
+    Replace,
+    /// +FLAGS
+    Add,
+    /// -FLAGS
+    Remove,
+}
+
+/// What APPEND says of one message, up to its literal; the octets go past the codec.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppendMessage {
+    /// Flags.
+    pub flags: Vec<Flag>,
+    /// INTERNALDATE.
+    pub date: Option<Timestamp>,
+}
+
+/// APPEND up to its first literal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppendStart {
+    /// The client's tag.
+    pub tag: Tag,
+    /// Where to.
+    pub mailbox: MailboxName,
+    /// The message whose literal follows.
+    pub message: AppendMessage,
+}

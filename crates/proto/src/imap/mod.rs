@@ -1,0 +1,32 @@
+//! IMAP4rev1 (RFC 3501) and IMAP4rev2 (RFC 9051), both sides, sans-IO.
+//!
+//! [`receive`] cuts octets into commands and responses; [`parse`] and [`encode`] turn commands into values and back;
+//! [`response`] writes a server's responses, [`reply`] reads them; [`mime`] finds the parts of a message and
+//! [`structure`] writes ENVELOPE and BODYSTRUCTURE. Why a codec of our own: `docs/decisions/0004-imap-codec.md`.
+//!
+//! An extension adds: variants in [`command`], an arm in [`parse`] and [`encode`], a code or line in [`response`].
+
+pub mod command;
+pub mod date;
+pub mod encode;
+mod lex;
+pub mod mime;
+pub mod parse;
+mod parse_search;
+pub mod receive;
+pub mod reply;
+pub mod response;
+pub mod structure;
+pub mod types;
+pub mod utf7;
+
+pub use command::{
+    AppendMessage, AppendStart, Body, Command, DateTest, FetchItem, List, ListReturn, ListSelect, SearchKey,
+    SearchReturn, Section, SectionText, StatusItem, StoreHow, SystemFlag,
+};
+pub use date::{Day, date_time};
+pub use lex::{Cursor, ParseError};
+pub use receive::{Limits, LiteralHead, Received, Receiver};
+pub use reply::{Condition, FetchValue, Reply, Text, reply};
+pub use response::quote_mailbox;
+pub use types::{Atom, Flag, MailboxName, Names, Secret, SeqNumber, SequenceSet, Tag};
