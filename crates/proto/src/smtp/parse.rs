@@ -26,8 +26,7 @@ pub fn mail(args: &[u8]) -> Result<Mail, Reply> {
     let syntax = || Reply::new(501, "5.1.7", "Syntax: MAIL FROM:<address> [parameters]");
     let text = std::str::from_utf8(args).map_err(|_| syntax())?;
     let (path, params) = after_keyword(text, "FROM:").and_then(path).ok_or_else(syntax)?;
-    let reverse_path =
-        if path.is_empty() { None } else { Some(Mailbox::parse(path).map_err(|_| syntax())?) };
+    let reverse_path = if path.is_empty() { None } else { Some(Mailbox::parse(path).map_err(|_| syntax())?) };
     let mut mail = Mail { reverse_path, size: None, eight_bit: false, smtputf8: false };
     let mut seen = Vec::new();
     for param in params.split_ascii_whitespace() {
@@ -306,7 +305,8 @@ mod tests {
         ] {
             assert_eq!(code(mail(line.as_bytes())), want, "{line}");
         }
-        let parsed = mail(b"FROM:<@r.example:A.b@Example.com> SIZE=99999999999999999999 BODY=8BITMIME").unwrap();
+        let parsed =
+            mail(b"FROM:<@r.example:A.b@Example.com> SIZE=99999999999999999999 BODY=8BITMIME").unwrap();
         assert_eq!(parsed.reverse_path.unwrap().to_string(), "A.b@Example.com");
         assert_eq!((parsed.size, parsed.eight_bit, parsed.smtputf8), (Some(u64::MAX), true, false));
         assert_eq!(code(mail(b"FROM:<\xff@example.com>")), 501);
