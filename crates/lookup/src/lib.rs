@@ -1,12 +1,22 @@
 //! Whose server is it, and is it really: SRV, MX, TLS, the binding of server names to domains, PUBKEY asked
 //! directly (profile §8). Shared by `sealpost-server` (relay, keys of other domains) and `sealpost-client`.
 
+mod binding;
+mod connect;
+mod dns;
+mod https;
+mod keys;
+mod mta_sts;
+mod servers;
+mod tls;
 pub mod zone;
 
 use sealpost_proto::{
     address::{Domain, Mailbox},
     key::PublicKey,
     statement::Chain,
+    time::{Clock, SystemClock},
+    transcript::Tap,
 };
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -30,7 +40,7 @@ pub enum Binding {
     Name,
     /// An MTA-STS policy in mode enforce lists it.
     MtaSts,
-    /// SRV or MX are DNSSEC-valid.
+    /// SRV or MX are DNSSEC-valid. Not reached yet: the resolver does not validate (`docs/protocol.md`).
     Dnssec,
     /// Nothing binds it: unauthenticated. Says why.
     None(String),
@@ -83,7 +93,8 @@ pub enum Keyword {
 pub enum KeyAnswer {
     /// 220, with the chain from XKEYINFO (empty where the server has none or no XSEALPOST).
     Key(PublicKey, Chain),
-    /// 550, definite.
+    /// The server said 550. It is definite only where the host is authenticated (profile §8): whoever takes this for
+    /// leave to send plain mail must look at [`ServerHost::binding`] first.
     NoKey,
     /// No definite answer; says why.
     Failed(String),
@@ -123,47 +134,84 @@ pub enum LookupError {
     /// The domain says it takes no mail (RFC 7505), or does not exist.
     #[error("{0} takes no mail")]
     NoMail(Domain),
+    /// The resolver could not be set up.
+    #[error("the system's resolver could not be used: {0}; name one with --dns")]
+    Resolver(String),
     /// Roots could not be read.
     #[error("the certificate file could not be read: {0}")]
     Roots(String),
 }
 
+/// What tests and unusual set-ups change.
+#[derive(Clone)]
+pub struct Settings {
+    /// The time: statements are judged by it, and kept MTA-STS policies.
+    pub clock: Arc<dyn Clock>,
+    /// Port of the HTTPS servers that MTA-STS policies come from.
+    pub https_port: u16,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), https_port: 443 }
+    }
+}
+
 /// Look-ups. Cheap to clone.
 #[derive(Clone)]
 pub struct Lookup {
-    config: Arc<LookupConfig>,
+    inner: Arc<Inner>,
+    tap: Option<Arc<dyn Tap>>,
+}
+
+struct Inner {
+    config: LookupConfig,
+    settings: Settings,
+    dns: dns::Dns,
+    tls: Arc<rustls::ClientConfig>,
+    tls_opportunistic: Arc<rustls::ClientConfig>,
+    policies: mta_sts::Cache,
 }
 
 impl Lookup {
     /// Reads roots and sets up the resolver.
     pub fn new(config: LookupConfig) -> Result<Self, LookupError> {
-        Ok(Self { config: Arc::new(config) })
+        Self::with_settings(config, Settings::default())
     }
-    /// TLS settings with the roots of this look-up.
+    /// The same with another clock or HTTPS port.
+    pub fn with_settings(config: LookupConfig, settings: Settings) -> Result<Self, LookupError> {
+        let inner = Inner {
+            dns: dns::Dns::new(&config)?,
+            tls: tls::verified(&config)?,
+            tls_opportunistic: tls::opportunistic()?,
+            policies: mta_sts::Cache::default(),
+            config,
+            settings,
+        };
+        Ok(Self { inner: Arc::new(inner), tap: None })
+    }
+    /// The same look-up (caches and all), whose conversations are recorded.
+    #[must_use]
+    pub fn with_tap(&self, tap: Arc<dyn Tap>) -> Self {
+        Self { inner: Arc::clone(&self.inner), tap: Some(tap) }
+    }
+    /// TLS settings with the roots of this look-up: chain and name are verified.
     pub fn tls(&self) -> Arc<rustls::ClientConfig> {
-        let _ = &self.config;
-        todo!()
+        Arc::clone(&self.inner.tls)
     }
-    /// The domain's MX servers by preference, each most-preferred group first; the domain itself where there is no
-    /// MX (RFC 5321 §5.1).
-    pub async fn mx(&self, domain: &Domain) -> Result<Vec<ServerHost>, LookupError> {
-        let _ = domain;
-        todo!()
+    /// TLS settings that take any certificate, for the relay where nothing asks for more (RFC 7435).
+    pub fn tls_opportunistic(&self) -> Arc<rustls::ClientConfig> {
+        Arc::clone(&self.inner.tls_opportunistic)
     }
-    /// Submission servers (SRV `_submissions._tcp`), for one's own domain.
-    pub async fn submission(&self, domain: &Domain) -> Result<Vec<ServerHost>, LookupError> {
-        let _ = domain;
-        todo!()
-    }
-    /// IMAP servers (SRV `_imaps._tcp`, else the submission host on 993).
-    pub async fn imap(&self, domain: &Domain) -> Result<Vec<ServerHost>, LookupError> {
-        let _ = domain;
-        todo!()
-    }
-    /// Asks the domain's own server for the keys of `addresses` (all of one domain), in the order of profile §8
-    /// steps 1 to 3, over verified TLS only; one connection, pipelined.
-    pub async fn keys(&self, domain: &Domain, addresses: &[Mailbox]) -> Result<DirectAnswer, LookupError> {
-        let _ = (domain, addresses);
-        todo!()
+    /// The port MX servers listen on.
+    pub fn mx_port(&self) -> u16 {
+        self.inner.config.mx_port.unwrap_or(SMTP_PORT)
     }
 }
+
+/// RFC 5321 §4.5.4.2
+const SMTP_PORT: u16 = 25;
+/// RFC 8314 §7.3
+const SUBMISSIONS_PORT: u16 = 465;
+/// RFC 8314 §7.2
+const IMAPS_PORT: u16 = 993;

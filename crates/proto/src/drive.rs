@@ -62,11 +62,11 @@ pub struct Timeouts {
 impl Timeouts {
     /// RFC 5321 §4.5.3.2: between servers.
     pub const RFC5321: Self = Self {
-        greeting: Duration::from_mins(5),
-        command: Duration::from_mins(5),
-        data_start: Duration::from_mins(2),
-        data_block: Duration::from_mins(3),
-        data_end: Duration::from_mins(10),
+        greeting: Duration::from_secs(5 * 60),
+        command: Duration::from_secs(5 * 60),
+        data_start: Duration::from_secs(2 * 60),
+        data_block: Duration::from_secs(3 * 60),
+        data_end: Duration::from_secs(10 * 60),
         quit: Duration::from_secs(5),
     };
     /// Where a person waits: what a server says is short and comes at once, only a message's end may take long.
@@ -74,8 +74,8 @@ impl Timeouts {
         greeting: Duration::from_secs(30),
         command: Duration::from_secs(30),
         data_start: Duration::from_secs(30),
-        data_block: Duration::from_mins(1),
-        data_end: Duration::from_mins(10),
+        data_block: Duration::from_secs(60),
+        data_end: Duration::from_secs(10 * 60),
         quit: Duration::from_secs(2),
     };
 }

@@ -99,7 +99,7 @@ impl<M> Connection<M> {
         };
         for recipient in &mut recipients {
             if recipient.is_ok() {
-                *recipient = sent.clone();
+                recipient.clone_from(&sent);
             }
         }
         Ok(Outcome { recipients })

@@ -54,11 +54,12 @@ pub struct MailParameters {
 
 impl Command {
     fn new(verb: &'static str, line: String, limits: ReplyLimits) -> Result<Self, CommandError> {
-        Self::with_shown(verb, Zeroizing::new(line.clone()), line, Vec::new(), Show::All, limits)
+        let shown = line.clone();
+        Self::with_shown(verb, &Zeroizing::new(line), shown, Vec::new(), Show::All, limits)
     }
     fn with_shown(
         verb: &'static str,
-        line: Zeroizing<String>,
+        line: &Zeroizing<String>,
         shown: String,
         secrets: Vec<Zeroizing<String>>,
         show: Show,
@@ -185,7 +186,7 @@ impl Command {
         } else {
             (format!("base64(\\0{user}\\0…)"), vec![line.clone(), hash])
         };
-        Self::with_shown("AUTH", line, shown, secrets, Show::All, ReplyLimits::LONG_LINES)
+        Self::with_shown("AUTH", &line, shown, secrets, Show::All, ReplyLimits::LONG_LINES)
     }
     fn prefix(&mut self, prefix: &str) {
         self.shown.insert_str(0, prefix);
@@ -204,7 +205,7 @@ impl Command {
         let secrets = vec![payload.clone(), Zeroizing::new(token.to_owned())];
         let mut command = Self::with_shown(
             "AUTH",
-            payload,
+            &payload,
             "base64(\\0…\\0…)".into(),
             secrets,
             Show::All,
@@ -229,7 +230,7 @@ impl Command {
         let line = Zeroizing::new(format!("XENROL {address} {} {}", word(code)?, *encoded));
         let secrets = vec![Zeroizing::new(code.to_owned()), encoded, phc];
         let shown = format!("XENROL {address} … …");
-        Self::with_shown("XENROL", line, shown, secrets, Show::All, ReplyLimits::LONG_LINES)
+        Self::with_shown("XENROL", &line, shown, secrets, Show::All, ReplyLimits::LONG_LINES)
     }
     /// `XPASSWD base64(PHC) key statement`
     pub fn passwd(
@@ -241,7 +242,7 @@ impl Command {
         let rest = format!("{} {}", key.wire(), statement.to_wire());
         let line = Zeroizing::new(format!("XPASSWD {} {rest}", *encoded));
         let shown = format!("XPASSWD … {rest}");
-        Self::with_shown("XPASSWD", line, shown, vec![encoded, phc], Show::All, ReplyLimits::LONG_LINES)
+        Self::with_shown("XPASSWD", &line, shown, vec![encoded, phc], Show::All, ReplyLimits::LONG_LINES)
     }
     /// `XKEYRING`, which fetches.
     pub fn keyring() -> Self {
