@@ -2,6 +2,7 @@
 
 pub mod kdf;
 pub mod key;
+pub mod keyring;
 pub mod passphrase;
 pub mod seal;
 pub mod vectors;
