@@ -12,4 +12,5 @@ pub mod keys;
 pub mod open;
 pub mod read;
 pub mod send;
+pub mod submit;
 pub mod ui;

@@ -3,7 +3,7 @@
 use crate::{DirectAnswer, KeyAnswer, Keyword, Lookup, LookupError, ServerHost};
 use sealpost_proto::{
     address::{Domain, Mailbox},
-    drive::{ChainAnswer, PubkeyAnswer, SmtpError},
+    drive::{ChainAnswer, Connection, PubkeyAnswer, SmtpError, Tls},
     smtp::client::Capabilities,
     statement::{Chain, StatementError},
 };
@@ -78,42 +78,49 @@ impl Lookup {
     ) -> Result<(BTreeSet<Keyword>, Vec<(Mailbox, KeyAnswer)>), SmtpError> {
         let mut connection = self.connect(host).await?;
         let keywords = keywords(connection.capabilities());
-        let mut answers: Vec<(Mailbox, KeyAnswer)> = Vec::with_capacity(addresses.len());
-        if keywords.contains(&Keyword::EncryptMessage) || keywords.contains(&Keyword::SignMessage) {
-            let keys = connection.pubkeys(addresses).await?;
-            // The chain is worth asking for only where there is a key.
-            let with_key = addresses.iter().zip(&keys);
-            let with_key = with_key.filter(|(_, answer)| matches!(answer, PubkeyAnswer::Key(_)));
-            let with_key: Vec<Mailbox> = with_key.map(|(address, _)| address.clone()).collect();
-            let chains = if keywords.contains(&Keyword::Sealpost) {
-                connection.key_infos(&with_key).await?
-            } else {
-                vec![ChainAnswer::Statements(Vec::new()); with_key.len()]
-            };
-            let mut chains = chains.into_iter();
-            for (address, key) in addresses.iter().zip(keys) {
-                let chain = if matches!(key, PubkeyAnswer::Key(_)) { chains.next() } else { None };
-                answers.push((address.clone(), self.judge(domain, address, key, chain)));
+        let mut answers = self.keys_over(&mut connection, addresses).await?;
+        for (address, answer) in &mut answers {
+            if address.domain() != *domain {
+                *answer = KeyAnswer::Failed(format!("{address} is not an address of {domain}"));
             }
-        } else {
-            let none =
-                || KeyAnswer::Failed("the server offers neither ENCRYPTMESSAGE nor SIGNMESSAGE".into());
-            answers.extend(addresses.iter().map(|address| (address.clone(), none())));
         }
         connection.quit().await;
         Ok((keywords, answers))
     }
 
-    fn judge(
+    /// Asks whoever is at the other end: the domain's own server ([`Lookup::keys`]), or the home server, which passes
+    /// on what other domains say to a signed-in session (profile §8 step 4; such a key is not authenticated).
+    pub async fn keys_over(
         &self,
-        domain: &Domain,
-        address: &Mailbox,
-        key: PubkeyAnswer,
-        chain: Option<ChainAnswer>,
-    ) -> KeyAnswer {
-        if address.domain() != *domain {
-            return KeyAnswer::Failed(format!("{address} is not an address of {domain}"));
+        connection: &mut Connection<Tls>,
+        addresses: &[Mailbox],
+    ) -> Result<Vec<(Mailbox, KeyAnswer)>, SmtpError> {
+        let capabilities = connection.capabilities();
+        if !capabilities.encrypt_message() && !capabilities.sign_message() {
+            let none =
+                || KeyAnswer::Failed("the server offers neither ENCRYPTMESSAGE nor SIGNMESSAGE".into());
+            return Ok(addresses.iter().map(|address| (address.clone(), none())).collect());
         }
+        let with_chains = capabilities.sealpost();
+        let keys = connection.pubkeys(addresses).await?;
+        // The chain is worth asking for only where there is a key.
+        let with_key = addresses.iter().zip(&keys);
+        let with_key = with_key.filter(|(_, answer)| matches!(answer, PubkeyAnswer::Key(_)));
+        let with_key: Vec<Mailbox> = with_key.map(|(address, _)| address.clone()).collect();
+        let chains = if with_chains {
+            connection.key_infos(&with_key).await?
+        } else {
+            vec![ChainAnswer::Statements(Vec::new()); with_key.len()]
+        };
+        let mut chains = chains.into_iter();
+        let answers = addresses.iter().zip(keys).map(|(address, key)| {
+            let chain = if matches!(key, PubkeyAnswer::Key(_)) { chains.next() } else { None };
+            (address.clone(), self.judge(address, key, chain))
+        });
+        Ok(answers.collect())
+    }
+
+    fn judge(&self, address: &Mailbox, key: PubkeyAnswer, chain: Option<ChainAnswer>) -> KeyAnswer {
         let key = match key {
             PubkeyAnswer::Key(key) => key,
             PubkeyAnswer::NoKey => return KeyAnswer::NoKey,
@@ -169,7 +176,7 @@ impl Reasons {
 }
 
 /// What trust remembers of an EHLO inside TLS.
-pub(crate) fn keywords(capabilities: &Capabilities) -> BTreeSet<Keyword> {
+pub fn keywords(capabilities: &Capabilities) -> BTreeSet<Keyword> {
     let all = [
         (Keyword::EncryptMessage, capabilities.encrypt_message()),
         (Keyword::SignMessage, capabilities.sign_message()),

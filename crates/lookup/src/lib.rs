@@ -11,6 +11,8 @@ mod servers;
 mod tls;
 pub mod zone;
 
+pub use keys::keywords;
+
 use sealpost_proto::{
     address::{Domain, Mailbox},
     key::PublicKey,
