@@ -7,6 +7,13 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full,
+            // Every foreign key leads to an account.
+            Some(ErrorCode::ConstraintViolation)
+                if error.sqlite_extended_error_code()
+                    == Some(rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY) =>
+            {
+                Self::Gone("account")
+            }
             // The text is SQLite's and holds no values.
             _ => Self::Database(error.to_string()),
         }

@@ -1,0 +1,322 @@
+//! Messages: append, copy, move, expunge, changes.
+
+use crate::support::{NOW, account, flagged, inbox, mailbox, message, octets, read, strings};
+use sealpost_store::{
+    Store, StoreError,
+    mailbox::{ContentId, FlagChange, Flags, MailboxId, NewMessage, Uid},
+    spool::INLINE_MAX,
+};
+use std::sync::Arc;
+
+async fn uids(store: &dyn Store, mailbox: MailboxId) -> Vec<Uid> {
+    store.entries(mailbox).await.expect("entries").iter().map(|entry| entry.uid).collect()
+}
+
+async fn delete(store: &dyn Store, mailbox: MailboxId, uids: &[Uid]) {
+    store
+        .store_flags(mailbox, uids, FlagChange::Add, Flags::DELETED, &[], None)
+        .await
+        .map(drop)
+        .expect("stores");
+}
+
+pub(crate) async fn messages_come_back_octet_for_octet(store: Arc<dyn Store>) {
+    let (_, inbox) = inbox(&*store).await;
+    let lens = [0, 1, 4096, 32 * 1024, 32 * 1024 + 1, INLINE_MAX - 1, INLINE_MAX, INLINE_MAX + 1, 3_000_000];
+    for (tag, len) in (0..).zip(lens) {
+        let octets = octets(tag, len);
+        // Received piece by piece, as DATA does.
+        let mut spool = store.spool();
+        for piece in octets.chunks(50_000) {
+            spool.write(piece).expect("writes");
+        }
+        let received = NewMessage { body: spool.finish().expect("finishes"), ..message("") };
+        // And made in memory, as a bounce is.
+        let copied =
+            store.append(inbox, vec![received.clone(), message(octets.clone())]).await.expect("appends");
+        assert_eq!(copied.uids.len(), 2);
+        let entries = store.entries(inbox).await.expect("entries");
+        for entry in &entries[entries.len() - 2..] {
+            assert_eq!(entry.size, len as u64);
+            assert!(read(&*store, entry.content).await == octets, "{len} octets");
+        }
+        // A body can be committed again, and read after it was.
+        store.append(inbox, vec![received.clone()]).await.expect("appends");
+        let mut again = Vec::new();
+        std::io::Read::read_to_end(&mut received.body.reader().expect("a reader"), &mut again)
+            .expect("reads");
+        assert!(again == octets);
+        let reader = store.content(entries[entries.len() - 1].content).await.expect("the content");
+        let mut piece = [0; 8];
+        for offset in [len as u64, len as u64 + 1, u64::MAX] {
+            assert_eq!(reader.read_at(offset, &mut piece).expect("reads"), 0);
+        }
+    }
+    assert!(matches!(store.content(ContentId(99_999)).await.map(drop), Err(StoreError::Gone(_))));
+}
+
+pub(crate) async fn appending_gives_ascending_uids(store: Arc<dyn Store>) {
+    let (_, inbox) = inbox(&*store).await;
+    let status = store.status(inbox).await.expect("a status");
+    assert_eq!((status.uid_next, status.messages), (1, 0));
+    assert!(status.modseq >= 1 && status.uid_validity >= 1);
+    let first = store.append(inbox, vec![message("1"), message("2")]).await.expect("appends");
+    assert_eq!((first.uid_validity, first.uids), (status.uid_validity, vec![(0, 1), (0, 2)]));
+    let second = store.append(inbox, vec![message("3")]).await.expect("appends");
+    assert_eq!(second.uids, [(0, 3)]);
+    let none = store.append(inbox, Vec::new()).await.expect("nothing to do");
+    assert_eq!((none.uid_validity, none.uids), (status.uid_validity, Vec::new()));
+    let entries = store.entries(inbox).await.expect("entries");
+    assert_eq!(entries.iter().map(|entry| entry.uid).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(entries[0].modseq, entries[1].modseq, "one change, one MODSEQ");
+    assert!(entries[2].modseq > entries[1].modseq);
+    assert_eq!((entries[0].internal_date, entries[0].save_date), (NOW, NOW));
+    assert_eq!(store.status(inbox).await.expect("a status").modseq, entries[2].modseq);
+    // Many sessions at once: each UID once.
+    let appends: Vec<_> = (0..50)
+        .map(|n| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { store.append(inbox, vec![message(format!("{n}"))]).await })
+        })
+        .collect();
+    let mut given = Vec::new();
+    for append in appends {
+        given.push(append.await.expect("runs").expect("appends").uids[0].1);
+    }
+    given.sort_unstable();
+    assert_eq!(given, (4..54).collect::<Vec<_>>());
+}
+
+pub(crate) async fn an_append_is_all_or_nothing(store: Arc<dyn Store>) {
+    let (_, inbox) = inbox(&*store).await;
+    let before = store.status(inbox).await.expect("a status");
+    let bad = flagged("x", Flags::default(), &["two words"]);
+    assert!(store.append(inbox, vec![message("1"), bad, message("3")]).await.is_err());
+    assert!(uids(&*store, inbox).await.is_empty());
+    assert_eq!(store.status(inbox).await.expect("a status"), before);
+    assert!(matches!(store.append(MailboxId(999), vec![message("x")]).await, Err(StoreError::Gone(_))));
+}
+
+pub(crate) async fn counters_follow(store: Arc<dyn Store>) {
+    let (id, inbox) = inbox(&*store).await;
+    let trash = mailbox(&*store, id, "Trash").await;
+    let counters = async |mailbox| {
+        let status = store.status(mailbox).await.expect("a status");
+        (status.messages, status.unseen, status.deleted, status.size)
+    };
+    let seen_deleted = Flags::SEEN.union(Flags::DELETED);
+    let messages = vec![
+        message("a"),
+        flagged("bb", Flags::SEEN, &[]),
+        flagged("ccc", seen_deleted, &[]),
+        message("dddd"),
+    ];
+    store.append(inbox, messages).await.expect("appends");
+    assert_eq!(counters(inbox).await, (4, 2, 1, 10));
+    delete(&*store, inbox, &[1]).await;
+    assert_eq!(counters(inbox).await, (4, 2, 2, 10));
+    store.copy(inbox, &[1, 2], trash).await.expect("copies");
+    assert_eq!((counters(inbox).await, counters(trash).await), ((4, 2, 2, 10), (2, 1, 1, 3)));
+    store.move_messages(inbox, &[3, 4], trash).await.expect("moves");
+    assert_eq!((counters(inbox).await, counters(trash).await), ((2, 1, 1, 3), (4, 2, 2, 10)));
+    assert_eq!(store.expunge(trash, None).await.expect("expunges"), [1, 3]);
+    assert_eq!(counters(trash).await, (2, 1, 0, 6));
+    let how = FlagChange::Replace;
+    store.store_flags(trash, &[2, 4], how, Flags::DELETED, &[], None).await.map(drop).expect("stores");
+    assert_eq!(counters(trash).await, (2, 2, 2, 6));
+    store.expunge(trash, None).await.expect("expunges");
+    assert_eq!(counters(trash).await, (0, 0, 0, 0));
+}
+
+pub(crate) async fn indexes_come_back(store: Arc<dyn Store>) {
+    let (_, inbox) = inbox(&*store).await;
+    let indexed = NewMessage { index: b"envelope".to_vec(), ..message("1") };
+    store.append(inbox, vec![indexed, message("2")]).await.expect("appends");
+    let ids: Vec<_> =
+        store.entries(inbox).await.expect("entries").into_iter().map(|entry| entry.content).collect();
+    let found = store.indexes(&[ids[1], ids[0], ContentId(9_999), ids[0]]).await.expect("asks");
+    assert_eq!(found, [b"".to_vec(), b"envelope".to_vec(), b"".to_vec(), b"envelope".to_vec()]);
+    assert!(store.indexes(&[]).await.expect("asks").is_empty());
+}
+
+pub(crate) async fn copies_share_content(store: Arc<dyn Store>) {
+    let (id, inbox) = inbox(&*store).await;
+    let archive = mailbox(&*store, id, "Archive").await;
+    store.append(inbox, vec![message("shared")]).await.expect("appends");
+    let copied = store.copy(inbox, &[1], archive).await.expect("copies");
+    assert_eq!(copied.uids, [(1, 1)]);
+    assert_eq!(copied.uid_validity, store.status(archive).await.expect("a status").uid_validity);
+    let (original, copy) =
+        (store.entries(inbox).await.expect("entries"), store.entries(archive).await.expect("entries"));
+    assert_eq!(original[0].content, copy[0].content);
+    // The copy lives on.
+    delete(&*store, inbox, &[1]).await;
+    store.expunge(inbox, None).await.expect("expunges");
+    assert_eq!(read(&*store, copy[0].content).await, b"shared");
+}
+
+pub(crate) async fn copying_takes_flags_and_keywords_along(store: Arc<dyn Store>) {
+    let (id, inbox) = inbox(&*store).await;
+    let archive = mailbox(&*store, id, "Archive").await;
+    store.append(archive, vec![flagged("0", Flags::default(), &["WORK"])]).await.expect("appends");
+    store
+        .append(inbox, vec![flagged("1", Flags::FLAGGED, &["work", "b"]), flagged("2", Flags::SEEN, &[])])
+        .await
+        .expect("appends");
+    let copied = store.copy(inbox, &[2, 1, 2, 7], archive).await.expect("copies");
+    assert_eq!(copied.uids, [(1, 2), (2, 3)], "ascending, each once, what is missing is left out");
+    let entries = store.entries(archive).await.expect("entries");
+    // The spelling is that of the mailbox it lies in.
+    assert_eq!((entries[1].flags, entries[1].keywords.clone()), (Flags::FLAGGED, strings(&["WORK", "b"])));
+    assert_eq!((entries[2].flags, entries[2].keywords.clone()), (Flags::SEEN, Vec::new()));
+    assert_eq!(entries[1].internal_date, NOW);
+}
+
+pub(crate) async fn moving_leaves_nothing_behind(store: Arc<dyn Store>) {
+    let (id, inbox) = inbox(&*store).await;
+    let archive = mailbox(&*store, id, "Archive").await;
+    store.append(inbox, vec![message("1"), message("2"), message("3")]).await.expect("appends");
+    let before = store.status(inbox).await.expect("a status").modseq;
+    let moved = store.move_messages(inbox, &[3, 1], archive).await.expect("moves");
+    assert_eq!(moved.uids, [(1, 1), (3, 2)]);
+    assert_eq!((uids(&*store, inbox).await, uids(&*store, archive).await), (vec![2], vec![1, 2]));
+    let changes = store.changes(inbox, before).await.expect("changes");
+    assert_eq!(changes.vanished, [1, 3]);
+    assert!(changes.entries.is_empty() && changes.modseq > before);
+    let entries = store.entries(archive).await.expect("entries");
+    assert_eq!(read(&*store, entries[1].content).await, b"3");
+    // Nothing to move: an empty answer, no MODSEQ.
+    let before = store.status(inbox).await.expect("a status");
+    assert!(store.move_messages(inbox, &[1, 3], archive).await.expect("moves").uids.is_empty());
+    assert_eq!(store.status(inbox).await.expect("a status"), before);
+}
+
+pub(crate) async fn copying_and_moving_within_one_mailbox(store: Arc<dyn Store>) {
+    let (_, inbox) = inbox(&*store).await;
+    store.append(inbox, vec![message("1"), message("2")]).await.expect("appends");
+    assert_eq!(store.copy(inbox, &[1, 2], inbox).await.expect("copies").uids, [(1, 3), (2, 4)]);
+    assert_eq!(store.move_messages(inbox, &[1, 4], inbox).await.expect("moves").uids, [(1, 5), (4, 6)]);
+    assert_eq!(uids(&*store, inbox).await, [2, 3, 5, 6]);
+    assert_eq!(store.status(inbox).await.expect("a status").messages, 4);
+    for (entry, octets) in store.entries(inbox).await.expect("entries").iter().zip([b"2", b"1", b"1", b"2"]) {
+        assert_eq!(read(&*store, entry.content).await, octets);
+    }
+}
+
+pub(crate) async fn copying_from_or_to_nowhere_is_refused(store: Arc<dyn Store>) {
+    let (_, inbox) = inbox(&*store).await;
+    store.append(inbox, vec![message("1")]).await.expect("appends");
+    let (before, nowhere) = (store.status(inbox).await.expect("a status"), MailboxId(999));
+    assert!(matches!(store.copy(inbox, &[1], nowhere).await, Err(StoreError::Gone(_))));
+    assert!(matches!(store.copy(inbox, &[], nowhere).await, Err(StoreError::Gone(_))));
+    assert!(matches!(store.copy(nowhere, &[1], inbox).await, Err(StoreError::Gone(_))));
+    assert!(matches!(store.move_messages(inbox, &[1], nowhere).await, Err(StoreError::Gone(_))));
+    assert_eq!(store.status(inbox).await.expect("a status"), before, "nothing was moved");
+}
+
+pub(crate) async fn expunge_takes_deleted_messages_only(store: Arc<dyn Store>) {
+    let (_, inbox) = inbox(&*store).await;
+    store.append(inbox, (0..6).map(|n| message(format!("{n}"))).collect()).await.expect("appends");
+    let before = store.status(inbox).await.expect("a status");
+    assert!(store.expunge(inbox, None).await.expect("expunges").is_empty());
+    assert!(store.expunge(inbox, Some(&[1, 2])).await.expect("expunges").is_empty(), "none has \\Deleted");
+    assert_eq!(store.status(inbox).await.expect("a status"), before);
+    delete(&*store, inbox, &[1, 2, 4, 6]).await;
+    assert_eq!(store.expunge(inbox, Some(&[4, 3, 2, 9, 4])).await.expect("expunges"), [2, 4]);
+    assert_eq!(uids(&*store, inbox).await, [1, 3, 5, 6]);
+    assert!(store.expunge(inbox, Some(&[])).await.expect("expunges").is_empty());
+    assert_eq!(store.expunge(inbox, None).await.expect("expunges"), [1, 6]);
+    assert_eq!(uids(&*store, inbox).await, [3, 5]);
+}
+
+pub(crate) async fn expunged_uids_are_told_and_never_reused(store: Arc<dyn Store>) {
+    let (_, inbox) = inbox(&*store).await;
+    store.append(inbox, (0..5).map(|n| message(format!("{n}"))).collect()).await.expect("appends");
+    let start = store.status(inbox).await.expect("a status").modseq;
+    delete(&*store, inbox, &[2, 3, 5]).await;
+    store.expunge(inbox, Some(&[5])).await.expect("expunges");
+    let middle = store.status(inbox).await.expect("a status").modseq;
+    store.expunge(inbox, None).await.expect("expunges");
+    assert_eq!(store.changes(inbox, start).await.expect("changes").vanished, [2, 3, 5]);
+    assert_eq!(store.changes(inbox, middle).await.expect("changes").vanished, [2, 3]);
+    assert_eq!(store.append(inbox, vec![message("6")]).await.expect("appends").uids, [(0, 6)]);
+    assert_eq!(store.status(inbox).await.expect("a status").uid_next, 7);
+}
+
+pub(crate) async fn expunged_content_stays_readable_for_a_while(store: Arc<dyn Store>) {
+    let (_, inbox) = inbox(&*store).await;
+    store.append(inbox, vec![message("small"), message(octets(1, INLINE_MAX + 1))]).await.expect("appends");
+    let entries = store.entries(inbox).await.expect("entries");
+    delete(&*store, inbox, &[1, 2]).await;
+    store.expunge(inbox, None).await.expect("expunges");
+    // A session that has not been told of the expunge yet may still fetch (RFC 9051 §7.5.1).
+    assert_eq!(read(&*store, entries[0].content).await, b"small");
+    assert!(read(&*store, entries[1].content).await == octets(1, INLINE_MAX + 1));
+}
+
+pub(crate) async fn changes_tell_all_since_a_modseq(store: Arc<dyn Store>) {
+    let (_, inbox) = inbox(&*store).await;
+    store
+        .append(inbox, vec![message("1"), flagged("2", Flags::SEEN, &["k"]), message("3")])
+        .await
+        .expect("appends");
+    let since = store.status(inbox).await.expect("a status").modseq;
+    let nothing = store.changes(inbox, since).await.expect("changes");
+    assert!(nothing.entries.is_empty() && nothing.vanished.is_empty());
+    assert_eq!(nothing.modseq, since);
+    delete(&*store, inbox, &[1, 2]).await;
+    store.expunge(inbox, Some(&[1])).await.expect("expunges");
+    store.append(inbox, vec![message("4")]).await.expect("appends");
+    let changes = store.changes(inbox, since).await.expect("changes");
+    assert_eq!(changes.vanished, [1]);
+    assert_eq!(changes.modseq, store.status(inbox).await.expect("a status").modseq);
+    let all = store.entries(inbox).await.expect("entries");
+    assert_eq!(changes.entries, [all[0].clone(), all[2].clone()], "2 was changed, 4 is new, 3 is as it was");
+    assert_eq!(changes.entries[0].keywords, strings(&["k"]));
+    let from_the_start = store.changes(inbox, 0).await.expect("changes");
+    assert_eq!((from_the_start.entries, from_the_start.vanished), (all, vec![1]));
+    assert!(store.changes(inbox, u64::MAX).await.expect("changes").entries.is_empty());
+}
+
+pub(crate) async fn watchers_wake_after_every_change(store: Arc<dyn Store>) {
+    let (id, inbox) = inbox(&*store).await;
+    let bob = account(&*store, "bob@example.net").await;
+    let bobs = mailbox(&*store, bob, "INBOX").await;
+    let (mut watch, mut second, other) = (store.watch(id), store.watch(id), store.watch(bob));
+    watch.mark_unchanged();
+    store.append(inbox, vec![message("1")]).await.expect("appends");
+    watch.changed().await.expect("wakes");
+    second.changed().await.expect("wakes");
+    delete(&*store, inbox, &[1]).await;
+    watch.changed().await.expect("wakes");
+    store.expunge(inbox, None).await.expect("expunges");
+    watch.changed().await.expect("wakes");
+    store.create_mailbox(id, "new", None).await.expect("makes");
+    watch.changed().await.expect("wakes");
+    store.delete_mailbox(id, "new").await.expect("deletes");
+    watch.changed().await.expect("wakes");
+    assert!(!other.has_changed().expect("is watched"));
+    store.append(bobs, vec![message("1")]).await.expect("appends");
+    let mut other = other;
+    other.changed().await.expect("wakes");
+    // Reads and refusals wake nobody.
+    let _ = store.entries(inbox).await.expect("entries");
+    assert!(store.append(inbox, vec![flagged("x", Flags::default(), &["a b"])]).await.is_err());
+    assert!(!watch.has_changed().expect("is watched"));
+}
+
+pub(crate) async fn many_messages_are_expunged_and_flagged(store: Arc<dyn Store>) {
+    let (id, inbox) = inbox(&*store).await;
+    let archive = mailbox(&*store, id, "Archive").await;
+    // More than one chunk.
+    let all: Vec<Uid> = (1..=1201).collect();
+    store.append(inbox, all.iter().map(|n| message(format!("{n}"))).collect()).await.expect("appends");
+    let (entries, _) =
+        store.store_flags(inbox, &all, FlagChange::Add, Flags::DELETED, &[], None).await.expect("stores");
+    assert_eq!(entries.iter().map(|entry| entry.uid).collect::<Vec<_>>(), all);
+    store.copy(inbox, &all, archive).await.expect("copies");
+    assert_eq!(store.expunge(inbox, None).await.expect("expunges"), all);
+    assert_eq!(store.status(inbox).await.expect("a status").messages, 0);
+    assert_eq!(store.changes(inbox, 0).await.expect("changes").vanished, all);
+    assert_eq!(store.status(archive).await.expect("a status").messages, 1201);
+}
