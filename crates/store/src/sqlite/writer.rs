@@ -61,7 +61,7 @@ trait Job: Send {
 }
 
 struct Work<T, F> {
-    work: Option<F>,
+    todo: Option<F>,
     outcome: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
     bytes: usize,
@@ -77,7 +77,7 @@ where
         self.bytes
     }
     fn run(&mut self, tx: &mut Tx<'_>) -> bool {
-        let Some(work) = self.work.take() else { return false };
+        let Some(work) = self.todo.take() else { return false };
         // A fault in one job must not take the store down with it; its savepoint is rolled back.
         let outcome = catch_unwind(AssertUnwindSafe(|| work(tx)))
             .unwrap_or_else(|_| Err(StoreError::Database("an internal error stopped a change".into())));
@@ -182,7 +182,7 @@ impl Writer {
         F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Work { work: Some(work), outcome: None, reply, bytes, _room: room };
+        let job = Work { todo: Some(work), outcome: None, reply, bytes, _room: room };
         let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
         jobs.send(Box::new(job)).map_err(|_| stopped())?;
         Ok(answer)
@@ -298,4 +298,135 @@ impl Thread {
 fn execute(conn: &Connection, sql: &str) -> Result<()> {
     conn.prepare_cached(sql)?.execute([])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        account::Accounts,
+        error::{Result, StoreError},
+        mailbox::{Flags, MailboxId, Mailboxes, NewMessage},
+        spool::Body,
+        sqlite::SqliteStore,
+    };
+    use sealpost_proto::{address::Address, time::Timestamp};
+    use std::sync::{Arc, atomic::Ordering};
+
+    async fn open() -> (tempfile::TempDir, Arc<SqliteStore>, MailboxId) {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(dir.path()).expect("opens");
+        let alice = Address::parse("alice@example.net").expect("an address");
+        let id = store.create_account(&alice, [0; 32], Timestamp(1), Timestamp(0)).await.expect("an account");
+        let all = store.mailboxes(id).await.expect("lists");
+        let inbox = all.iter().find(|mailbox| mailbox.name == "INBOX").expect("INBOX").id;
+        (dir, store, inbox)
+    }
+
+    fn message(octets: usize) -> Vec<NewMessage> {
+        vec![NewMessage {
+            body: Body::from_bytes(vec![b'x'; octets]),
+            flags: Flags::default(),
+            keywords: Vec::new(),
+            internal_date: Timestamp(0),
+            index: Vec::new(),
+        }]
+    }
+
+    #[tokio::test]
+    async fn a_failed_commit_is_told_and_nothing_of_it_stays() {
+        let (dir, store, inbox) = open().await;
+        store.append(inbox, message(10)).await.expect("appends");
+        let before = store.status(inbox).await.expect("a status");
+        store.shared.writer.faults.commit.store(true, Ordering::SeqCst);
+        let large = crate::spool::INLINE_MAX + 1;
+        assert!(matches!(store.append(inbox, message(large)).await, Err(StoreError::Database(_))));
+        assert_eq!(store.status(inbox).await.expect("a status"), before);
+        // A new connection, and all goes on.
+        store.append(inbox, message(10)).await.expect("appends");
+        drop(store);
+        let store = SqliteStore::open(dir.path()).expect("opens");
+        assert_eq!(store.status(inbox).await.expect("a status").messages, 2);
+        let objects = std::fs::read_dir(dir.path().join("objects")).expect("lists");
+        let left: usize =
+            objects.map(|dir| std::fs::read_dir(dir.expect("lists").path()).expect("lists").count()).sum();
+        assert_eq!(left, 0, "the object of the failed commit was swept");
+    }
+
+    #[tokio::test]
+    async fn while_the_database_cannot_be_opened_nothing_is_acknowledged() {
+        let (_dir, store, inbox) = open().await;
+        let faults = &store.shared.writer.faults;
+        faults.commit.store(true, Ordering::SeqCst);
+        faults.reopen.store(true, Ordering::SeqCst);
+        for _ in 0..3 {
+            store.append(inbox, message(10)).await.expect_err("no disk");
+        }
+        assert_eq!(store.status(inbox).await.expect("reads go on").messages, 0);
+        faults.reopen.store(false, Ordering::SeqCst);
+        store.append(inbox, message(10)).await.expect("by itself");
+    }
+
+    /// Leaves a mark in the store, then ends as told.
+    async fn mark(store: &SqliteStore, name: &'static str, end: fn() -> Result<()>) -> Result<()> {
+        store
+            .write(0, move |tx| {
+                tx.conn.execute("INSERT INTO meta (name, value) VALUES (?1, x'00')", [name])?;
+                end()
+            })
+            .await
+    }
+
+    #[tokio::test]
+    async fn one_failing_job_does_not_fail_the_others() {
+        let (_dir, store, _) = open().await;
+        // All wait while this one runs, so they come in one transaction.
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        let (running, runs) = tokio::sync::oneshot::channel();
+        let holding = store.write(0, move |_| {
+            let _ = running.send(());
+            let _ = wait.recv();
+            Ok(())
+        });
+        let others = async {
+            runs.await.expect("runs");
+            tokio::join!(
+                mark(&store, "first", || Ok(())),
+                mark(&store, "refused", || Err(StoreError::Gone("test"))),
+                mark(&store, "panicked", || panic!("a fault in a job")),
+                mark(&store, "last", || Ok(())),
+                // Polled after the others: by now they are with the writer.
+                async move { release.send(()).expect("waits") },
+            )
+        };
+        let (held, (first, refused, panicked, last, ())) = tokio::join!(holding, others);
+        for done in [held, first, last] {
+            done.expect("is done");
+        }
+        assert!(matches!(refused, Err(StoreError::Gone("test"))));
+        assert!(matches!(panicked, Err(StoreError::Database(_))));
+        let marks = store
+            .read(|conn| {
+                let mut names = conn.prepare("SELECT name FROM meta ORDER BY name")?;
+                Ok(names.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?)
+            })
+            .await;
+        assert_eq!(marks.expect("reads"), ["first", "last"]);
+    }
+
+    #[tokio::test]
+    async fn what_was_asked_for_is_done_though_nobody_waits() {
+        let (dir, store, inbox) = open().await;
+        for _ in 0..10 {
+            let append = store.append(inbox, message(10));
+            tokio::select! {
+                biased;
+                _ = append => {}
+                () = std::future::ready(()) => {}
+            }
+        }
+        drop(store);
+        let store = SqliteStore::open(dir.path()).expect("the lock is free, the writer has ended");
+        let status = store.status(inbox).await.expect("a status");
+        assert_eq!(status.messages, status.uid_next - 1, "whole or absent");
+    }
 }
