@@ -28,6 +28,7 @@ pub struct SecretKey {
 
 impl SecretKey {
     /// From the seed of RFC 8032.
+    #[expect(clippy::missing_panics_doc, reason = "it never does, as the comment shows")]
     pub fn from_seed(mut seed: [u8; 32]) -> Self {
         let signing = SigningKey::from_bytes(&seed);
         seed.zeroize();
@@ -71,23 +72,18 @@ impl SecretKey {
         prefix.as_mut_slice().zeroize();
 
         // dalek asks for `Fn` and an error of its own; ours is kept aside.
-        struct Pass<F, E> {
-            feed: F,
-            digests: Vec<[u8; 64]>,
-            failed: Option<E>,
-        }
         let pass = RefCell::new(Pass { feed: &mut feed, digests: Vec::new(), failed: None });
         let signature = raw_sign_byupdate(
             &expanded,
             |hash: &mut Sha512| {
                 let pass = &mut *pass.borrow_mut();
                 let mut digest = Sha512::new();
-                let fed = (pass.feed)(&mut |bytes| {
+                let outcome = (pass.feed)(&mut |bytes| {
                     hash.update(bytes);
                     digest.update(bytes);
                 });
                 pass.digests.push(digest.finalize().into());
-                fed.map_err(|e| {
+                outcome.map_err(|e| {
                     pass.failed = Some(e);
                     ed25519_dalek::SignatureError::new()
                 })
@@ -109,6 +105,7 @@ impl SecretKey {
     }
 
     /// The OpenSSH private key file (`-----BEGIN OPENSSH PRIVATE KEY-----`), for `sealpost key export` and `age -i`.
+    #[expect(clippy::missing_panics_doc, reason = "writing into memory has no way to fail")]
     pub fn to_openssh_pem(&self, comment: &str) -> Zeroizing<String> {
         let pair = KeypairData::Ed25519(Ed25519Keypair::from_seed(self.signing.as_bytes()));
         PrivateKey::new(pair, comment)
@@ -133,6 +130,13 @@ impl SecretKey {
         }
         SignedStatement::from_bytes(wire.as_bytes())
     }
+}
+
+/// What the readings of a streamed message leave behind.
+struct Pass<F, E> {
+    feed: F,
+    digests: Vec<[u8; 64]>,
+    failed: Option<E>,
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@
 mod json;
 
 use crate::{
+    hex,
     key::SecretKey,
     seal::{self, SealError},
 };
@@ -333,7 +334,7 @@ fn replay_name(sender: &Address, message_id: &str) -> String {
 }
 
 fn seen_name(sender: &Address, sha256: &[u8; 32]) -> String {
-    format!("{sender} {}", json::hex(sha256))
+    format!("{sender} {}", hex::encode(sha256))
 }
 
 fn add_missing(ours: &mut Map<String, Value>, theirs: Map<String, Value>) {

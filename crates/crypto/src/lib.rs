@@ -1,5 +1,6 @@
 //! Everything that needs a password or a private key: derivation, sealing, signing. Bytes in, bytes out; no mail.
 
+mod hex;
 pub mod kdf;
 pub mod key;
 pub mod keyring;

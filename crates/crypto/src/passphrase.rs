@@ -69,9 +69,9 @@ mod tests {
         assert!(EFF_LONG_WORDLIST.iter().all(|w| w.len() <= 9));
         assert_eq!((EFF_LONG_WORDLIST[0], EFF_LONG_WORDLIST[7_775]), ("abacus", "zoom"));
         let joined = EFF_LONG_WORDLIST.join("\n");
-        let hex: String = Sha256::digest(joined).iter().take(8).map(|b| format!("{b:02x}")).collect();
         assert_eq!(
-            hex, "abae49761b88f3f1",
+            crate::hex::encode(&Sha256::digest(joined)[..8]),
+            "abae49761b88f3f1",
             "SHA-256 of the words, one a line; the same as of eff_large_wordlist.txt cut to its words"
         );
     }

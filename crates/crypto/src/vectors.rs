@@ -6,6 +6,7 @@
 //! bounded. Whatever a file holds, the outcome is a [`Report`], never a panic.
 
 use crate::{
+    hex,
     kdf::{self, Password},
     key::SecretKey,
 };
@@ -140,15 +141,15 @@ fn answer(case: &Map<String, Value>) -> Result<[String; 9], String> {
     let seed = kdf::seed(&password, &bound, cost).map_err(|e| e.to_string())?;
     let key = SecretKey::from_seed(*seed);
     Ok([
-        hex(password.expose().as_bytes()),
-        hex(login.expose()),
+        hex::encode(password.expose().as_bytes()),
+        hex::encode(login.expose()),
         login_b64.clone(),
         base64::encode(format!("\0{username}\0{login_b64}")),
-        hex(&bound),
-        hex(&*seed),
+        hex::encode(&bound),
+        hex::encode(&*seed),
         key.public().openssh(),
         format!("220 {} {}", key.public().algorithm().token(), key.public().wire()),
-        hex(&key.sign(MESSAGE)),
+        hex::encode(&key.sign(MESSAGE)),
     ])
 }
 
@@ -164,10 +165,6 @@ fn salt(case: &Map<String, Value>, field: &str) -> Result<[u8; 16], String> {
 fn number(case: &Map<String, Value>, field: &str, max: u64) -> Result<u32, String> {
     let number = case[field].as_u64().filter(|n| (1..=max).contains(n));
     number.and_then(|n| u32::try_from(n).ok()).ok_or_else(|| format!("field \"{field}\" is not 1 to {max}"))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// A JSON value in which no object has the same member twice: `serde_json` takes the last one, other software the

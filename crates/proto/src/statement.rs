@@ -397,7 +397,7 @@ mod tests {
         ] {
             let bytes = wire(s, signers);
             let got = SignedStatement::from_bytes(bytes.as_bytes());
-            assert_eq!(got.as_ref().map(|_| ()), result.as_ref().map(|()| ()), "{signers:?}");
+            assert_eq!(got.as_ref().map(|_| ()), result.as_ref().copied(), "{signers:?}");
             if let Ok(got) = got {
                 assert_eq!(got.statement(), s);
                 assert_eq!(SignedStatement::from_wire(&got.to_wire()), Ok(got));

@@ -2,7 +2,7 @@
 //! measured beforehand, since one that grows leaves uncleared copies behind.
 
 use super::{FirstPayload, Keyring, Pin, Retired};
-use crate::key::SecretKey;
+use crate::{hex, key::SecretKey};
 use sealpost_proto::{
     address::{Address, Domain},
     base64,
@@ -49,7 +49,8 @@ pub(super) fn parse(json: &str) -> Option<Keyring> {
     }
     for (name, value) in take_object(&mut members, "replay")? {
         let [sha256, first_seen] = value.as_array()?.as_slice() else { return None };
-        let payload = FirstPayload { sha256: unhex(sha256.as_str()?)?, first_seen: time(first_seen)? };
+        let payload =
+            FirstPayload { sha256: hex::decode_32(sha256.as_str()?)?, first_seen: time(first_seen)? };
         keyring.replay.insert(name, payload);
     }
     for (name, value) in take_object(&mut members, "seen")? {
@@ -57,21 +58,6 @@ pub(super) fn parse(json: &str) -> Option<Keyring> {
     }
     keyring.other = members;
     Some(keyring)
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (i, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).ok()?;
-    }
-    Some(bytes)
 }
 
 fn retired(value: Value) -> Option<Retired> {
@@ -126,7 +112,7 @@ impl Serialize for Document<'_> {
         map.serialize_entry("retired", &retired.iter().map(RetiredJson).collect::<Vec<_>>())?;
         map.serialize_entry("pins", &MapJson(pins, Address::as_str, PinJson))?;
         map.serialize_entry("domains", &MapJson(domains, Domain::as_str, |keywords| keywords))?;
-        let payload = |p: &FirstPayload| [hex(&p.sha256), p.first_seen.to_rfc3339()];
+        let payload = |p: &FirstPayload| [hex::encode(&p.sha256), p.first_seen.to_rfc3339()];
         map.serialize_entry("replay", &MapJson(replay, String::as_str, payload))?;
         map.serialize_entry(
             "seen",
