@@ -1,0 +1,37 @@
+# Everything a contributor does has a line here; .ci/run calls only these. One build profile (dev, with optimised
+# dependencies) serves check, test and demo, so that a cold machine compiles the dependencies once.
+CARGO ?= cargo
+
+.PHONY: help check fmt clippy licences test tools demo docs audit clean
+
+help: ## List what can be done
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+check: fmt clippy licences ## Format, lints, licences: all that is not a test
+
+fmt:
+	$(CARGO) fmt --all --check
+
+clippy:
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+licences: ## Licences of all dependencies against deny.toml, offline
+	$(CARGO) test --locked --quiet --test it licences::
+
+test: tools ## Every test; installs the programs that tests talk to (age, Postfix, ...)
+	$(CARGO) test --locked --workspace
+
+tools: ## Install or unpack the programs that tests talk to
+	./scripts/tools
+
+demo: ## Two servers, two people, in seconds
+	$(CARGO) run --locked --quiet -- demo
+
+docs: ## The API documentation, with every link checked
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+
+audit: ## Known vulnerabilities (needs the network and cargo-deny)
+	$(CARGO) deny --locked check
+
+clean:
+	$(CARGO) clean
