@@ -1,1 +1,59 @@
-fn main() {}
+//! `sealpost`: end-to-end encrypted mail in one program. This file only leads from the command line to the commands
+//! and from their outcome to an exit status.
+
+#![allow(unreachable_pub, reason = "nothing is outside of a binary; pub marks what its other modules use")]
+
+mod account;
+mod admin;
+mod cli;
+mod contacts;
+mod context;
+mod demo;
+mod exit;
+mod keys;
+mod mail;
+mod output;
+mod person;
+mod progress;
+mod secrets;
+mod shell;
+mod signals;
+mod vectors;
+
+use clap::Parser as _;
+use cli::{Cli, Command};
+use context::Context;
+use exit::Outcome;
+use output::Output;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(cli.global.json);
+    match run(&cli, output) {
+        Ok(status) => status,
+        Err(failure) => output.failure(&failure),
+    }
+}
+
+fn run(cli: &Cli, output: Output) -> Outcome {
+    let context = || Context::new(&cli.global, output);
+    match &cli.command {
+        Command::Demo(args) => demo::demo(args, &cli.global, output),
+        Command::Enrol(args) => account::enrol(args, &context()?),
+        Command::Login(args) => account::login(args, &context()?),
+        Command::Send(args) => mail::send(args, &context()?),
+        Command::List(args) => mail::list(args, &context()?),
+        Command::Read(args) => mail::read(args, &context()?),
+        Command::Key(command) => keys::key(command, &context()?),
+        Command::Passwd(args) => account::passwd(args, &context()?),
+        Command::Contact(command) => contacts::contact(command, &context()?),
+        Command::Serve(_) => todo!(),
+        Command::User(_) => todo!(),
+        Command::AppPassword(_) => todo!(),
+        Command::Queue(_) => todo!(),
+        Command::Vectors(args) => vectors::vectors(args, output),
+        Command::Completions(args) => shell::completions(args),
+        Command::Man(args) => shell::man(args, output),
+    }
+}

@@ -7,6 +7,7 @@ use sealpost_proto::{
     address::{Address, Mailbox},
     phc::Cost,
     time::{Clock, SystemClock},
+    transcript::Tap,
 };
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use zeroize::Zeroizing;
@@ -57,12 +58,14 @@ pub struct Environment {
     pub random: Arc<dyn Random>,
     /// The person in front.
     pub ui: Arc<dyn Ui>,
+    /// Records the conversations with servers, secrets left out; for the demo.
+    pub tap: Option<Arc<dyn Tap>>,
 }
 
 impl Environment {
     /// The machine's clock and randomness, and this person.
     pub fn system(ui: Arc<dyn Ui>) -> Self {
-        Self { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom), ui }
+        Self { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom), ui, tap: None }
     }
 }
 

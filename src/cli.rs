@@ -1,0 +1,493 @@
+//! The command line: every command and option, and nothing else. Help, man pages and completions are made from
+//! these types, so that they cannot disagree with the program.
+
+use clap::{Args, Parser, Subcommand};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// End-to-end encrypted mail that asks nothing of people but their password.
+///
+/// One program is mail server, client and key directory. Begin with `sealpost demo`, which shows two servers and two
+/// people exchanging mail that neither server can read.
+#[derive(Debug, Parser)]
+#[command(name = "sealpost", version, propagate_version = true, after_long_help = crate::exit::HELP)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options taken before and after the command.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The client's folder [default: $SEALPOST_DIR, else ~/.local/share/sealpost]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Standard output is one JSON object; everything else goes to standard error
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Read the password from FILE (one trailing line feed is cut) instead of asking for it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Ask this name server instead of the system's
+    #[arg(long, global = true, value_name = "ADDR:PORT")]
+    pub dns: Option<SocketAddr>,
+    /// Trust the root certificates in this PEM file instead of the system's
+    #[arg(long, global = true, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Port on which mail servers (MX) listen, where it is not 25
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub mx_port: Option<u16>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch two mail servers exchange a message that neither can read
+    Demo(Demo),
+    /// Use a new account for the first time, with the code from its administrator
+    Enrol(Enrol),
+    /// Set up this device for an account that is in use already
+    Login(Login),
+    /// Send a message, sealed and signed
+    Send(Send),
+    /// List the messages of a mailbox
+    List(List),
+    /// Read a message; says its verdict first
+    Read(Read),
+    /// Show, look up, rotate or export keys
+    #[command(subcommand)]
+    Key(Key),
+    /// Change the password
+    Passwd(Passwd),
+    /// Whose keys are known and trusted
+    #[command(subcommand)]
+    Contact(Contact),
+    /// Run the mail server
+    Serve(Serve),
+    /// Administer the accounts of a server
+    User(User),
+    /// Administer passwords for ordinary mail programs
+    AppPassword(AppPassword),
+    /// See what waits to be relayed
+    Queue(Queue),
+    /// Recompute a file of test vectors (for implementers of the protocol)
+    Vectors(Vectors),
+    /// Print a completion script for a shell
+    Completions(Completions),
+    /// Write the manual pages into a folder
+    Man(Man),
+}
+
+/// `sealpost demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Set up servers and accounts in the folder given by --dir, write demo.json there and run until Ctrl-C
+    #[arg(long)]
+    pub keep: bool,
+    /// With --keep: lift the limits per network, address and account, for load tests
+    #[arg(long, requires = "keep")]
+    pub no_limits: bool,
+    /// Change one octet on the way to show that the demo notices (for its test)
+    #[arg(long, hide = true, value_name = "WHAT", conflicts_with = "keep")]
+    pub tamper: Option<Tamper>,
+}
+
+/// What a proxy in front of a server changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Tamper {
+    /// One octet of the key in the reply to PUBKEY.
+    Pubkey,
+    /// One octet of a message body on its way between the servers.
+    Body,
+    /// One octet of the key salt told to a new device.
+    Salt,
+}
+
+/// `sealpost enrol`.
+#[derive(Debug, Args)]
+pub struct Enrol {
+    /// The account's address
+    #[arg(value_name = "ADDR")]
+    pub address: String,
+    /// Read the one-time code from FILE instead of asking for it
+    #[arg(long, value_name = "FILE")]
+    pub code_file: Option<PathBuf>,
+    /// Keep retired keys on this device alone, not sealed on the server
+    #[arg(long)]
+    pub no_keyring: bool,
+}
+
+/// `sealpost login`.
+#[derive(Debug, Args)]
+pub struct Login {
+    /// The account's address
+    #[arg(value_name = "ADDR")]
+    pub address: String,
+}
+
+/// `sealpost send`.
+#[derive(Debug, Args)]
+pub struct Send {
+    /// Recipient; may be repeated
+    #[arg(long, value_name = "ADDR", required_unless_present = "reply")]
+    pub to: Vec<String>,
+    /// Recipient of a copy; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    pub cc: Vec<String>,
+    /// Hidden recipient; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    pub bcc: Vec<String>,
+    /// Subject (sealed with the text)
+    #[arg(long, value_name = "TEXT", required_unless_present = "reply")]
+    pub subject: Option<String>,
+    /// Attach FILE; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub attach: Vec<PathBuf>,
+    /// Answer the message with this UID in INBOX
+    #[arg(long, value_name = "UID")]
+    pub reply: Option<String>,
+    #[command(flatten)]
+    pub policy: SendPolicy,
+    /// The text, UTF-8; - or nothing is standard input
+    #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
+    pub text: PathBuf,
+}
+
+/// What may be done for recipients who were never written to before.
+#[derive(Debug, Clone, Copy, Args)]
+#[group(multiple = true)]
+pub struct SendPolicy {
+    /// Send unencrypted to everybody if a new contact has no key
+    #[arg(long, conflicts_with = "sealed_only")]
+    pub allow_plain: bool,
+    /// Leave out recipients who have no key
+    #[arg(long)]
+    pub sealed_only: bool,
+    /// Take a new contact's key from a server that is not proven to be the domain's own
+    #[arg(long)]
+    pub trust_first_use: bool,
+}
+
+/// `sealpost list`.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Mailbox
+    #[arg(long, value_name = "M", default_value = "INBOX")]
+    pub mailbox: String,
+}
+
+/// `sealpost read`.
+#[derive(Debug, Args)]
+pub struct Read {
+    /// Mailbox
+    #[arg(long, value_name = "M", default_value = "INBOX")]
+    pub mailbox: String,
+    /// The message's UID as `list` shows it, or `last`
+    #[arg(value_name = "UID")]
+    pub uid: String,
+    /// Show content that is withheld because of the verdict
+    #[arg(long)]
+    pub force: bool,
+    /// Save the attachments in this folder
+    #[arg(long, value_name = "DIR")]
+    pub save: Option<PathBuf>,
+}
+
+/// `sealpost key`.
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// One's own key: fingerprint, words to read aloud, statement
+    Show,
+    /// What the server of an address says its key is now
+    Lookup {
+        /// Address
+        #[arg(value_name = "ADDR")]
+        address: String,
+    },
+    /// Make a new key; old mail stays readable
+    Rotate {
+        /// Keep retired keys on this device alone, not sealed on the server
+        #[arg(long)]
+        no_keyring: bool,
+    },
+    /// Write the private key as an OpenSSH key file, which `age -d -i` takes
+    Export {
+        /// Where to, readable by you alone; - or nothing is standard output
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// The retired keys too
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// `sealpost passwd`.
+#[derive(Debug, Args)]
+pub struct Passwd {
+    /// Read the new password from FILE; if there is no such file, a passphrase is made and written there
+    #[arg(long, value_name = "FILE")]
+    pub new_password_file: Option<PathBuf>,
+}
+
+/// `sealpost contact`.
+#[derive(Debug, Subcommand)]
+pub enum Contact {
+    /// All contacts whose key is known
+    List,
+    /// One contact's key: fingerprint, words, where it came from
+    Show {
+        /// Address
+        #[arg(value_name = "ADDR")]
+        address: String,
+    },
+    /// Trust the key that the contact's server gives now; compare fingerprints first
+    Accept {
+        /// Address
+        #[arg(value_name = "ADDR")]
+        address: String,
+        /// Accept only the key with this fingerprint (SHA256:…)
+        #[arg(long, value_name = "SHA256:…")]
+        fingerprint: Option<String>,
+    },
+    /// Forget the contact's key, as if never met
+    Forget {
+        /// Address
+        #[arg(value_name = "ADDR")]
+        address: String,
+    },
+}
+
+/// `sealpost serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Check the configuration and the certificates, then end
+    #[arg(long)]
+    pub check: bool,
+    /// End when standard input does: a leash for programs that start a server
+    #[arg(long, hide = true)]
+    pub until_stdin_closes: bool,
+}
+
+/// The server's configuration file, for commands of the administrator.
+#[derive(Debug, Args)]
+pub struct ServerConfig {
+    /// The server's configuration file (TOML)
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+}
+
+/// `sealpost user`.
+#[derive(Debug, Args)]
+pub struct User {
+    #[command(flatten)]
+    pub server: ServerConfig,
+    #[command(subcommand)]
+    pub action: UserAction,
+}
+
+/// `sealpost user …`.
+#[derive(Debug, Subcommand)]
+pub enum UserAction {
+    /// Make an account and print its one-time enrolment code
+    Add {
+        /// Address
+        #[arg(value_name = "ADDR")]
+        address: String,
+    },
+    /// All accounts
+    List,
+    /// Print a new enrolment code for a user who forgot the password; contacts will see an unsigned key change
+    Reset {
+        /// Address
+        #[arg(value_name = "ADDR")]
+        address: String,
+    },
+    /// Remove an account with all its mail
+    Remove {
+        /// Address
+        #[arg(value_name = "ADDR")]
+        address: String,
+    },
+}
+
+/// `sealpost app-password`.
+#[derive(Debug, Args)]
+pub struct AppPassword {
+    #[command(flatten)]
+    pub server: ServerConfig,
+    #[command(subcommand)]
+    pub action: AppPasswordAction,
+}
+
+/// `sealpost app-password …`.
+#[derive(Debug, Subcommand)]
+pub enum AppPasswordAction {
+    /// Make a password for an ordinary mail program; it is shown once
+    Add {
+        /// Address
+        #[arg(value_name = "ADDR")]
+        address: String,
+        /// A name to know it by
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Take the password in FILE (20 characters or more) instead of a random one
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+    },
+    /// The names of an account's app passwords
+    List {
+        /// Address
+        #[arg(value_name = "ADDR")]
+        address: String,
+    },
+    /// Revoke one
+    Revoke {
+        /// Address
+        #[arg(value_name = "ADDR")]
+        address: String,
+        /// Its name
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
+
+/// `sealpost queue`.
+#[derive(Debug, Args)]
+pub struct Queue {
+    #[command(flatten)]
+    pub server: ServerConfig,
+    #[command(subcommand)]
+    pub action: QueueAction,
+}
+
+/// `sealpost queue …`.
+#[derive(Debug, Subcommand)]
+pub enum QueueAction {
+    /// Messages that wait, where to, and the last error
+    List,
+}
+
+/// `sealpost vectors`.
+#[derive(Debug, Args)]
+pub struct Vectors {
+    /// A file like vectors/keys.json
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// `sealpost completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// Shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+/// `sealpost man`.
+#[derive(Debug, Args)]
+pub struct Man {
+    /// Folder; made if it does not exist
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_ascii_whitespace())
+    }
+
+    #[test]
+    fn global_options_stand_before_and_after_the_command() {
+        for line in [
+            "sealpost --dir D --json --password-file P --dns 127.0.0.1:53 --ca-file C --mx-port 26 list",
+            "sealpost list --dir D --json --password-file P --dns 127.0.0.1:53 --ca-file C --mx-port 26",
+            "sealpost --json --dir D list --password-file P --dns 127.0.0.1:53 --ca-file C --mx-port 26",
+        ] {
+            let global = parse(line).unwrap_or_else(|e| panic!("{line}: {e}")).global;
+            assert!(global.json, "{line}");
+            assert_eq!(global.dir, Some("D".into()), "{line}");
+            assert_eq!(global.password_file, Some("P".into()), "{line}");
+            assert_eq!(global.dns.map(|a| a.to_string()).as_deref(), Some("127.0.0.1:53"), "{line}");
+            assert_eq!(global.ca_file, Some("C".into()), "{line}");
+            assert_eq!(global.mx_port, Some(26), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_command_of_the_contract_parses() {
+        for line in [
+            "sealpost demo",
+            "sealpost demo --keep --dir D --no-limits",
+            "sealpost --dir D demo --keep",
+            "sealpost enrol a@b.example --code-file C",
+            "sealpost login a@b.example",
+            "sealpost send --to a@b.example --to c@d.example --cc e@f.example --bcc g@h.example --subject S --attach A --attach B T",
+            "sealpost send --to a@b.example --subject S --allow-plain -",
+            "sealpost send --to a@b.example --subject S --sealed-only --trust-first-use",
+            "sealpost send --reply 3",
+            "sealpost list --mailbox Sent",
+            "sealpost read last",
+            "sealpost read --mailbox Sent 12 --force --save D",
+            "sealpost key show",
+            "sealpost key lookup a@b.example",
+            "sealpost key rotate --no-keyring",
+            "sealpost key export",
+            "sealpost key export F --all",
+            "sealpost passwd --new-password-file F",
+            "sealpost contact list",
+            "sealpost contact show a@b.example",
+            "sealpost contact accept a@b.example",
+            "sealpost contact forget a@b.example",
+            "sealpost serve --config F --check",
+            "sealpost user add a@b.example --config C",
+            "sealpost user --config C list",
+            "sealpost user reset a@b.example --config C --json",
+            "sealpost user remove a@b.example --config C",
+            "sealpost app-password add a@b.example phone --token-file F --config C",
+            "sealpost app-password list a@b.example --config C",
+            "sealpost app-password revoke a@b.example phone --config C",
+            "sealpost queue list --config C",
+            "sealpost vectors F",
+            "sealpost completions bash",
+            "sealpost man D",
+        ] {
+            parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        }
+    }
+
+    #[test]
+    fn wrong_lines_are_refused() {
+        for line in [
+            "sealpost",
+            "sealpost nonsense",
+            "sealpost send --to a@b.example",
+            "sealpost send --subject S",
+            "sealpost send --to a@b.example --subject S --allow-plain --sealed-only",
+            "sealpost read",
+            "sealpost list --mx-port 0",
+            "sealpost list --dns nowhere",
+            "sealpost demo --no-limits",
+            "sealpost serve",
+            "sealpost user add",
+            "sealpost app-password add a@b.example",
+        ] {
+            assert!(parse(line).is_err(), "{line} was taken");
+        }
+    }
+}

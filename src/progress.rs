@@ -1,0 +1,28 @@
+//! Progress on standard error, on terminals only.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::{
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
+
+/// How often a spinner turns.
+const TICK: Duration = Duration::from_millis(120);
+
+fn target() -> ProgressDrawTarget {
+    if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }
+}
+
+/// For work of unknown length (Argon2, look-ups).
+pub fn spinner(what: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, target()).with_message(what.to_owned());
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
+/// For uploads and downloads.
+pub fn transfer(what: &str, octets: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::with_draw_target(Some(octets), target()).with_message(what.to_owned()).with_style(style)
+}
