@@ -1,0 +1,164 @@
+"""Python's own mail libraries against `sealpost demo --keep`: mail.py DEMO_JSON. Prints `ok` at its end."""
+import email, email.message, email.policy, imaplib, json, os, smtplib, socket, ssl, sys, time
+
+PATH = sys.argv[1]
+DEMO = json.load(open(PATH))
+NET, COM = DEMO["servers"]
+ALICE, BOB = DEMO["users"]
+CA = os.path.join(os.path.dirname(PATH), DEMO["ca_file"])
+
+# The names are in the demo's DNS alone.
+KNOWN = {s["host"]: s["smtp"].rsplit(":", 1)[0] for s in (NET, COM)}
+system = socket.getaddrinfo
+socket.getaddrinfo = lambda host, *rest, **named: system(KNOWN.get(host, host), *rest, **named)
+
+
+def port(server, name):
+    return int(server[name].rsplit(":", 1)[1])
+
+
+def context():
+    return ssl.create_default_context(cafile=CA)
+
+
+def smtp_tls(server):
+    return smtplib.SMTP_SSL(server["host"], port(server, "submissions"), context=context(), timeout=30)
+
+
+def smtp_starttls(server, name):
+    s = smtplib.SMTP(server["host"], port(server, name), timeout=30)
+    s.ehlo()
+    assert s.has_extn("starttls") and not s.has_extn("auth"), s.esmtp_features
+    s.starttls(context=context())
+    s.ehlo()
+    assert s.esmtp_features["auth"].split()[0] == "HASHEDPASS", s.esmtp_features
+    return s
+
+
+def message(subject):
+    m = email.message.EmailMessage(policy=email.policy.SMTP)
+    m["From"], m["To"], m["Subject"] = ALICE["address"], BOB["address"], subject
+    m["Message-ID"] = f"<{abs(hash(subject))}@example.net>"
+    m["Date"] = email.utils.formatdate()
+    m.set_content("Wörter, and a line that is\n.\nonly a dot.\nFrom here on.\n")
+    m.add_attachment(bytes(range(256)) * 64, maintype="application", subtype="octet-stream", filename="octets.bin")
+    return m
+
+
+# Submission with an app password, on every port, with each mechanism.
+subjects = []
+for number, (make, user) in enumerate([
+    (lambda: smtp_tls(NET), "auth_plain"),
+    (lambda: smtp_starttls(NET, "submission"), "auth_login"),
+    (lambda: smtp_starttls(NET, "smtp"), "auth_plain"),
+]):
+    s = make()
+    s.ehlo()
+    s.user, s.password = ALICE["address"], ALICE["app_password"]
+    s.auth(user[5:].upper(), getattr(s, user))
+    subjects.append(f"Grüße {number}")
+    assert s.send_message(message(subjects[-1])) == {}
+    try:
+        s.sendmail(BOB["address"], [BOB["address"]], message("forged").as_bytes())
+        raise SystemExit("alice sent as bob")
+    except smtplib.SMTPSenderRefused as refused:
+        assert refused.smtp_code == 553, refused
+    s.quit()
+
+# Refusals.
+for password in ("wrong", BOB["app_password"], ALICE["password"], ""):
+    s = smtp_tls(NET)
+    try:
+        s.login(ALICE["address"], password)
+        raise SystemExit("a wrong password was taken")
+    except smtplib.SMTPAuthenticationError as refused:
+        # smtplib tries each mechanism it knows; an empty password is a syntax error in some.
+        assert refused.smtp_code in (535, 501), refused
+    s.close()
+s = smtplib.SMTP(NET["host"], port(NET, "smtp"), timeout=30)
+s.ehlo("elsewhere.example")
+assert s.mail("x@elsewhere.example")[0] == 250
+assert s.rcpt(BOB["address"])[0] == 550
+assert s.rcpt("nobody@example.net")[0] == 550
+assert s.rcpt(ALICE["address"])[0] == 250
+s.quit()
+
+# Fetching with an app password.
+i = imaplib.IMAP4_SSL(COM["host"], port(COM, "imaps"), ssl_context=context(), timeout=30)
+try:
+    i.login(BOB["address"], "wrong")
+    raise SystemExit("a wrong password was taken")
+except imaplib.IMAP4.error as refused:
+    assert "AUTHENTICATIONFAILED" in str(refused), refused
+i.login(BOB["address"], BOB["app_password"])
+for _ in range(200):
+    ok, found = i.select("INBOX")
+    if int(found[0]) >= 3:
+        break
+    time.sleep(0.1)
+assert ok == "OK" and int(found[0]) == 3, found
+
+
+def data(answer):
+    kind, parts = answer
+    assert kind == "OK", answer
+    return next(p[1] for p in parts if isinstance(p, tuple))
+
+
+whole = data(i.fetch("1", "(BODY.PEEK[])"))
+parsed = email.message_from_bytes(whole, policy=email.policy.default)
+assert parsed["Subject"] in subjects, parsed["Subject"]
+assert parsed.get_body().get_content() == "Wörter, and a line that is\n.\nonly a dot.\nFrom here on.\n"
+assert next(parsed.iter_attachments()).get_content() == bytes(range(256)) * 64
+header = data(i.fetch("1", "(BODY.PEEK[HEADER])"))
+assert whole.startswith(header) and header.endswith(b"\r\n\r\n")
+assert whole == header + data(i.fetch("1", "(BODY.PEEK[TEXT])"))
+assert data(i.fetch("1", "(BODY.PEEK[]<5.10>)")) == whole[5:15]
+assert data(i.fetch("1", "(BODY.PEEK[2]<0.76>)")) in whole
+fields = data(i.fetch("1", "(BODY.PEEK[HEADER.FIELDS (Message-ID)])"))
+assert fields.lower().startswith(b"message-id:") and fields.count(b"\r\n") == 2, fields
+kind, parts = i.fetch("1", "(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)")
+text = b" ".join(p if isinstance(p, bytes) else b"".join(p) for p in parts)
+assert f"RFC822.SIZE {len(whole)}".encode() in text and b"\\Seen" not in text, text
+assert b"octets.bin" in text, text
+
+kind, hits = i.search(None, "HEADER", "Message-ID", parsed["Message-ID"])
+assert hits == [b"1"], hits
+assert i.search(None, "HEADER", "Message-ID", "<absent@example.net>")[1] == [b""]
+assert i.search(None, "FROM", "alice", "UNSEEN")[1] == [b"1 2 3"]
+assert i.store("1", "+FLAGS", r"(\Seen \Flagged $Label)")[0] == "OK"
+assert i.search(None, "KEYWORD", "$Label")[1] == [b"1"]
+assert i.search(None, "UNSEEN")[1] == [b"2 3"]
+
+kind, listed = i.list()
+names = b"\n".join(listed)
+for name in (b"INBOX", b"Drafts", b"Sent", b"Archive", b"Junk", b"Trash"):
+    assert name in names, listed
+assert i.create("Projects/Oak")[0] == "OK"
+assert i.copy("1:2", "Projects/Oak")[0] == "OK"
+appended = b"From: bob@example.com\r\nSubject: a draft\r\n\r\nnot yet\r\n"
+assert i.append("Drafts", r"(\Draft)", None, appended)[0] == "OK"
+assert i.select("Drafts")[1] == [b"1"]
+assert data(i.fetch("1", "(BODY.PEEK[])")) == appended
+assert i.select("Projects/Oak")[1] == [b"2"]
+assert i.store("1", "+FLAGS", r"(\Deleted)")[0] == "OK"
+assert i.expunge()[1] == [b"1"]
+assert i.select("Projects/Oak")[1] == [b"1"]
+i.close()
+assert i.delete("Projects/Oak")[0] == "OK"
+assert i.select("absent")[0] == "NO"
+i.logout()
+
+# STARTTLS for IMAP; no login before it.
+i = imaplib.IMAP4(COM["host"], port(COM, "imap"), timeout=30)
+assert "LOGINDISABLED" in i.capabilities and "STARTTLS" in i.capabilities, i.capabilities
+try:
+    i.login(BOB["address"], BOB["app_password"])
+    raise SystemExit("a login without TLS was taken")
+except imaplib.IMAP4.error as refused:
+    assert "PRIVACYREQUIRED" in str(refused), refused
+i.starttls(context())
+assert "LOGINDISABLED" not in i.capabilities, i.capabilities
+i.login(BOB["address"], BOB["app_password"])
+i.logout()
+print("ok")

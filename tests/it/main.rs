@@ -1,0 +1,12 @@
+//! Tests of the program as a process, of its interplay with programs written elsewhere, and of the project's files.
+#![allow(unreachable_pub, reason = "the helpers' modules are private to this test")]
+
+mod cli;
+mod conformance;
+mod demo;
+mod interop;
+mod large;
+mod licences;
+mod postfix;
+mod support;
+mod tree;
