@@ -41,7 +41,7 @@ impl Domain {
         if !idna::uts46::verify_dns_length(&ascii, false) {
             return Err(AddressError::Domain);
         }
-        // What WHATWG's ends-in-a-number rule guards against: `10.0.0.1` is an address, not a name.
+        // RFC 1123 §2.1: the highest label is alphabetic, so that `10.0.0.1` is never taken for a name.
         if ascii.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
             return Err(AddressError::Domain);
         }
