@@ -9,6 +9,7 @@ pub mod error;
 pub mod folder;
 pub mod imap;
 pub mod keys;
+mod mime;
 pub mod open;
 pub mod read;
 pub mod send;

@@ -1,0 +1,230 @@
+//! Content-Transfer-Encoding undone piece by piece (RFC 2045 §6): what makes no sense is passed over or left standing,
+//! as RFC 2045 asks of readers.
+
+use super::words::hex_pair;
+use sealpost_proto::base64;
+
+/// Longest run of white space held back in quoted-printable until it is known whether the line ends behind it.
+const MAX_HELD_SPACE_OCTETS: usize = 1_000;
+
+/// A decoder in progress.
+#[derive(Debug)]
+pub(crate) enum Decoder {
+    /// 7bit, 8bit, binary, or an encoding we do not know.
+    Identity,
+    /// base64: characters that wait until there are four.
+    Base64(Vec<u8>),
+    /// quoted-printable.
+    Quoted(Quoted),
+}
+
+/// What quoted-printable has seen and not yet decided.
+#[derive(Debug, Default)]
+pub(crate) struct Quoted {
+    /// An `=` and what followed it.
+    escape: Vec<u8>,
+    /// White space that goes if the line ends here (RFC 2045 §6.7 (3)).
+    space: Vec<u8>,
+}
+
+impl Decoder {
+    /// For the value of Content-Transfer-Encoding.
+    pub(crate) fn new(encoding: &str) -> Self {
+        match encoding.trim().to_ascii_lowercase().as_str() {
+            "base64" => Self::Base64(Vec::new()),
+            "quoted-printable" => Self::Quoted(Quoted::default()),
+            _ => Self::Identity,
+        }
+    }
+
+    /// Decodes the next octets to the end of `out`.
+    pub(crate) fn feed(&mut self, octets: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Identity => out.extend_from_slice(octets),
+            Self::Base64(waiting) => {
+                waiting.extend(
+                    octets.iter().filter(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=')),
+                );
+                let whole = waiting.len() / 4 * 4;
+                decode_base64(&waiting[..whole], out);
+                waiting.drain(..whole);
+            }
+            Self::Quoted(quoted) => {
+                for &b in octets {
+                    quoted.push(b, out);
+                }
+            }
+        }
+    }
+
+    /// Decodes what is left.
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
+        match self {
+            Self::Identity => {}
+            Self::Base64(waiting) => {
+                while waiting.len() % 4 != 0 {
+                    waiting.push(b'=');
+                }
+                decode_base64(waiting, out);
+                waiting.clear();
+            }
+            Self::Quoted(quoted) => {
+                if !quoted.escape.is_empty() && quoted.escape != b"=" && quoted.escape != b"=\r" {
+                    out.append(&mut quoted.escape);
+                }
+                quoted.escape.clear();
+                quoted.space.clear();
+            }
+        }
+    }
+}
+
+/// Whole groups of four. Padding in the middle (two encodings joined) starts anew; a bad group is passed over.
+fn decode_base64(groups: &[u8], out: &mut Vec<u8>) {
+    if let Ok(decoded) = base64::decode(groups) {
+        out.extend_from_slice(&decoded);
+        return;
+    }
+    for group in groups.chunks(4) {
+        let mut group = group.to_vec();
+        // Non-zero bits behind the end are cut off rather than refused.
+        let end = group.iter().position(|&b| b == b'=').unwrap_or(4);
+        if let Some(mask) = [None, None, Some(0x30), Some(0x3c)].get(end).copied().flatten()
+            && let Some(value) = ALPHABET.iter().position(|&b| b == group[end - 1])
+        {
+            group[end - 1] = ALPHABET[value & mask];
+            group[end..].fill(b'=');
+        }
+        if let Ok(decoded) = base64::decode(&group) {
+            out.extend_from_slice(&decoded);
+        }
+    }
+}
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+impl Quoted {
+    fn push(&mut self, b: u8, out: &mut Vec<u8>) {
+        if !self.escape.is_empty() {
+            self.escape.push(b);
+            match self.escape.as_slice() {
+                [b'=', b'\n'] | [b'=', b'\r', b'\n'] => self.escape.clear(),
+                [b'=', b'\r' | b' ' | b'\t'] => {}
+                // White space between `=` and the line end was added on the way.
+                [b'=', .., b' ' | b'\t' | b'\r'] if self.escape.len() < MAX_HELD_SPACE_OCTETS => {}
+                [b'=', .., b'\n'] => self.escape.clear(),
+                [b'=', high] if high.is_ascii_hexdigit() => {}
+                [b'=', high, low] if hex_pair(*high, *low).is_some() => {
+                    out.extend(hex_pair(*high, *low));
+                    self.escape.clear();
+                }
+                _ => {
+                    // Not an encoding: stands as it is, but the last octet may begin something.
+                    let last = self.escape.pop();
+                    out.append(&mut self.escape);
+                    if let Some(last) = last {
+                        self.push(last, out);
+                    }
+                }
+            }
+            return;
+        }
+        match b {
+            b'=' => {
+                out.append(&mut self.space);
+                self.escape.push(b);
+            }
+            b' ' | b'\t' if self.space.len() < MAX_HELD_SPACE_OCTETS => self.space.push(b),
+            b'\r' => self.space.push(b),
+            b'\n' => {
+                let crlf = self.space.last() == Some(&b'\r');
+                self.space.clear();
+                out.extend_from_slice(if crlf { b"\r\n" } else { b"\n" });
+            }
+            _ => {
+                out.append(&mut self.space);
+                out.push(b);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use sealpost_proto::message::write;
+
+    fn decode(encoding: &str, text: &[u8], cut: usize) -> Vec<u8> {
+        let mut decoder = Decoder::new(encoding);
+        let mut out = Vec::new();
+        let (a, b) = text.split_at(cut.min(text.len()));
+        decoder.feed(a, &mut out);
+        decoder.feed(b, &mut out);
+        decoder.finish(&mut out);
+        out
+    }
+
+    #[test]
+    fn quoted_printable_of_the_wild() {
+        let rows: [(&[u8], &[u8]); 14] = [
+            (b"a=3Db", b"a=b"),
+            (b"a=3db", b"a=b"),
+            (b"a=\r\nb", b"ab"),
+            (b"a=\nb", b"ab"),
+            (b"a=  \r\nb", b"ab"),
+            (b"a \t\r\nb", b"a\r\nb"),
+            (b"a b", b"a b"),
+            (b"a=zzb", b"a=zzb"),
+            (b"a==3D", b"a=="),
+            (b"a=3", b"a=3"),
+            (b"a=", b"a"),
+            (b"a\n", b"a\n"),
+            (b"=E2=82=AC", "€".as_bytes()),
+            (b"a\rb", b"a\rb"),
+        ];
+        for (text, want) in rows {
+            for cut in 0..=text.len() {
+                let got = decode("Quoted-Printable", text, cut);
+                assert_eq!(got, want, "{:?} cut at {cut}", String::from_utf8_lossy(text));
+            }
+        }
+    }
+
+    #[test]
+    fn base64_of_the_wild() {
+        let rows: [(&[u8], &[u8]); 9] = [
+            (b"aGVsbG8=", b"hello"),
+            (b"aGVs\r\nbG8=\r\n", b"hello"),
+            (b"aGVsbG8", b"hello"),
+            (b"aGVsbG9=", b"hello"),
+            (b"aGU=aGU=", b"hehe"),
+            (b"a G!V-sbG8=", b"hello"),
+            (b"", b""),
+            (b"a", b""),
+            (b"====", b""),
+        ];
+        for (text, want) in rows {
+            for cut in 0..=text.len() {
+                assert_eq!(decode("base64", text, cut), want, "{:?}", String::from_utf8_lossy(text));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_we_write_we_read(text in "[ -~\t\näF.=]{0,300}", cut in 0..300_usize) {
+            let trimmed = text.trim_end_matches('\n');
+            let want = trimmed.replace('\n', "\r\n") + "\r\n";
+            prop_assert_eq!(decode("quoted-printable", write::quoted_printable(&text).as_bytes(), cut), want.as_bytes());
+            prop_assert_eq!(decode("base64", write::base64_lines(text.as_bytes()).as_bytes(), cut), text.as_bytes());
+        }
+
+        #[test]
+        fn cuts_change_nothing(text in proptest::collection::vec(any::<u8>(), 0..120), cut in 0..120_usize) {
+            for encoding in ["base64", "quoted-printable", "7bit"] {
+                prop_assert_eq!(decode(encoding, &text, cut), decode(encoding, &text, 0));
+            }
+        }
+    }
+}
