@@ -14,4 +14,5 @@ pub mod open;
 pub mod read;
 pub mod send;
 pub mod submit;
+mod spool;
 pub mod ui;

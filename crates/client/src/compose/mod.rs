@@ -2,8 +2,9 @@
 //! only sealed octets touch the disk.
 
 mod media_type;
-pub(crate) mod source;
+mod source;
 
+use crate::spool::{Spool, for_each_chunk, spool};
 use sealpost_crypto::{key::SecretKey, seal};
 use sealpost_proto::{
     address::{Address, Mailbox},
@@ -15,7 +16,7 @@ use sealpost_proto::{
     time::Timestamp,
 };
 use sha2::{Digest as _, Sha256};
-use source::{Attachment, Segment, SegmentReader, Spool};
+use source::{Attachment, Segment, SegmentReader};
 use std::{
     collections::HashSet,
     io::{self, Read, Write},
@@ -188,7 +189,7 @@ impl Composition {
         recipients: &[PublicKey],
         signer: &SecretKey,
     ) -> Result<Outgoing, ComposeError> {
-        let mut payload = seal::seal_armoured(recipients, source::spool())?;
+        let mut payload = seal::seal_armoured(recipients, spool())?;
         let hash = self.write_payload(&self.bcc_field(copy), &mut payload)?;
         // Attachments are checked one by one as they are read; that the rest is the same is checked here.
         if *self.payload_sha256.get_or_init(|| hash) != hash {
@@ -305,22 +306,6 @@ impl Composition {
     }
 }
 
-/// Reads to the end in pieces.
-pub(crate) fn for_each_chunk(
-    mut reader: impl Read,
-    mut f: impl FnMut(&[u8]) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(n) => f(&buffer[..n])?,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-}
-
 /// The message's Content-Type, Content-Transfer-Encoding and body, which ends in exactly one CRLF.
 fn body(draft: &Draft, boundary: &str) -> Result<(String, &'static str, Vec<Segment>), ComposeError> {
     let (text_encoding, text) = encode_text(&draft.text);
@@ -386,7 +371,7 @@ fn address_field(name: &str, mailboxes: &[Mailbox]) -> String {
 }
 
 /// `<…>` of visible ASCII (RFC 5322 §3.6.4, loosely: ids of the wild have odd characters, but no white space).
-fn is_message_id(id: &str) -> bool {
+pub(crate) fn is_message_id(id: &str) -> bool {
     id.len() <= MAX_MESSAGE_ID_OCTETS
         && id.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).is_some_and(|inner| {
             !inner.is_empty() && inner.bytes().all(|b| (0x21..0x7f).contains(&b) && !matches!(b, b'<' | b'>'))

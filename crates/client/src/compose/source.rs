@@ -1,22 +1,18 @@
 //! Where the octets of a message come from: memory, sealed octets in a spool, or a file that is encoded as it is read.
 
 use super::ComposeError;
+use crate::spool::{Spool, SpoolReader};
 use sealpost_proto::message::write;
 use sha2::{Digest as _, Sha256};
 use std::{
     fs::File,
     io::{self, Read},
-    os::unix::fs::FileExt as _,
     path::PathBuf,
     sync::{Arc, OnceLock},
 };
-use tempfile::{SpooledData, SpooledTempFile};
 
 /// Octets read at once from a file or spool; a multiple of 57, which makes one line of base64.
 const CHUNK_OCTETS: usize = 57 * 1024;
-
-/// Sealed messages up to this size stay in memory; larger ones go to an unlinked temporary file.
-const SPOOL_MEMORY_OCTETS: usize = 1024 * 1024;
 
 /// A file to attach.
 pub(super) struct Attachment {
@@ -47,67 +43,6 @@ impl Attachment {
         let line = 57;
         let (lines, rest) = (self.size / line, self.size % line);
         lines * 78 + if rest == 0 { 0 } else { rest.div_ceil(3) * 4 + 2 }
-    }
-}
-
-/// A new place for sealed octets. Never give it plain text.
-pub(crate) fn spool() -> SpooledTempFile {
-    SpooledTempFile::new(SPOOL_MEMORY_OCTETS)
-}
-
-/// A finished spool.
-pub(crate) enum Spool {
-    Memory(Vec<u8>),
-    Disk(File, u64),
-}
-
-impl Spool {
-    pub(crate) fn new(spool: SpooledTempFile) -> io::Result<Self> {
-        Ok(match spool.into_inner() {
-            SpooledData::InMemory(cursor) => Self::Memory(cursor.into_inner()),
-            SpooledData::OnDisk(file) => {
-                let size = file.metadata()?.len();
-                Self::Disk(file, size)
-            }
-        })
-    }
-
-    pub(crate) fn size(&self) -> u64 {
-        match self {
-            Self::Memory(octets) => octets.len() as u64,
-            Self::Disk(_, size) => *size,
-        }
-    }
-
-    /// Reads at a place, so that several readers share the file.
-    pub(crate) fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
-        match self {
-            Self::Memory(octets) => {
-                let at = usize::try_from(at).unwrap_or(usize::MAX).min(octets.len());
-                (&octets[at..]).read(buffer)
-            }
-            Self::Disk(file, _) => file.read_at(buffer, at),
-        }
-    }
-}
-
-/// A [`Spool`] from its first octet on.
-pub(crate) struct SpoolReader {
-    spool: Arc<Spool>,
-    at: u64,
-}
-
-impl SpoolReader {
-    pub(crate) fn new(spool: Arc<Spool>) -> Self {
-        Self { spool, at: 0 }
-    }
-}
-
-impl Read for SpoolReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.spool.read_at(buffer, self.at)?;
-        self.at += n as u64;
-        Ok(n)
     }
 }
 

@@ -69,12 +69,11 @@ pub(crate) fn to_text(html: &str) -> String {
         };
         match name.as_str() {
             "br" => out.line_break(),
-            "hr" => out.block(),
             "li" if !closing => {
                 out.block();
                 out.text("- ");
             }
-            "tr" | "li" => out.block(),
+            "hr" | "tr" | "li" => out.block(),
             "td" | "th" => out.text(" "),
             "a" if !closing => link = attribute(tag, "href").map(|target| (target, out.text.len())),
             "a" => {

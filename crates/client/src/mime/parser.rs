@@ -65,6 +65,7 @@ enum State {
 /// A message in the reading.
 pub(crate) struct Parser<S> {
     sink: S,
+    max_depth: usize,
     state: State,
     open: Vec<Multipart>,
     /// The line so far.
@@ -82,8 +83,14 @@ pub(crate) struct Parser<S> {
 impl<S: Sink> Parser<S> {
     /// For the body of a message with this header.
     pub(crate) fn new(header: &Header, sink: S) -> io::Result<Self> {
+        Self::with_depth(header, sink, MAX_DEPTH)
+    }
+
+    /// The same, entering multiparts no deeper than `max_depth`.
+    pub(crate) fn with_depth(header: &Header, sink: S, max_depth: usize) -> io::Result<Self> {
         let mut parser = Self {
             sink,
+            max_depth,
             state: State::Between,
             open: Vec::new(),
             line: Vec::new(),
@@ -238,12 +245,13 @@ impl<S: Sink> Parser<S> {
 
     /// Begins the entity with this header.
     fn enter(&mut self, header: &Header) -> io::Result<()> {
-        let field = |name: &str| header.first(name).map(|f| f.unfolded()).unwrap_or_default();
+        let field =
+            |name: &str| header.first(name).map(sealpost_proto::message::Field::unfolded).unwrap_or_default();
         let content_type = Parameters::parse(&field("Content-Type"));
         if content_type.value.starts_with("multipart/")
             && let Some(boundary) = content_type.get("boundary").filter(|b| !b.is_empty())
             && boundary.len() <= MAX_BOUNDARY_OCTETS
-            && self.open.len() < MAX_DEPTH
+            && self.open.len() < self.max_depth
         {
             let alternative = if content_type.value == "multipart/alternative" {
                 self.alternatives += 1;
@@ -261,7 +269,7 @@ impl<S: Sink> Parser<S> {
             self.state = State::Between;
             return Ok(());
         }
-        self.overfull |= self.open.len() >= MAX_DEPTH && content_type.value.starts_with("multipart/");
+        self.overfull |= self.open.len() >= self.max_depth && content_type.value.starts_with("multipart/");
         let part = Part {
             content_type,
             disposition: Parameters::parse(&field("Content-Disposition")),
@@ -279,8 +287,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Type, alternative and content of each leaf.
+    type Leaves = Vec<(String, Option<usize>, Vec<u8>)>;
+
     #[derive(Default)]
-    struct Collect(Vec<(String, Option<usize>, Vec<u8>)>);
+    struct Collect(Leaves);
 
     impl Sink for Collect {
         fn begin(&mut self, part: &Part) -> io::Result<()> {
@@ -298,7 +309,7 @@ mod tests {
         }
     }
 
-    fn parse(octets: &[u8], step: usize) -> (Vec<(String, Option<usize>, Vec<u8>)>, bool) {
+    fn parse(octets: &[u8], step: usize) -> (Leaves, bool) {
         let (header, body) = Header::read(octets).unwrap_or_default();
         let mut parser = Parser::new(&header, Collect::default()).expect("no I/O");
         for piece in octets[body..].chunks(step.max(1)) {
@@ -359,10 +370,10 @@ mod tests {
 
     #[test]
     fn depth_and_parts_are_limited() {
-        let mut message = String::new();
-        for i in 0..MAX_DEPTH + 5 {
-            message += &format!("Content-Type: multipart/mixed; boundary=b{i}x\r\n\r\n--b{i}x\r\n");
-        }
+        let message: Vec<String> = (0..MAX_DEPTH + 5)
+            .map(|i| format!("Content-Type: multipart/mixed; boundary=b{i}x\r\n\r\n--b{i}x\r\n"))
+            .collect();
+        let message = message.concat();
         let (parts, overfull) = parse(message.as_bytes(), 100);
         assert!(overfull && parts.len() == 1);
         for (n, over) in [(MAX_PARTS, false), (MAX_PARTS + 1, true)] {

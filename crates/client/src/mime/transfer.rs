@@ -108,9 +108,8 @@ impl Quoted {
         if !self.escape.is_empty() {
             self.escape.push(b);
             match self.escape.as_slice() {
-                [b'=', b'\n'] | [b'=', b'\r', b'\n'] => self.escape.clear(),
                 [b'=', b'\r' | b' ' | b'\t'] => {}
-                // White space between `=` and the line end was added on the way.
+                // A soft line break; white space between `=` and the line end was added on the way.
                 [b'=', .., b' ' | b'\t' | b'\r'] if self.escape.len() < MAX_HELD_SPACE_OCTETS => {}
                 [b'=', .., b'\n'] => self.escape.clear(),
                 [b'=', high] if high.is_ascii_hexdigit() => {}

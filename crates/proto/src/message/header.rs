@@ -79,7 +79,7 @@ impl Field {
 
 /// `name:value` in relaxed form: name in lower case, value unfolded, each run of white space one space, none at the
 /// ends (RFC 6376 §3.4.2). No line end.
-pub(crate) fn relaxed(name: &str, value: &[u8]) -> Vec<u8> {
+pub fn relaxed(name: &str, value: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(name.len() + 1 + value.len());
     out.extend(name.bytes().map(|b| b.to_ascii_lowercase()));
     out.push(b':');

@@ -7,7 +7,7 @@ mod sender;
 mod signature;
 pub mod write;
 
-pub use header::{Field, Header, HeaderError, MAX_FIELDS, MAX_HEADER_OCTETS};
+pub use header::{Field, Header, HeaderError, MAX_FIELDS, MAX_HEADER_OCTETS, relaxed};
 pub use mailboxes::{MAX_MAILBOXES, MailboxList, NamedMailbox};
 pub use sender::{
     ENCRYPTED_FIELD, Encrypted, PUBKEY_FIELD, SIGNATURE_FIELD, SenderFieldError, SenderSignature,

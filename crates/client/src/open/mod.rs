@@ -1,18 +1,36 @@
 //! From octets that arrived to a verdict and, when it is not withheld, content (profile §6, "On reading").
 //!
 //! Two steps, since trust is looked up by sender: [`Message::read`] parses the outer header; [`Message::judge`] takes
-//! the facts about that sender and decides. Bounded memory.
+//! the facts about that sender and decides. Bounded memory; the plain text of sealed mail touches the disk only where
+//! the user saves an attachment.
 
+mod armour;
+mod content;
+mod judge;
+mod payload;
+mod verify;
+
+pub use content::{Content, Summary};
+
+use crate::{
+    compose::is_message_id,
+    spool::{Spool, SpoolReader},
+};
 use sealpost_crypto::key::SecretKey;
 use sealpost_proto::{
     address::{Address, Mailbox},
     key::PublicKey,
+    message::{Header, HeaderError, MAX_HEADER_OCTETS, MailboxList, SIGNATURE_FIELD, SignatureInput},
     time::Timestamp,
 };
+use sha2::{Digest as _, Sha256};
 use std::{
     fs::File,
+    io::{self, Read as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
+use verify::Signed;
 
 /// The verdicts of profile §6, in the table's order; the first that applies is the message's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,7 +67,21 @@ pub enum Verdict {
 impl Verdict {
     /// The table's own name.
     pub fn name(self) -> &'static str {
-        todo!()
+        match self {
+            Self::CannotBeOpened => "cannot be opened",
+            Self::SignatureBad => "signature bad",
+            Self::SealedButNotSigned => "sealed but not signed",
+            Self::NotTheSendersKey => "not the sender's key",
+            Self::RetiredKey => "retired key",
+            Self::WrappedByAnother => "wrapped by another",
+            Self::NotWrittenToYou => "not written to you",
+            Self::Replay => "replay",
+            Self::SenderNotYetConfirmed => "sender not yet confirmed",
+            Self::GoodAltered => "good, altered on the way",
+            Self::Good => "good",
+            Self::PlainThoughSigns => "plain, though this contact signs",
+            Self::Plain => "plain",
+        }
     }
     /// 4 for withheld verdicts, else 0.
     pub fn exit_code(self) -> u8 {
@@ -90,35 +122,78 @@ pub struct Facts {
 
 /// A message whose outer header is parsed.
 pub struct Message {
-    _private: (),
+    source: Arc<Spool>,
+    header: Header,
+    /// Why the header is not read further.
+    fault: Option<HeaderError>,
+    /// Where the body starts.
+    body: u64,
+    from: Option<Mailbox>,
+    id: Option<String>,
+    input_sha256: [u8; 32],
 }
 
 impl Message {
     /// Parses the outer header of `file` (a spool file as fetched; sealed or plain).
     pub fn read(file: File) -> Result<Self, OpenError> {
-        let _ = file;
-        todo!()
+        Self::of_spool(Arc::new(Spool::of_file(file)?))
     }
+
+    fn of_spool(source: Arc<Spool>) -> Result<Self, OpenError> {
+        let mut start = Vec::new();
+        // One octet over the limit shows a header that is cut short.
+        SpoolReader::range(source.clone(), 0, MAX_HEADER_OCTETS as u64 + 1).read_to_end(&mut start)?;
+        let (header, body, fault) = match Header::read(&start) {
+            Ok((header, body)) => (header, body as u64, None),
+            Err(fault) => (Header::default(), 0, Some(fault)),
+        };
+        let from = match header.count("From") {
+            1 => header
+                .first("From")
+                .and_then(|f| MailboxList::parse(f.value()).exactly_one().map(|named| named.mailbox.clone())),
+            _ => None,
+        };
+        let id = header
+            .first("Message-ID")
+            .and_then(|f| String::from_utf8(f.unfolded()).ok())
+            .filter(|id| is_message_id(id));
+        let mut message = Self { source, header, fault, body, from, id, input_sha256: [0; 32] };
+        message.input_sha256 = match SignatureInput::new(&message.header) {
+            Ok(head) => message.signed(head).sha256()?,
+            // Never stored: such a signature is never good.
+            Err(_) => Sha256::digest(&start).into(),
+        };
+        Ok(message)
+    }
+
+    /// The message as it stands under `head`.
+    fn signed(&self, head: SignatureInput) -> Signed {
+        Signed { head, source: self.source.clone(), start: self.body, end: u64::MAX, tail: b"" }
+    }
+
     /// The one From mailbox, if it is exactly one.
     pub fn from(&self) -> Option<&Mailbox> {
-        todo!()
+        self.from.as_ref()
     }
     /// Message-ID with its angle brackets.
     pub fn message_id(&self) -> Option<&str> {
-        todo!()
+        self.id.as_deref()
     }
     /// Whether it carries a signature, and is thus worth a look-up.
     pub fn is_signed(&self) -> bool {
-        todo!()
+        self.header.first(SIGNATURE_FIELD).is_some()
     }
-    /// SHA-256 of the signature input (first-seen memory).
+    /// SHA-256 of the signature input (first-seen memory), of the message as it stands here.
     pub fn signature_input_sha256(&self) -> [u8; 32] {
-        todo!()
+        self.input_sha256
+    }
+    /// What a list shows of it, from the outer header.
+    pub fn summary(&self) -> Summary {
+        Summary::of(&self.header)
     }
     /// Verifies, opens, decides.
     pub fn judge(self, identities: &[SecretKey], facts: &Facts) -> Result<Opened, OpenError> {
-        let _ = (identities, facts);
-        todo!()
+        judge::judge(&self, identities, facts)
     }
 }
 
@@ -129,73 +204,33 @@ pub struct Opened {
     /// Further rows that apply and whatever else must be said, in words.
     pub notes: Vec<String>,
     /// Set when the signature is good: what replay memory stores (payload hash; signature input for plain mail).
+    /// None for withheld verdicts, so that what is withheld leaves no trace in that memory.
     pub payload_sha256: Option<[u8; 32]>,
     /// Sealed?
     pub sealed: bool,
     /// The key that the signature fits, whoever's it is.
     pub signer: Option<PublicKey>,
+    held: Held,
 }
 
-/// What a reader shows.
-#[derive(Debug, Clone, Default)]
-pub struct Content {
-    /// From, as written inside.
-    pub from: String,
-    /// To.
-    pub to: Vec<String>,
-    /// Cc.
-    pub cc: Vec<String>,
-    /// Date as written.
-    pub date: String,
-    /// Subject, decoded.
-    pub subject: String,
-    /// Message-ID, with angle brackets.
-    pub message_id: String,
-    /// References, with angle brackets.
-    pub references: Vec<String>,
-    /// Text.
-    pub text: String,
-    /// Attachments: name and decoded size.
-    pub attachments: Vec<(String, u64)>,
-    /// Where attachments were written, when asked for.
-    pub saved: Vec<PathBuf>,
-    /// What had to be left out or guessed, in words.
-    pub notes: Vec<String>,
+/// What content is read from, once the verdict stands.
+enum Held {
+    /// Nothing could be opened.
+    Closed,
+    /// The armour laid out again, and what opens it.
+    Sealed(Arc<Spool>, Vec<SecretKey>),
+    /// The message itself.
+    Plain(Arc<Spool>),
 }
 
 impl Opened {
     /// The content, for verdicts that are not withheld, or with `force`; `None` where it is withheld or could not
     /// be opened. Attachments are written below `save` if given.
     pub fn content(&mut self, force: bool, save: Option<&Path>) -> Result<Option<Content>, OpenError> {
-        let _ = (force, save);
-        todo!()
-    }
-}
-
-/// What a list shows of a message of which only the outer header is at hand. Nothing of it is verified.
-#[derive(Debug, Clone, Default)]
-pub struct Summary {
-    /// From, decoded.
-    pub from: String,
-    /// To, decoded.
-    pub to: Vec<String>,
-    /// Date as written.
-    pub date: String,
-    /// Subject, decoded; `[...]` for sealed mail.
-    pub subject: String,
-    /// Message-ID, with angle brackets.
-    pub message_id: String,
-    /// `X-Sender-Encrypted: yes`.
-    pub sealed: bool,
-    /// Carries X-Sender-Signature.
-    pub signed: bool,
-}
-
-impl Summary {
-    /// From the octets of a header, as `BODY.PEEK[HEADER]` gives them.
-    pub fn read(header: &[u8]) -> Self {
-        let _ = header;
-        todo!()
+        if self.verdict.is_withheld() && !force {
+            return Ok(None);
+        }
+        content::read(&self.held, save)
     }
 }
 
@@ -204,6 +239,9 @@ impl Summary {
 #[non_exhaustive]
 pub enum OpenError {
     /// Reading or writing failed.
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
+    #[error("the message cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// An attachment could not be written.
+    #[error("the attachment cannot be saved in {0}: {1}")]
+    Save(PathBuf, io::Error),
 }
