@@ -13,6 +13,6 @@ mod mime;
 pub mod open;
 pub mod read;
 pub mod send;
-pub mod submit;
 mod spool;
+pub mod submit;
 pub mod ui;
