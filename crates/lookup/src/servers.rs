@@ -23,18 +23,30 @@ impl NoAnswer {
 struct Candidates {
     targets: Vec<Target>,
     transport: Transport,
+    /// Whether an MTA-STS policy is asked for where the name does not bind.
+    with_policy: bool,
+}
+
+impl Candidates {
+    fn new(targets: Vec<Target>, transport: Transport) -> Self {
+        Self { targets, transport, with_policy: true }
+    }
 }
 
 impl Lookup {
     /// The domain's MX servers by preference, each most-preferred group first; the domain itself where there is no
     /// MX (RFC 5321 §5.1).
     pub async fn mx(&self, domain: &Domain) -> Result<Vec<ServerHost>, LookupError> {
-        Ok(self.mail_exchangers(domain).await?.into_iter().map(|(_, host)| host).collect())
+        let targets = self.mx_targets(domain).await?;
+        let hosts = self.hosts(domain, Candidates::new(targets, Transport::StartTls)).await?;
+        Ok(hosts.into_iter().map(|(_, host)| host).collect())
     }
-    /// [`Lookup::mx`] with the preference of each, on the configured MX port, STARTTLS.
+    /// [`Lookup::mx`] for a relay: with the preference of each, and bindings judged by name alone, since mail between
+    /// servers does not wait for an HTTPS server.
     pub async fn mail_exchangers(&self, domain: &Domain) -> Result<Vec<(u16, ServerHost)>, LookupError> {
         let targets = self.mx_targets(domain).await?;
-        self.hosts(domain, Candidates { targets, transport: Transport::StartTls }).await
+        let candidates = Candidates::new(targets, Transport::StartTls);
+        self.hosts(domain, Candidates { with_policy: false, ..candidates }).await
     }
     /// Submission servers (SRV `_submissions._tcp`), for one's own domain; without that record the most-preferred MX on
     /// 465, as in profile §8.
@@ -73,7 +85,7 @@ impl Lookup {
             Err(NoAnswer::NoDomain | NoAnswer::NoRecords) => return Ok(None),
             Err(error) => return Err(error.into_error(domain)),
         };
-        let hosts = self.hosts(domain, Candidates { targets, transport: Transport::Implicit }).await?;
+        let hosts = self.hosts(domain, Candidates::new(targets, Transport::Implicit)).await?;
         Ok(Some(hosts.into_iter().map(|(_, host)| host).collect()))
     }
     /// Step 2: each most-preferred MX on 465; none where the MX port is configured to be another than 25.
@@ -95,7 +107,7 @@ impl Lookup {
         let mut targets = self.mx_targets(domain).await?;
         let best = targets.iter().map(|target| target.preference).min();
         targets.retain(|target| Some(target.preference) == best);
-        let hosts = self.hosts(domain, Candidates { targets, transport: Transport::StartTls }).await?;
+        let hosts = self.hosts(domain, Candidates::new(targets, Transport::StartTls)).await?;
         Ok(hosts.into_iter().map(|(_, host)| host).collect())
     }
 
@@ -129,7 +141,8 @@ impl Lookup {
         for target in candidates.targets {
             match self.inner.dns.addresses(&target.name, target.port).await {
                 Ok(addresses) => {
-                    if !binding::by_name(domain, &target.name) && policy.is_none() {
+                    let needed = candidates.with_policy && !binding::by_name(domain, &target.name);
+                    if needed && policy.is_none() {
                         policy = Some(self.policy(domain).await);
                     }
                     let binding =

@@ -7,4 +7,5 @@ pub mod config;
 pub mod conn;
 pub mod context;
 pub mod limits;
+pub mod relay;
 pub mod tls;
