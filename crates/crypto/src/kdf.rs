@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 pub const MAX_PASSWORD_OCTETS: usize = 1_024;
 /// What one's own password must withstand (profile §3): at one guess a second on a thousand machines, 30,000 years.
 const MIN_GUESSES: u64 = 1_000_000_000_000_000;
+/// Shorter parts of an address are in every password; as a word to look for they would make all look weak.
+const MIN_INPUT_CHARS: usize = 3;
 /// Domain separation of the bound salt and of the seed (profile §3).
 const BOUND_SALT_LABEL: &[u8] = b"sealpost key salt v1";
 const SEED_INFO: &[u8] = b"sealpost ed25519 v1";
@@ -55,7 +57,12 @@ impl Password {
         }
         // zxcvbn looks for each input as a whole; an address is guessed by its parts too.
         let parts = user_inputs.iter().flat_map(|input| input.split(|c: char| !c.is_alphanumeric()));
-        let inputs: Vec<&str> = user_inputs.iter().copied().chain(parts).filter(|i| !i.is_empty()).collect();
+        let inputs: Vec<&str> = user_inputs
+            .iter()
+            .copied()
+            .chain(parts)
+            .filter(|i| i.chars().count() >= MIN_INPUT_CHARS)
+            .collect();
         let estimate = zxcvbn::zxcvbn(&self.0, &inputs);
         if estimate.guesses() >= MIN_GUESSES {
             return Ok(());
@@ -221,6 +228,7 @@ mod tests {
         let own = "wolfeschlegelsteinhausen example";
         assert_eq!(weak(own, &[]), None);
         assert!(matches!(weak(own, &["wolfeschlegelsteinhausen@example.net"]), Some(PasswordError::Weak(_))));
+        assert_eq!(weak("gusto scrimmage tubular obvious", &["a@b.s", "O T"]), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Needs the programs `age` and `ssh-keygen` (Debian: age, openssh-client); without them these tests fail.
 
 mod age;
+mod secrets;
 mod ssh;
 mod tool;
 mod vectors;
