@@ -4,7 +4,7 @@ use super::types::{Atom, Flag, MailboxName, Names, SeqNumber, SequenceSet, is_as
 use std::num::NonZeroU32;
 
 /// Deepest nesting of parentheses: people nest SEARCH keys three deep, hostile ones ten thousand.
-pub const DEPTH_MAX: usize = 64;
+pub(crate) const DEPTH_MAX: usize = 64;
 
 /// Why octets are no command; the text says what was expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -12,6 +12,8 @@ use super::{
 
 /// Most items in one list of a command (flags, FETCH items, header names): far above clients' twenty.
 const ITEMS_MAX: usize = 1024;
+/// Most patterns in one LIST: each is matched against every mailbox.
+const PATTERNS_MAX: usize = 32;
 /// RFC 2971 §3.3: at most 30 field-value pairs.
 const ID_PAIRS_MAX: usize = 30;
 
@@ -256,7 +258,7 @@ fn list(c: &mut Cursor<'_>, names: Names) -> Result<Body> {
     c.space()?;
     if c.peek() == Some(b'(') {
         list.extended = true;
-        list.patterns = c.list(ITEMS_MAX, |c| c.list_mailbox(names))?;
+        list.patterns = c.list(PATTERNS_MAX, |c| c.list_mailbox(names))?;
     } else {
         list.patterns = vec![c.list_mailbox(names)?];
     }

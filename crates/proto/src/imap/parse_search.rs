@@ -49,16 +49,14 @@ fn key(c: &mut Cursor<'_>, budget: &mut usize) -> Result<SearchKey> {
         "SENTSINCE" => SearchKey::Sent(DateTest::Since, date(c)?),
         "LARGER" => SearchKey::Larger(c.number()?),
         "SMALLER" => SearchKey::Smaller(c.number()?),
-        "FROM" | "TO" | "CC" | "BCC" | "SUBJECT" => {
-            SearchKey::Header { field: word, value: c.astring_text()? }
-        }
+        "FROM" | "TO" | "CC" | "BCC" | "SUBJECT" => SearchKey::Header { field: word, value: text(c)? },
         "HEADER" => {
             let field = c.astring_text()?;
             c.space()?;
-            SearchKey::Header { field, value: c.astring_text()? }
+            SearchKey::Header { field, value: text(c)? }
         }
-        "BODY" => SearchKey::Body(c.astring_text()?),
-        "TEXT" => SearchKey::Text(c.astring_text()?),
+        "BODY" => SearchKey::Body(text(c)?),
+        "TEXT" => SearchKey::Text(text(c)?),
         "UID" => SearchKey::Uid(c.sequence_set()?),
         "NOT" => {
             c.enter()?;
@@ -76,6 +74,12 @@ fn key(c: &mut Cursor<'_>, budget: &mut usize) -> Result<SearchKey> {
         }
         _ => return expected("a search key"),
     })
+}
+
+/// What to look for. Octets that are no UTF-8 match nothing (the charset they came in is refused by the server, or is
+/// not what it was said to be).
+fn text(c: &mut Cursor<'_>) -> Result<String> {
+    Ok(String::from_utf8_lossy(&c.astring()?).into_owned())
 }
 
 fn simple(word: &str) -> Option<SearchKey> {

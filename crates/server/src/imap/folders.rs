@@ -1,0 +1,123 @@
+//! CREATE, DELETE, RENAME, SUBSCRIBE, STATUS, NAMESPACE.
+
+use super::{
+    session::{Done, Refusal, Session, ok},
+    view::special_use,
+};
+use sealpost_proto::imap::{
+    Atom, MailboxName, StatusItem, quote_mailbox,
+    response::{self, Code},
+};
+use sealpost_store::mailbox::{MailboxInfo, MailboxStatus};
+
+/// Most mailboxes of one account: LIST of them all stays below a second.
+const MAILBOXES_MAX: usize = 10_000;
+/// Deepest hierarchy.
+const LEVELS_MAX: usize = 32;
+
+impl Session {
+    /// RFC 2342: one personal namespace.
+    pub(super) fn namespace(&mut self) -> Result<Done, Refusal> {
+        self.account()?;
+        response::line(&mut self.out, format_args!("* NAMESPACE ((\"\" \"/\")) NIL NIL"));
+        ok("NAMESPACE done")
+    }
+
+    pub(super) async fn create(&mut self, name: &MailboxName, uses: &[Atom]) -> Result<Done, Refusal> {
+        let account = self.account()?;
+        // A trailing delimiter says that names below will follow (RFC 9051 §6.3.4).
+        let trimmed = MailboxName::new(name.as_str().strip_suffix('/').unwrap_or(name.as_str()));
+        let name = creatable(trimmed.as_ref().unwrap_or(name))?;
+        if !uses.is_empty() {
+            // CREATE-SPECIAL-USE is not offered: the five special mailboxes are there from the start.
+            let code =
+                if uses.iter().all(|u| special_use(u).is_some()) { Code::Cannot } else { Code::UseAttr };
+            return Err(Refusal::no(code, "special uses cannot be given to new mailboxes"));
+        }
+        if self.ctx.store.mailboxes(account).await?.len() >= MAILBOXES_MAX {
+            return Err(Refusal::no(Code::Limit, "this account has too many mailboxes; delete some"));
+        }
+        self.ctx.store.create_mailbox(account, name.as_str(), None).await?;
+        ok("CREATE done")
+    }
+
+    pub(super) async fn delete(&mut self, name: &MailboxName) -> Result<Done, Refusal> {
+        let account = self.account()?;
+        if name.as_str() == "INBOX" {
+            return Err(Refusal::no(Code::Cannot, "INBOX cannot be deleted"));
+        }
+        let id = self.find(account, name).await?;
+        self.ctx.store.delete_mailbox(account, name.as_str()).await?;
+        if self.selected.as_ref().is_some_and(|view| view.id == id) {
+            self.selected = None;
+        }
+        ok("DELETE done")
+    }
+
+    pub(super) async fn rename(&mut self, from: &MailboxName, to: &MailboxName) -> Result<Done, Refusal> {
+        let account = self.account()?;
+        let to = creatable(to)?;
+        let below = to.as_str().strip_prefix(from.as_str()).is_some_and(|rest| rest.starts_with('/'));
+        if below && from.as_str() != "INBOX" {
+            return Err(Refusal::no(Code::Cannot, "a mailbox cannot be moved below itself"));
+        }
+        self.ctx.store.rename_mailbox(account, from.as_str(), to.as_str()).await?;
+        ok("RENAME done")
+    }
+
+    pub(super) async fn subscribe(&mut self, name: &MailboxName, on: bool) -> Result<Done, Refusal> {
+        let account = self.account()?;
+        if on {
+            creatable(name)?;
+            if self.ctx.store.subscriptions(account).await?.len() >= MAILBOXES_MAX {
+                return Err(Refusal::no(Code::Limit, "these are too many subscriptions; remove some"));
+            }
+        }
+        self.ctx.store.subscribe(account, name.as_str(), on).await?;
+        ok(if on { "SUBSCRIBE done" } else { "UNSUBSCRIBE done" })
+    }
+
+    pub(super) async fn status(&mut self, name: &MailboxName, items: &[StatusItem]) -> Result<Done, Refusal> {
+        let account = self.account()?;
+        let id = self.find(account, name).await?;
+        let status = self.ctx.store.status(id).await?;
+        self.write_status(name, &status, items);
+        ok("STATUS done")
+    }
+
+    pub(super) fn write_status(&mut self, name: &MailboxName, status: &MailboxStatus, items: &[StatusItem]) {
+        let values: Vec<String> = items
+            .iter()
+            .map(|item| match item {
+                StatusItem::Messages => format!("MESSAGES {}", status.messages),
+                StatusItem::Recent => "RECENT 0".to_owned(),
+                StatusItem::UidNext => format!("UIDNEXT {}", status.uid_next),
+                StatusItem::UidValidity => format!("UIDVALIDITY {}", status.uid_validity),
+                StatusItem::Unseen => format!("UNSEEN {}", status.unseen),
+                StatusItem::Deleted => format!("DELETED {}", status.deleted),
+                StatusItem::Size => format!("SIZE {}", status.size),
+            })
+            .collect();
+        let name = quote_mailbox(name, self.names);
+        response::line(&mut self.out, format_args!("* STATUS {name} ({})", values.join(" ")));
+    }
+}
+
+fn creatable(name: &MailboxName) -> Result<&MailboxName, Refusal> {
+    if !name.is_creatable() || name.as_str().split('/').count() > LEVELS_MAX {
+        return Err(Refusal::no(Code::Cannot, "a mailbox cannot have this name"));
+    }
+    Ok(name)
+}
+
+/// `\Sent` and its kin.
+pub(super) fn use_attribute(mailbox: &MailboxInfo) -> Option<&'static str> {
+    use sealpost_store::mailbox::SpecialUse as S;
+    mailbox.special_use.map(|special| match special {
+        S::Drafts => "\\Drafts",
+        S::Sent => "\\Sent",
+        S::Archive => "\\Archive",
+        S::Junk => "\\Junk",
+        S::Trash => "\\Trash",
+    })
+}

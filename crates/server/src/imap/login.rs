@@ -1,0 +1,162 @@
+//! Before and at login: CAPABILITY, ID, ENABLE, STARTTLS, AUTHENTICATE, LOGIN (profile §4).
+
+use super::session::{Done, Event, Refusal, Session, ok};
+use crate::auth::{AuthError, SignedIn};
+use sealpost_proto::{
+    base64,
+    imap::{
+        Atom, Condition, Limits, Received, Receiver, Secret, Tag,
+        response::{self, Code},
+    },
+    sasl::{Credentials, Exchange, Mechanism, Step},
+};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// What is built whole and tested, beside the login mechanisms.
+const EXTENSIONS: &str = "CHILDREN ENABLE ESEARCH ID IDLE LIST-EXTENDED LIST-STATUS LITERAL+ MOVE NAMESPACE \
+                          SASL-IR SEARCHRES SPECIAL-USE STATUS=SIZE UIDPLUS UNSELECT";
+/// How long a client may think between two steps of AUTHENTICATE (Argon2id on a slow telephone).
+const STEP_TIMEOUT: Duration = Duration::from_secs(120);
+
+impl Session {
+    fn is_tls(&self) -> bool {
+        self.conn.as_ref().is_some_and(crate::conn::Conn::is_tls)
+    }
+
+    /// The capabilities at this moment.
+    pub(super) fn capabilities(&self) -> String {
+        let login = match (self.signed_in.is_some(), self.is_tls()) {
+            (true, _) => String::new(),
+            (false, false) => " STARTTLS LOGINDISABLED".to_owned(),
+            (false, true) => Mechanism::ALL.iter().map(|m| format!(" AUTH={}", m.name())).collect(),
+        };
+        format!("IMAP4rev1{login} {EXTENSIONS} APPENDLIMIT={}", self.ctx.config.limits.message_size)
+    }
+
+    pub(super) fn capability(&mut self) -> Result<Done, Refusal> {
+        let all = self.capabilities();
+        response::line(&mut self.out, format_args!("* CAPABILITY {all}"));
+        ok("CAPABILITY done")
+    }
+
+    /// RFC 2971. The version is not told: it helps those who look for old ones.
+    pub(super) fn id(&mut self) -> Result<Done, Refusal> {
+        response::line(&mut self.out, format_args!("* ID (\"name\" \"Sealpost\")"));
+        ok("ID done")
+    }
+
+    /// RFC 5161: nothing that is built needs to be enabled yet; unknown names are ignored.
+    pub(super) fn enable(&mut self) -> Result<Done, Refusal> {
+        self.account()?;
+        response::line(&mut self.out, format_args!("* ENABLED"));
+        ok("ENABLE done")
+    }
+
+    /// RFC 9051 §6.2.1: what the client sent behind the command, in clear text, is thrown away.
+    pub(super) async fn start_tls(&mut self, tag: &Tag) -> Result<Done, Refusal> {
+        if self.is_tls() {
+            return Err(Refusal::Bad("TLS is on already".to_owned()));
+        }
+        response::status(&mut self.out, Some(tag), Condition::Ok, None, "begin TLS");
+        self.flush().await?;
+        let Some(conn) = self.conn.take() else { return Err(Refusal::Bye("no connection".to_owned())) };
+        self.conn = Some(conn.start_tls(&self.ctx.tls).await?);
+        self.receiver = Receiver::new(Limits::SERVER);
+        // The tagged OK went out before the handshake; nothing more is said.
+        Err(Refusal::Silent)
+    }
+
+    fn may_log_in(&self) -> Result<(), Refusal> {
+        if self.signed_in.is_some() {
+            Err(Refusal::Bad("this session is signed in already".to_owned()))
+        } else if self.is_tls() {
+            Ok(())
+        } else {
+            Err(Refusal::no(Code::PrivacyRequired, "begin TLS first"))
+        }
+    }
+
+    /// LOGIN takes app passwords only (profile §4).
+    pub(super) async fn login(&mut self, user: &[u8], password: &Secret) -> Result<Done, Refusal> {
+        self.may_log_in()?;
+        let user = String::from_utf8_lossy(user).into_owned();
+        // Octets that are no UTF-8 are no token of ours; the reply and its time are those of a wrong one.
+        let token = Zeroizing::new(String::from_utf8_lossy(password.expose()).into_owned());
+        self.check(Credentials::AppPassword { user, token }).await
+    }
+
+    /// AUTHENTICATE with SASL-IR (RFC 4959).
+    pub(super) async fn authenticate(
+        &mut self,
+        mechanism: &Atom,
+        initial: Option<Secret>,
+    ) -> Result<Done, Refusal> {
+        self.may_log_in()?;
+        let Some(mechanism) = Mechanism::from_name(mechanism.as_str()) else {
+            return Err(Refusal::No(None, "this mechanism is not offered; see CAPABILITY".to_owned()));
+        };
+        let mut exchange = Exchange::new(mechanism);
+        let bad = |e: sealpost_proto::sasl::SaslError| Refusal::Bad(e.to_string());
+        let mut step = exchange.start(initial.as_ref().map(Secret::expose)).map_err(bad)?;
+        loop {
+            step = match step {
+                Step::Challenge(octets) => {
+                    response::line(&mut self.out, format_args!("+ {}", base64::encode(&octets)));
+                    self.flush().await?;
+                    let line = self.line().await?;
+                    exchange.line(&line).map_err(bad)?
+                }
+                Step::AskChallenge(user) => {
+                    let challenge = self.ctx.auth.challenge(&user).await.map_err(refusal)?;
+                    exchange.challenge(&challenge).map_err(bad)?
+                }
+                Step::Done(credentials) => return self.check(credentials).await,
+            };
+        }
+    }
+
+    /// One line of an exchange, without its end.
+    async fn line(&mut self) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+        // RFC 4954's bound for lines of AUTH. A literal has no place here: its announcement is a faulty line.
+        let mut receiver = Receiver::new(Limits { line: 12_288, literal: 0, whole: 12_288 });
+        loop {
+            let Some(conn) = &mut self.conn else { return Err(Refusal::Bye("no connection".to_owned())) };
+            match receiver.receive(&mut conn.input) {
+                Received::More => match self.wait(STEP_TIMEOUT).await? {
+                    Event::Input => {}
+                    Event::End => return Err(Refusal::Io(std::io::ErrorKind::UnexpectedEof.into())),
+                    Event::Silence | Event::Closed => {
+                        return Err(Refusal::Bye("the login took too long".to_owned()));
+                    }
+                },
+                Received::Whole | Received::Literal(_) => {
+                    let mut line = receiver.take();
+                    while line.last().is_some_and(|b| matches!(b, b'\r' | b'\n')) {
+                        line.pop();
+                    }
+                    return Ok(line);
+                }
+                Received::TooLong => return Err(Refusal::Bad("this line is too long".to_owned())),
+            }
+        }
+    }
+
+    async fn check(&mut self, credentials: Credentials) -> Result<Done, Refusal> {
+        let Some(peer) = self.conn.as_ref().map(|c| c.peer.ip()) else {
+            return Err(Refusal::Bye("no connection".to_owned()));
+        };
+        let signed_in: SignedIn = self.ctx.auth.check(credentials, peer).await.map_err(refusal)?;
+        tracing::info!(account = %signed_in.address, %peer, "IMAP login");
+        self.signed_in = Some(signed_in);
+        Ok(Done { code: Some(Code::Capability(self.capabilities())), text: "signed in" })
+    }
+}
+
+fn refusal(error: AuthError) -> Refusal {
+    match error {
+        AuthError::Invalid => Refusal::no(Code::AuthenticationFailed, error.to_string()),
+        AuthError::TooMany => Refusal::Bye(error.to_string()),
+        AuthError::Store(error) => error.into(),
+    }
+}

@@ -1,0 +1,298 @@
+//! SEARCH (RFC 9051 §6.4.4), ESEARCH (RFC 4731) and SEARCHRES (RFC 5182): decided from flags and numbers where that
+//! is enough, then from the index, and from the octets only for what is still open.
+
+use super::{
+    index::Index,
+    session::{Done, Refusal, Session, ok},
+    text,
+    view::Message,
+};
+use sealpost_proto::imap::{
+    DateTest, Day, SearchKey, SearchReturn, SequenceSet, SystemFlag, Tag,
+    response::{self, Code},
+};
+use sealpost_store::{
+    StoreError,
+    mailbox::{ContentReader, Flags, Uid},
+};
+use std::{fmt::Write as _, io, sync::Arc};
+
+/// Messages whose indexes are read at a time.
+const BATCH: usize = 200;
+
+/// A key made ready: sets resolved, texts folded.
+enum Test {
+    Known(bool),
+    All(Vec<Test>),
+    Either(Box<Test>, Box<Test>),
+    Not(Box<Test>),
+    Flag(Flags, bool),
+    Keyword(String, bool),
+    Internal(DateTest, Day),
+    Sent(DateTest, Day),
+    Larger(u64),
+    Smaller(u64),
+    Header(String, String),
+    Body(String),
+    Text(String),
+    /// UIDs, ascending: message numbers are resolved to them.
+    Uids(Vec<Uid>),
+}
+
+/// What may be looked at to decide.
+#[derive(Clone, Copy, Default)]
+struct Sight<'a> {
+    index: Option<&'a Index>,
+    content: Option<&'a dyn ContentReader>,
+}
+
+impl Session {
+    /// SEARCH and UID SEARCH.
+    pub(super) async fn search(
+        &mut self,
+        tag: &Tag,
+        uid: bool,
+        returns: Option<&[SearchReturn]>,
+        charset: Option<&str>,
+        key: &SearchKey,
+    ) -> Result<Done, Refusal> {
+        self.view()?;
+        let saves = returns.is_some_and(|r| r.contains(&SearchReturn::Save));
+        let found = match self.find_messages(charset, key).await {
+            Ok(found) => found,
+            Err(refusal) => {
+                if saves {
+                    // RFC 5182 §2.1: a SEARCH that fails leaves nothing saved.
+                    self.view()?.saved.clear();
+                }
+                return Err(refusal);
+            }
+        };
+        let view = self.view()?;
+        let number = |at: usize| -> u32 {
+            if uid { view.messages[at].uid } else { u32::try_from(at + 1).unwrap_or(u32::MAX) }
+        };
+        let numbers: Vec<u32> = found.iter().map(|at| number(*at)).collect();
+        if let Some(returns) = returns {
+            if saves {
+                view.saved = saved(&view.uids(&found), returns);
+            }
+            if returns != [SearchReturn::Save] {
+                esearch(&mut self.out, tag, uid, returns, &numbers);
+            }
+        } else {
+            let mut line = String::from("* SEARCH");
+            for n in numbers {
+                // Writing into a String cannot fail.
+                let _ = write!(line, " {n}");
+            }
+            response::line(&mut self.out, format_args!("{line}"));
+        }
+        ok("SEARCH done")
+    }
+
+    /// Positions of the messages that match, ascending.
+    async fn find_messages(&mut self, charset: Option<&str>, key: &SearchKey) -> Result<Vec<usize>, Refusal> {
+        let known = ["US-ASCII", "UTF-8"];
+        if charset.is_some_and(|c| !known.iter().any(|k| k.eq_ignore_ascii_case(c))) {
+            return Err(Refusal::no(Code::BadCharset, "this charset is not known"));
+        }
+        let test = Arc::new(self.prepare(key)?);
+        let mut found = Vec::new();
+        let mut open = Vec::new();
+        for (at, message) in self.view()?.messages.iter().enumerate() {
+            match test.decide(message, Sight::default())? {
+                Some(true) => found.push(at),
+                Some(false) => {}
+                None => open.push(at),
+            }
+        }
+        for batch in open.chunks(BATCH) {
+            let contents: Vec<_> = {
+                let view = self.view()?;
+                batch.iter().map(|at| view.messages[*at].content).collect()
+            };
+            let indexes = self.ctx.store.indexes(&contents).await?;
+            for (n, at) in batch.iter().enumerate() {
+                let message = self.view()?.messages[*at].clone();
+                let index = indexes.get(n).and_then(|stored| Index::read(stored));
+                let decided = match &index {
+                    Some(index) => test.decide(&message, Sight { index: Some(index), content: None })?,
+                    None => None,
+                };
+                let matches = match decided {
+                    Some(decided) => decided,
+                    None => self.look_into(&test, message, index).await?,
+                };
+                if matches {
+                    found.push(*at);
+                }
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Decides from the octets, off the async threads.
+    async fn look_into(
+        &self,
+        test: &Arc<Test>,
+        message: Message,
+        index: Option<Index>,
+    ) -> Result<bool, Refusal> {
+        let content = match self.ctx.store.content(message.content).await {
+            Ok(content) => content,
+            // Removed by another session meanwhile.
+            Err(StoreError::Gone(_)) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let (index, content) = match index {
+            Some(index) => (index, content),
+            None => super::fetch::parse(content).await?,
+        };
+        let test = test.clone();
+        let work = move || {
+            let sight = Sight { index: Some(&index), content: Some(content.as_ref()) };
+            test.decide(&message, sight).map(|decided| decided.unwrap_or(false))
+        };
+        Ok(tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??)
+    }
+
+    /// Depth is bounded by the parser.
+    fn prepare(&mut self, key: &SearchKey) -> Result<Test, Refusal> {
+        Ok(match key {
+            SearchKey::All | SearchKey::Old => Test::Known(true),
+            // No message is \Recent here (RFC 9051 has done away with it).
+            SearchKey::New | SearchKey::Recent => Test::Known(false),
+            SearchKey::And(all) => Test::All(all.iter().map(|k| self.prepare(k)).collect::<Result<_, _>>()?),
+            SearchKey::Or(a, b) => Test::Either(Box::new(self.prepare(a)?), Box::new(self.prepare(b)?)),
+            SearchKey::Not(key) => Test::Not(Box::new(self.prepare(key)?)),
+            SearchKey::Flag(flag, on) => {
+                let flag = match flag {
+                    SystemFlag::Seen => Flags::SEEN,
+                    SystemFlag::Answered => Flags::ANSWERED,
+                    SystemFlag::Flagged => Flags::FLAGGED,
+                    SystemFlag::Deleted => Flags::DELETED,
+                    SystemFlag::Draft => Flags::DRAFT,
+                };
+                Test::Flag(flag, *on)
+            }
+            SearchKey::Keyword(word, on) => Test::Keyword(word.as_str().to_owned(), *on),
+            SearchKey::Internal(test, day) => Test::Internal(*test, *day),
+            SearchKey::Sent(test, day) => Test::Sent(*test, *day),
+            SearchKey::Larger(n) => Test::Larger(*n),
+            SearchKey::Smaller(n) => Test::Smaller(*n),
+            SearchKey::Header { field, value } => Test::Header(field.clone(), text::fold(value)),
+            SearchKey::Body(value) => Test::Body(text::fold(value)),
+            SearchKey::Text(value) => Test::Text(text::fold(value)),
+            SearchKey::Uid(set) => self.set(set, true)?,
+            SearchKey::Sequence(set) => self.set(set, false)?,
+            _ => return Err(Refusal::Bad("this search key is not built".to_owned())),
+        })
+    }
+
+    fn set(&mut self, set: &SequenceSet, uid: bool) -> Result<Test, Refusal> {
+        let view = self.view()?;
+        Ok(Test::Uids(view.uids(&view.resolve(set, uid)?)))
+    }
+}
+
+impl Test {
+    /// Three-valued: `None` is "needs a closer look".
+    fn decide(&self, message: &Message, sight: Sight<'_>) -> io::Result<Option<bool>> {
+        let sighted = sight.index.zip(sight.content);
+        Ok(Some(match self {
+            Self::Known(known) => *known,
+            Self::All(all) => {
+                let mut open = false;
+                for test in all {
+                    match test.decide(message, sight)? {
+                        Some(true) => {}
+                        Some(false) => return Ok(Some(false)),
+                        None => open = true,
+                    }
+                }
+                return Ok((!open).then_some(true));
+            }
+            Self::Either(a, b) => {
+                return Ok(match a.decide(message, sight)? {
+                    Some(true) => Some(true),
+                    a => match (a, b.decide(message, sight)?) {
+                        (_, Some(true)) => Some(true),
+                        (Some(false), Some(false)) => Some(false),
+                        _ => None,
+                    },
+                });
+            }
+            Self::Not(test) => return Ok(test.decide(message, sight)?.map(|matches| !matches)),
+            Self::Flag(flag, on) => message.flags.contains(*flag) == *on,
+            Self::Keyword(word, on) => message.keywords().iter().any(|k| k.eq_ignore_ascii_case(word)) == *on,
+            Self::Internal(test, day) => compare(*test, Day::of(message.internal_date), *day),
+            Self::Sent(test, day) => match sight.index {
+                None => return Ok(None),
+                // Without a Date field nothing was sent on any day.
+                Some(index) => index.sent.is_some_and(|sent| compare(*test, sent, *day)),
+            },
+            Self::Larger(n) => message.size > *n,
+            Self::Smaller(n) => message.size < *n,
+            Self::Uids(uids) => uids.binary_search(&message.uid).is_ok(),
+            Self::Header(field, value) => match sighted {
+                None => return Ok(None),
+                Some((index, content)) => text::header_has(index, content, field, value)?,
+            },
+            Self::Body(value) => match sighted {
+                None => return Ok(None),
+                Some((index, content)) => text::body_has(index, content, value)?,
+            },
+            Self::Text(value) => match sighted {
+                None => return Ok(None),
+                Some((index, content)) => text::text_has(index, content, value)?,
+            },
+        }))
+    }
+}
+
+fn compare(test: DateTest, day: Day, with: Day) -> bool {
+    match test {
+        DateTest::Before => day < with,
+        DateTest::On => day == with,
+        DateTest::Since => day >= with,
+    }
+}
+
+/// What SAVE keeps: everything, or only what MIN and MAX name (RFC 5182 §2.4).
+fn saved(uids: &[Uid], returns: &[SearchReturn]) -> Vec<Uid> {
+    if returns.contains(&SearchReturn::All) || returns.contains(&SearchReturn::Count) {
+        return uids.to_vec();
+    }
+    let (min, max) = (returns.contains(&SearchReturn::Min), returns.contains(&SearchReturn::Max));
+    if !min && !max {
+        return uids.to_vec();
+    }
+    let mut kept = Vec::new();
+    kept.extend(uids.first().filter(|_| min));
+    kept.extend(uids.last().filter(|_| max));
+    kept.dedup();
+    kept
+}
+
+/// `esearch-response`
+fn esearch(out: &mut Vec<u8>, tag: &Tag, uid: bool, returns: &[SearchReturn], numbers: &[u32]) {
+    let mut line = format!("* ESEARCH (TAG \"{tag}\"){}", if uid { " UID" } else { "" });
+    let all = returns.is_empty() || returns.contains(&SearchReturn::All);
+    if let (Some(min), Some(max)) = (numbers.first(), numbers.last()) {
+        if returns.contains(&SearchReturn::Min) {
+            let _ = write!(line, " MIN {min}");
+        }
+        if returns.contains(&SearchReturn::Max) {
+            let _ = write!(line, " MAX {max}");
+        }
+        if let (true, Some(set)) = (all, SequenceSet::from_numbers(numbers)) {
+            let _ = write!(line, " ALL {set}");
+        }
+    }
+    if returns.contains(&SearchReturn::Count) {
+        let _ = write!(line, " COUNT {}", numbers.len());
+    }
+    response::line(out, format_args!("{line}"));
+}

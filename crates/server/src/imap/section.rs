@@ -1,0 +1,284 @@
+//! Which octets of a message a section is, as ranges of the stored content: nothing is copied to answer FETCH.
+
+use super::index::{Index, Part};
+use sealpost_proto::imap::{Section, SectionText, mime::Kind};
+use sealpost_store::mailbox::ContentReader;
+use std::{io, num::NonZeroU32, ops::Range};
+
+/// Most pieces of one header that HEADER.FIELDS picks; further fields are left out. Neighbours are one piece, so
+/// only a header of as many alternating fields comes near.
+const PIECES_MAX: usize = 100_000;
+/// Octets read at a time.
+const CHUNK: usize = 16 * 1024;
+
+/// The octets of a section: ranges of the content, and perhaps an empty line behind them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Pieces {
+    ranges: Vec<Range<u64>>,
+    /// What stands behind the ranges: an empty line, or what a partial range leaves of it.
+    tail: &'static [u8],
+}
+
+impl Pieces {
+    fn one(range: Range<u64>) -> Self {
+        Self { ranges: vec![range], tail: b"" }
+    }
+
+    /// A section of a message; `None` where it has no such part (NIL).
+    pub(super) fn of(
+        index: &Index,
+        section: &Section,
+        content: &dyn ContentReader,
+    ) -> io::Result<Option<Self>> {
+        let Some(part) = index.part(&section.part) else { return Ok(None) };
+        let whole_message = section.part.is_empty();
+        // HEADER and TEXT of a part are those of the message in it (RFC 9051 §6.4.5.1).
+        let message: Option<&Part> = match part.kind {
+            _ if whole_message => Some(part),
+            Kind::Message => part.children.first().and_then(|at| index.parts.get(*at)),
+            _ => None,
+        };
+        Ok(match (&section.text, message) {
+            (None, _) if whole_message => Some(Self::one(0..content.len())),
+            (None, _) => Some(Self::one(part.body..part.end)),
+            (Some(SectionText::Mime), _) => Some(Self::one(part.header..part.body)),
+            (Some(SectionText::Header), Some(m)) => Some(Self::one(m.header..m.body)),
+            (Some(SectionText::Text), Some(m)) => Some(Self::one(m.body..m.end)),
+            (Some(SectionText::HeaderFields { names, not }), Some(m)) => {
+                Some(fields(content, m.header..m.body, names, *not)?)
+            }
+            (Some(_), None) => None,
+        })
+    }
+
+    /// The whole content.
+    pub(super) fn whole(content: &dyn ContentReader) -> Self {
+        Self::one(0..content.len())
+    }
+
+    /// Octets.
+    pub(super) fn len(&self) -> u64 {
+        self.ranges.iter().map(|r| r.end - r.start).sum::<u64>() + self.tail.len() as u64
+    }
+
+    /// `<first.count>` of them.
+    pub(super) fn cut(&mut self, first: u64, count: NonZeroU32) {
+        let end = first.saturating_add(u64::from(count.get()));
+        let mut at = 0;
+        for range in &mut self.ranges {
+            let len = range.end - range.start;
+            let low = first.clamp(at, at + len) - at;
+            let high = end.clamp(at, at + len) - at;
+            *range = range.start + low..range.start + high;
+            at += len;
+        }
+        let place = |n: u64| usize::try_from(n.saturating_sub(at)).unwrap_or(usize::MAX).min(self.tail.len());
+        self.tail = &self.tail[place(first)..place(end)];
+    }
+
+    /// Ranges of the content, in order.
+    pub(super) fn ranges(&self) -> &[Range<u64>] {
+        &self.ranges
+    }
+
+    /// Octets behind the ranges.
+    pub(super) fn tail(&self) -> &'static [u8] {
+        self.tail
+    }
+}
+
+/// The header fields whose name is among `names` (or is not), and an empty line.
+fn fields(
+    content: &dyn ContentReader,
+    header: Range<u64>,
+    names: &[String],
+    not: bool,
+) -> io::Result<Pieces> {
+    let mut pieces = Pieces { ranges: Vec::new(), tail: b"\r\n" };
+    each_field(content, header, |name, range| {
+        let listed = names.iter().any(|n| n.as_bytes().eq_ignore_ascii_case(name));
+        if listed != not {
+            let room = pieces.ranges.len() < PIECES_MAX;
+            match pieces.ranges.last_mut() {
+                Some(last) if last.end == range.start => last.end = range.end,
+                _ if room => pieces.ranges.push(range),
+                _ => {}
+            }
+        }
+    })?;
+    Ok(pieces)
+}
+
+/// Calls `each` with the name of every field of a header and where it lies, continuation lines included.
+pub(super) fn each_field(
+    content: &dyn ContentReader,
+    header: Range<u64>,
+    mut each: impl FnMut(&[u8], Range<u64>),
+) -> io::Result<()> {
+    /// Longest name compared: the longest that FETCH could ask for in its line is cut alike by nobody.
+    const NAME_MAX: usize = 1024;
+    let mut buffer = vec![0; CHUNK];
+    let mut at = header.start;
+    // The field being read, its name, and what is known of the current line.
+    let mut field: Option<(Vec<u8>, u64)> = None;
+    let mut line_start = at;
+    let mut name: Vec<u8> = Vec::new();
+    let mut in_name = true;
+    while at < header.end {
+        let want = usize::try_from(header.end - at).unwrap_or(CHUNK).min(CHUNK);
+        let n = content.read_at(at, &mut buffer[..want])?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        for &byte in &buffer[..n] {
+            if at == line_start {
+                let continues = matches!(byte, b' ' | b'\t');
+                if !continues && let Some((name, start)) = field.take() {
+                    each(&name, start..at);
+                }
+                name.clear();
+                in_name = !continues;
+            }
+            at += 1;
+            match byte {
+                b':' if in_name => {
+                    in_name = false;
+                    field = Some((name.trim_ascii_end().to_vec(), line_start));
+                }
+                b'\n' => {
+                    // A line without a colon is no field and belongs to none.
+                    line_start = at;
+                }
+                byte if in_name && name.len() < NAME_MAX => name.push(byte),
+                _ => {}
+            }
+        }
+    }
+    if let Some((name, start)) = field {
+        each(&name, start..at);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+pub(super) mod tests {
+    use super::*;
+    use sealpost_proto::imap::mime::Scanner;
+
+    pub(in crate::imap) struct Octets(pub(in crate::imap) Vec<u8>);
+    impl ContentReader for Octets {
+        fn len(&self) -> u64 {
+            self.0.len() as u64
+        }
+        fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+            let from = usize::try_from(offset).unwrap().min(self.0.len());
+            let n = buf.len().min(self.0.len() - from);
+            buf[..n].copy_from_slice(&self.0[from..from + n]);
+            Ok(n)
+        }
+    }
+
+    pub(in crate::imap) fn index_of(message: &[u8]) -> Index {
+        let mut scanner = Scanner::new();
+        scanner.push(message);
+        Index::of(&scanner.finish())
+    }
+
+    fn read(message: &str, section: &Section, partial: Option<(u64, u32)>) -> Option<String> {
+        let content = Octets(message.as_bytes().to_vec());
+        let mut pieces = Pieces::of(&index_of(&content.0), section, &content).unwrap()?;
+        if let Some((first, count)) = partial {
+            pieces.cut(first, NonZeroU32::new(count).unwrap());
+        }
+        let mut out = Vec::new();
+        for r in pieces.ranges() {
+            let (a, b) = (usize::try_from(r.start).unwrap(), usize::try_from(r.end).unwrap());
+            out.extend_from_slice(&content.0[a..b]);
+        }
+        out.extend_from_slice(pieces.tail());
+        assert_eq!(out.len() as u64, pieces.len());
+        Some(String::from_utf8(out).unwrap())
+    }
+
+    const NESTED: &str = "Subject: outer\r\nContent-Type: multipart/mixed; boundary=\"b\"\r\n\r\npreamble\r\n--b\r\n\r\n\
+        one\r\n--b\r\nContent-Type: message/rfc822\r\nX: y\r\n\r\nSubject: inner\r\nFrom: a@b\r\n\
+        Content-Type: multipart/alternative; boundary=c\r\n\r\n--c\r\nA: 1\r\n\r\nplain\r\n--c\r\n\r\nrich\r\n--c--\r\n\
+        \r\n--b--\r\nepilogue\r\n";
+
+    fn section(part: &[u32], text: Option<SectionText>) -> Section {
+        Section { part: part.iter().map(|n| NonZeroU32::new(*n).unwrap()).collect(), text }
+    }
+    fn header_fields(names: &[&str], not: bool) -> Option<SectionText> {
+        Some(SectionText::HeaderFields { names: names.iter().map(|n| (*n).to_owned()).collect(), not })
+    }
+
+    #[test]
+    fn parts_of_a_nested_message() {
+        let table = [
+            (section(&[], None), Some(NESTED)),
+            (section(&[1], None), Some("one")),
+            (section(&[1], Some(SectionText::Mime)), Some("\r\n")),
+            (section(&[2], Some(SectionText::Mime)), Some("Content-Type: message/rfc822\r\nX: y\r\n\r\n")),
+            (section(&[2], header_fields(&["SUBJECT"], false)), Some("Subject: inner\r\n\r\n")),
+            (section(&[2, 1], None), Some("plain")),
+            (section(&[2, 1], Some(SectionText::Mime)), Some("A: 1\r\n\r\n")),
+            (section(&[2, 2], None), Some("rich")),
+            (
+                section(&[2], Some(SectionText::Text)),
+                Some("--c\r\nA: 1\r\n\r\nplain\r\n--c\r\n\r\nrich\r\n--c--\r\n"),
+            ),
+            (section(&[3], None), None),
+            (section(&[1, 1], None), None),
+            (section(&[1], Some(SectionText::Header)), None),
+            (section(&[], header_fields(&["x"], false)), Some("\r\n")),
+            (section(&[], header_fields(&["content-type"], true)), Some("Subject: outer\r\n\r\n")),
+        ];
+        for (section, expected) in table {
+            assert_eq!(read(NESTED, &section, None).as_deref(), expected, "{section:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_not_multipart_has_one_part() {
+        let message = "A: b\r\n\r\nbody\r\n";
+        assert_eq!(read(message, &section(&[1], None), None).as_deref(), Some("body\r\n"));
+        assert_eq!(
+            read(message, &section(&[1], Some(SectionText::Mime)), None).as_deref(),
+            Some("A: b\r\n\r\n")
+        );
+        assert_eq!(read(message, &section(&[2], None), None), None);
+        assert_eq!(read("", &section(&[], Some(SectionText::Text)), None).as_deref(), Some(""));
+    }
+
+    #[test]
+    fn folded_fields_and_odd_lines() {
+        let message = "junk\r\nA: 1\r\n 2\r\nB : 3\r\n\tx\r\na: 4\r\n\r\n";
+        assert_eq!(
+            read(message, &section(&[], header_fields(&["A"], false)), None).as_deref(),
+            Some("A: 1\r\n 2\r\na: 4\r\n\r\n")
+        );
+        assert_eq!(
+            read(message, &section(&[], header_fields(&["b"], false)), None).as_deref(),
+            Some("B : 3\r\n\tx\r\n\r\n")
+        );
+    }
+
+    #[test]
+    fn partial_ranges() {
+        let s = section(&[], header_fields(&["a", "c"], false));
+        let message = "A: 1\r\nB: 2\r\nC: 3\r\n\r\n";
+        let whole = "A: 1\r\nC: 3\r\n\r\n";
+        for first in 0..16u64 {
+            for count in 1..16u32 {
+                let from = usize::try_from(first).unwrap().min(whole.len());
+                let to = (from + count as usize).min(whole.len());
+                assert_eq!(
+                    read(message, &s, Some((first, count))).as_deref(),
+                    Some(&whole[from..to]),
+                    "{first}.{count}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! Finding text in messages: transfer encodings, charsets and encoded words are decoded, case is folded, and a body
+//! of any size goes through in pieces.
+
+use super::index::{Encoding, Index, Text};
+use encoding_rs::{Decoder, UTF_8, WINDOWS_1252};
+use sealpost_proto::imap::mime::Kind;
+use sealpost_store::mailbox::ContentReader;
+use std::{io, ops::Range};
+
+/// Octets read at a time.
+const CHUNK: usize = 64 * 1024;
+/// Octets of one header that are searched.
+const HEADER_MAX: u64 = 1024 * 1024;
+
+/// Looks for one text in what is pushed.
+pub(super) struct Finder<'a> {
+    /// Folded.
+    needle: &'a str,
+    /// The end of what came before, shorter than the needle.
+    tail: String,
+    found: bool,
+}
+
+/// Case-insensitive form (RFC 9051 §6.4.4 leaves the exact folding to servers).
+pub(super) fn fold(text: &str) -> String {
+    text.to_lowercase()
+}
+
+impl<'a> Finder<'a> {
+    pub(super) fn new(needle: &'a str) -> Self {
+        Self { needle, tail: String::new(), found: needle.is_empty() }
+    }
+
+    fn push(&mut self, text: &str) {
+        if self.found || text.is_empty() {
+            return;
+        }
+        self.tail.push_str(&fold(text));
+        self.found = memchr::memmem::find(self.tail.as_bytes(), self.needle.as_bytes()).is_some();
+        let mut cut = self.tail.len().saturating_sub(self.needle.len().saturating_sub(1));
+        while !self.tail.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        self.tail.drain(..cut);
+    }
+
+    /// Whatever comes next is not joined to what came.
+    fn part(&mut self) {
+        self.tail.clear();
+    }
+}
+
+/// Whether a header field of a name has the text in it; an empty text asks for the field alone.
+pub(super) fn header_has(
+    index: &Index,
+    content: &dyn ContentReader,
+    field: &str,
+    needle: &str,
+) -> io::Result<bool> {
+    let Some(root) = index.parts.first() else { return Ok(false) };
+    let mut places = Vec::new();
+    super::section::each_field(content, root.header..root.body, |name, range| {
+        if name.eq_ignore_ascii_case(field.as_bytes()) {
+            places.push(range);
+        }
+    })?;
+    if needle.is_empty() {
+        return Ok(!places.is_empty());
+    }
+    for place in places {
+        let octets = read(content, place)?;
+        let value = octets.splitn(2, |b| *b == b':').nth(1).unwrap_or_default();
+        if fold(&decode_header(value)).contains(needle) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether the body has the text in it: in a text part, or in the header of a message inside.
+pub(super) fn body_has(index: &Index, content: &dyn ContentReader, needle: &str) -> io::Result<bool> {
+    let mut finder = Finder::new(needle);
+    for part in &index.parts {
+        if let Some(text) = &part.text {
+            find_in_text(content, part.body..part.end, text, &mut finder)?;
+        }
+        if part.kind == Kind::Message
+            && let Some(message) = part.children.first().and_then(|at| index.parts.get(*at))
+        {
+            find_in_header(content, message.header..message.body, &mut finder)?;
+        }
+        if finder.found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether header or body has the text in it.
+pub(super) fn text_has(index: &Index, content: &dyn ContentReader, needle: &str) -> io::Result<bool> {
+    let mut finder = Finder::new(needle);
+    if let Some(root) = index.parts.first() {
+        find_in_header(content, root.header..root.body, &mut finder)?;
+    }
+    Ok(finder.found || body_has(index, content, needle)?)
+}
+
+fn find_in_header(content: &dyn ContentReader, range: Range<u64>, finder: &mut Finder<'_>) -> io::Result<()> {
+    let octets = read(content, range)?;
+    finder.part();
+    finder.push(&decode_header(&octets));
+    if !finder.found {
+        // As it stands on the wire, too: people search for what they see in the source.
+        finder.part();
+        finder.push(&String::from_utf8_lossy(&octets));
+    }
+    Ok(())
+}
+
+fn read(content: &dyn ContentReader, range: Range<u64>) -> io::Result<Vec<u8>> {
+    let len = (range.end - range.start).min(HEADER_MAX);
+    let mut octets = vec![0; usize::try_from(len).unwrap_or(0)];
+    let mut at = 0;
+    while at < octets.len() {
+        let n = content.read_at(range.start + at as u64, &mut octets[at..])?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        at += n;
+    }
+    Ok(octets)
+}
+
+fn find_in_text(
+    content: &dyn ContentReader,
+    range: Range<u64>,
+    text: &Text,
+    finder: &mut Finder<'_>,
+) -> io::Result<()> {
+    finder.part();
+    let mut decoder = decoder(&text.charset);
+    let mut transfer = Transfer::new(text.encoding);
+    let mut buffer = vec![0; CHUNK];
+    let mut decoded = Vec::new();
+    let mut at = range.start;
+    while at < range.end && !finder.found {
+        let want = usize::try_from(range.end - at).unwrap_or(CHUNK).min(CHUNK);
+        let n = content.read_at(at, &mut buffer[..want])?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        at += n as u64;
+        decoded.clear();
+        transfer.decode(&buffer[..n], &mut decoded);
+        let last = at == range.end;
+        let mut out =
+            String::with_capacity(decoder.max_utf8_buffer_length(decoded.len()).unwrap_or(CHUNK * 4));
+        let _ = decoder.decode_to_string(&decoded, &mut out, last);
+        finder.push(&out);
+    }
+    Ok(())
+}
+
+fn decoder(charset: &str) -> Decoder {
+    let encoding = match encoding_rs::Encoding::for_label(charset.trim().as_bytes()) {
+        // What calls itself ASCII and is not is UTF-8 more often than anything else today.
+        Some(encoding) if encoding != WINDOWS_1252 || !charset.to_ascii_lowercase().contains("ascii") => {
+            encoding
+        }
+        _ => UTF_8,
+    };
+    encoding.new_decoder_without_bom_handling()
+}
+
+/// Content-Transfer-Encoding, taken off piece by piece.
+enum Transfer {
+    Identity,
+    /// Bits collected, and how many sextets.
+    Base64(u32, u8),
+    /// `=` and what followed it so far.
+    Quoted(Vec<u8>),
+}
+
+impl Transfer {
+    fn new(encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::Identity => Self::Identity,
+            Encoding::Base64 => Self::Base64(0, 0),
+            Encoding::QuotedPrintable => Self::Quoted(Vec::new()),
+        }
+    }
+
+    fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Identity => out.extend_from_slice(input),
+            Self::Base64(bits, count) => {
+                for byte in input {
+                    let value = match byte {
+                        b'A'..=b'Z' => byte - b'A',
+                        b'a'..=b'z' => byte - b'a' + 26,
+                        b'0'..=b'9' => byte - b'0' + 52,
+                        b'+' => 62,
+                        b'/' => 63,
+                        b'=' => {
+                            // The end of a run: two or three sextets are one or two octets.
+                            let octets = bits
+                                .checked_shl(u32::from(4 - (*count).min(4)) * 6)
+                                .unwrap_or(0)
+                                .to_be_bytes();
+                            out.extend_from_slice(&octets[1..usize::from((*count).max(1))]);
+                            (*bits, *count) = (0, 0);
+                            continue;
+                        }
+                        _ => continue,
+                    };
+                    *bits = *bits << 6 | u32::from(value);
+                    *count += 1;
+                    if *count == 4 {
+                        out.extend_from_slice(&bits.to_be_bytes()[1..]);
+                        (*bits, *count) = (0, 0);
+                    }
+                }
+            }
+            Self::Quoted(pending) => {
+                for &byte in input {
+                    if pending.is_empty() {
+                        if byte == b'=' {
+                            pending.push(byte)
+                        } else {
+                            out.push(byte)
+                        }
+                        continue;
+                    }
+                    pending.push(byte);
+                    match pending.as_slice() {
+                        [_, b'\n'] | [_, b'\r', b'\n'] => pending.clear(),
+                        [_, b'\r'] => {}
+                        [_, a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => {
+                            out.push(hex(*a) << 4 | hex(*b));
+                            pending.clear();
+                        }
+                        [_, a] if a.is_ascii_hexdigit() => {}
+                        // Not an escape: it stands as it is.
+                        _ => out.append(pending),
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn hex(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'f' => digit - b'a' + 10,
+        _ => digit.wrapping_sub(b'A').wrapping_add(10),
+    }
+}
+
+/// A header as people read it: unfolded, encoded words (RFC 2047) decoded.
+fn decode_header(octets: &[u8]) -> String {
+    let raw = match std::str::from_utf8(octets) {
+        Ok(text) => text.to_owned(),
+        Err(_) => WINDOWS_1252.decode_without_bom_handling(octets).0.into_owned(),
+    };
+    let text = raw.replace("\r\n", "\n").replace("\n ", " ").replace("\n\t", "\t");
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    let mut after_word = false;
+    while let Some(at) = rest.find("=?") {
+        let between = &rest[..at];
+        // White space between two encoded words is not text (RFC 2047 §6.2).
+        if !(after_word && between.chars().all(char::is_whitespace)) {
+            out.push_str(between);
+        }
+        rest = &rest[at..];
+        if let Some((word, len)) = encoded_word(rest) {
+            out.push_str(&word);
+            rest = &rest[len..];
+            after_word = true;
+        } else {
+            out.push_str("=?");
+            rest = &rest[2..];
+            after_word = false;
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// `=?charset?encoding?text?=` at the start of `text`, decoded, and its length.
+fn encoded_word(text: &str) -> Option<(String, usize)> {
+    let inner = text.strip_prefix("=?")?;
+    let (charset, inner) = inner.split_once('?')?;
+    let (encoding, inner) = inner.split_once('?')?;
+    let (encoded, _) = inner.split_once("?=")?;
+    if charset.len() > 64 || encoded.contains(char::is_whitespace) {
+        return None;
+    }
+    let len = 2 + charset.len() + 1 + encoding.len() + 1 + encoded.len() + 2;
+    let mut octets = Vec::new();
+    match encoding {
+        "B" | "b" => Transfer::new(Encoding::Base64).decode(format!("{encoded}=").as_bytes(), &mut octets),
+        "Q" | "q" => {
+            Transfer::new(Encoding::QuotedPrintable)
+                .decode(encoded.replace('_', " ").as_bytes(), &mut octets);
+        }
+        _ => return None,
+    }
+    // `charset*language` (RFC 2231 §5).
+    let charset = charset.split('*').next().unwrap_or_default();
+    let mut out = String::with_capacity(octets.len() * 4 + 16);
+    let _ = decoder(charset).decode_to_string(&octets, &mut out, true);
+    Some((out, len))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::{
+        super::section::tests::{Octets, index_of},
+        *,
+    };
+    use proptest::prelude::*;
+
+    #[test]
+    fn encoded_words() {
+        for (wire, text) in [
+            ("=?utf-8?B?w6TDtg==?=", "äö"),
+            ("=?UTF-8?q?a=C3=A4_b?= =?utf-8?q?c?=", "aä bc"),
+            ("a =?iso-8859-1?Q?=FC?= b", "a ü b"),
+            ("=?x", "=?x"),
+            ("=?utf-8?B?w6Q", "=?utf-8?B?w6Q"),
+            ("folded\r\n here", "folded here"),
+            ("=?utf-8?B?YQ?=", "a"),
+        ] {
+            assert_eq!(decode_header(wire.as_bytes()), text, "{wire}");
+        }
+        assert_eq!(decode_header(b"\xfc"), "ü");
+    }
+
+    #[test]
+    fn bodies_are_decoded() {
+        let message =
+            b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
+            --b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n\
+            w4RwZmVsIHVu\r\nZCBCaXJuZW4=\r\n--b\r\nContent-Type: text/html; charset=iso-8859-1\r\n\
+            Content-Transfer-Encoding: quoted-printable\r\n\r\nsoft=\r\nwrap =FCber\r\n--b\r\n\
+            Content-Type: application/x\r\n\r\nhidden\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n\
+            Subject: within\r\n\r\ndeep\r\n--b--\r\n";
+        let (content, index) = (Octets(message.to_vec()), index_of(message));
+        for (needle, expected) in [
+            ("äpfel und birnen", true),
+            ("softwrap über", true),
+            ("hidden", false),
+            ("within", true),
+            ("deep", true),
+            ("grüße", false),
+        ] {
+            assert_eq!(body_has(&index, &content, &fold(needle)).unwrap(), expected, "{needle}");
+        }
+        assert!(text_has(&index, &content, "grüße").unwrap());
+        assert!(header_has(&index, &content, "subject", "GRÜSSE".to_lowercase().as_str()).is_ok());
+        assert!(header_has(&index, &content, "Subject", "grüße").unwrap());
+        assert!(header_has(&index, &content, "content-type", "").unwrap());
+        assert!(!header_has(&index, &content, "x-none", "").unwrap());
+    }
+
+    #[test]
+    fn a_text_across_pieces_is_found() {
+        let mut message = b"A: b\r\n\r\n".to_vec();
+        message.extend_from_slice(&vec![b'x'; CHUNK - 3]);
+        message.extend_from_slice("NEEDLE".as_bytes());
+        let (content, index) = (Octets(message.clone()), index_of(&message));
+        assert!(body_has(&index, &content, "xneedle").unwrap());
+        assert!(!body_has(&index, &content, "needles").unwrap());
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(octets in proptest::collection::vec(any::<u8>(), 0..200), needle in ".{0,5}") {
+            let _ = decode_header(&octets);
+            for encoding in [Encoding::Base64, Encoding::QuotedPrintable] {
+                let mut out = Vec::new();
+                Transfer::new(encoding).decode(&octets, &mut out);
+            }
+            let index = index_of(&octets);
+            let content = Octets(octets);
+            let _ = text_has(&index, &content, &fold(&needle)).unwrap();
+        }
+        #[test]
+        fn finds_what_is_there(before in "[a-c]{0,9}", needle in "[a-c]{1,4}", after in "[a-c]{0,9}", cut in 0usize..20) {
+            let text = format!("{before}{needle}{after}");
+            let mut finder = Finder::new(&needle);
+            let cut = cut.min(text.len());
+            finder.push(&text[..cut]);
+            finder.push(&text[cut..]);
+            prop_assert!(finder.found);
+        }
+    }
+}
