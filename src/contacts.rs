@@ -53,8 +53,18 @@ pub fn contact(command: &Contact, context: &Context) -> Outcome {
         }
         Contact::Forget { address } => {
             let forgotten = block_on(context.client.contact_forget(&mailbox(address)?))??;
-            out.line(format!("{} is forgotten; its key was {}", forgotten.address, forgotten.fingerprint))?;
-            out.object(&object(&forgotten))?;
+            match &forgotten {
+                Some(contact) => {
+                    out.line(format!(
+                        "{} is forgotten; its key was {}",
+                        contact.address, contact.fingerprint
+                    ))?;
+                }
+                None => out.line(format!("What the domain of {address} offered before is forgotten"))?,
+            }
+            out.object(
+                &forgotten.as_ref().map_or_else(|| json!({ "address": address, "key": null }), object),
+            )?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -58,7 +58,7 @@ pub struct Environment {
     pub random: Arc<dyn Random>,
     /// The person in front.
     pub ui: Arc<dyn Ui>,
-    /// Records the conversations with servers, secrets left out; for the demo.
+    /// Where conversations with SMTP servers are recorded, secrets replaced.
     pub tap: Option<Arc<dyn Tap>>,
 }
 
@@ -113,64 +113,54 @@ impl Client {
 
     /// `enrol`: first use of an account with its code. Repeatable after a crash with the same password.
     pub async fn enrol(&self, request: EnrolRequest) -> Result<AccountReport, ClientError> {
-        let _ = request;
-        todo!()
+        self.enrol_account(request).await
     }
     /// `login`: a new device with nothing but the password, or this one again after the key was rotated elsewhere.
     pub async fn login(&self, address: &Address, password: &Password) -> Result<AccountReport, ClientError> {
-        let _ = (address, password);
-        todo!()
+        self.login_account(address, password).await
     }
     /// `key rotate`: a new key from the same password and a new salt.
     pub async fn rotate(&self, password: &Password, no_keyring: bool) -> Result<AccountReport, ClientError> {
-        let _ = (password, no_keyring);
-        todo!()
+        self.rotate_key(password, no_keyring).await
     }
     /// `passwd`: a new password, which makes a new key as well. `current` is checked first.
     pub async fn passwd(&self, current: &Password, new: &Password) -> Result<AccountReport, ClientError> {
-        let _ = (current, new);
-        todo!()
+        self.change_password(current, new).await
     }
 
     /// `send`. [`ClientError::NotSent`] holds the same report where nothing was sent.
     pub async fn send(&self, request: SendRequest) -> Result<SendReport, ClientError> {
-        let _ = request;
-        todo!()
+        self.send_message(request).await
     }
     /// `list`: newest last.
     pub async fn list(&self, mailbox: &str) -> Result<Vec<ListEntry>, ClientError> {
-        let _ = mailbox;
-        todo!()
+        self.list_messages(mailbox).await
     }
     /// `read`: fetch, verify, open, judge.
     pub async fn read(&self, request: ReadRequest) -> Result<ReadReport, ClientError> {
-        let _ = request;
-        todo!()
+        self.read_message(request).await
     }
 
     /// `key show`: from the folder, without network.
     pub fn key_show(&self) -> Result<KeyReport, ClientError> {
-        todo!()
+        self.show_key()
     }
     /// `key lookup`: what the address's own server says now; trusts and stores nothing.
     pub async fn key_lookup(&self, address: &Mailbox) -> Result<LookupReport, ClientError> {
-        let _ = address;
-        todo!()
+        self.lookup_key(address).await
     }
     /// `key export`: OpenSSH private keys, the current one first; `all` adds the retired ones.
     pub fn key_export(&self, all: bool) -> Result<Vec<ExportedKey>, ClientError> {
-        let _ = all;
-        todo!()
+        self.export_keys(all)
     }
 
     /// `contact list`.
     pub fn contacts(&self) -> Result<Vec<ContactReport>, ClientError> {
-        todo!()
+        self.list_contacts()
     }
     /// `contact show`.
     pub fn contact(&self, address: &Mailbox) -> Result<ContactReport, ClientError> {
-        let _ = address;
-        todo!()
+        self.show_contact(address)
     }
     /// `contact accept`: asks [`crate::ui::Question::AcceptKey`], unless `fingerprint` (`SHA256:…`) was given and is
     /// that of the key; then pins it.
@@ -179,12 +169,10 @@ impl Client {
         address: &Mailbox,
         fingerprint: Option<&str>,
     ) -> Result<Accepted, ClientError> {
-        let _ = (address, fingerprint);
-        todo!()
+        self.accept_contact(address, fingerprint).await
     }
-    /// `contact forget`: returns what was forgotten.
-    pub async fn contact_forget(&self, address: &Mailbox) -> Result<ContactReport, ClientError> {
-        let _ = address;
-        todo!()
+    /// `contact forget`: returns what was forgotten; `None` where only the domain's offers were remembered.
+    pub async fn contact_forget(&self, address: &Mailbox) -> Result<Option<ContactReport>, ClientError> {
+        self.forget_contact(address).await
     }
 }

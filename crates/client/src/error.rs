@@ -75,9 +75,6 @@ impl ClientError {
 }
 
 fn not_sent(report: &SendReport) -> String {
-    let mut text = String::from("nothing was sent");
-    for recipient in &report.recipients {
-        text.push_str(&format!("\n  {}: {}", recipient.address, recipient.why));
-    }
-    text
+    let why = report.recipients.iter().map(|r| format!("\n  {}: {}", r.address, r.why));
+    std::iter::once("nothing was sent".to_owned()).chain(why).collect()
 }

@@ -1,7 +1,27 @@
 //! `list` and `read`: fetch, gather the facts, judge, remember (profile §6, §8).
 
-use crate::open::{Content, Verdict};
-use std::path::PathBuf;
+use crate::{
+    client::Client,
+    error::ClientError,
+    imap::Meta,
+    mailbox::{Mail, imap_error},
+    open::{Content, Facts, Message, OpenError, Opened, Summary, Verdict},
+    seen::{SeenMessage, SeenMessages},
+    session::Session,
+    state::State,
+    trust::{
+        facts::{Asked, OwnKeys, gather, needs_lookup},
+        memory::hex,
+    },
+    ui::Progress,
+};
+use sealpost_lookup::Lookup;
+use sealpost_proto::{
+    address::{Address, Mailbox},
+    imap::{Flag, SearchKey, SequenceSet, StoreHow},
+    time::Timestamp,
+};
+use std::{fs::File, io::Seek as _, path::PathBuf, sync::Arc};
 
 /// Which message of a mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,4 +77,299 @@ pub struct ListEntry {
     pub size: u64,
     /// Verdict of the last reading here.
     pub verdict: Option<Verdict>,
+}
+
+/// Longest message fetched, in octets: far over what servers take, far under what fills a disk.
+const MESSAGE_MAX: u64 = 1 << 30;
+/// Most messages listed, the newest.
+const LIST_MAX: usize = 1_000;
+
+/// A message as fetched, judged.
+pub(crate) struct Judged {
+    pub opened: Opened,
+    /// The one From address.
+    pub sender: Option<Mailbox>,
+    /// Message-ID with its angle brackets.
+    pub message_id: Option<String>,
+}
+
+/// Where a message lies.
+pub(crate) struct Place<'a> {
+    pub mailbox: &'a str,
+    pub uid_validity: u32,
+    pub uid: u32,
+}
+
+impl Client {
+    pub(crate) async fn read_message(&self, request: ReadRequest) -> Result<ReadReport, ClientError> {
+        let mut state = State::load(self).await?;
+        let lookup = state.account.lookup(self)?;
+        let mut mail = self.mail(&mut state, &lookup).await?;
+        let mut session = None;
+        let selected = mail.select(&request.mailbox).await.map_err(imap_error)?;
+        let uid = which(&mut mail, request.which, &request.mailbox).await?;
+        let file = self.fetch(&mut mail, uid).await?;
+        let place = Place { mailbox: &request.mailbox, uid_validity: selected.uid_validity, uid };
+        let judged = self.judge(&mut state, &lookup, &mut session, file, &place).await?;
+        let Judged { opened, .. } = judged;
+        let (force, save) = (request.force, request.save.clone());
+        let (opened, content) = blocking(move || {
+            let mut opened = opened;
+            let content = opened.content(force, save.as_deref())?;
+            Ok((opened, content))
+        })
+        .await?;
+        self.remember_subject(&state, &place, &opened, content.as_ref())?;
+        if !opened.verdict.is_withheld()
+            && let Some(set) = SequenceSet::from_numbers(&[uid])
+        {
+            // EXAMINE-only mailboxes and full disks are no reason to hold the message back.
+            let _ = mail.store_flags(set, StoreHow::Add, vec![Flag::Seen]).await;
+        }
+        let _ = mail.logout().await;
+        self.finish(state, &lookup, session).await?;
+        Ok(ReadReport { uid, verdict: opened.verdict, notes: opened.notes, sealed: opened.sealed, content })
+    }
+
+    /// Fetches a message into an unlinked file in the client's own folder: octets as the server keeps them, nothing
+    /// opened.
+    pub(crate) async fn fetch(&self, mail: &mut Mail, uid: u32) -> Result<File, ClientError> {
+        let mut file = tempfile::tempfile_in(&self.settings.dir).map_err(OpenError::Io)?;
+        let ui = Arc::clone(&self.env.ui);
+        let mut progress = move |done, total| ui.progress(Progress::Download { done, total });
+        mail.fetch_message(uid, MESSAGE_MAX, &mut file, &mut progress).await.map_err(imap_error)?;
+        file.rewind().map_err(OpenError::Io)?;
+        Ok(file)
+    }
+
+    /// Gathers what is known of the sender, asks where that is due, judges, and remembers (profile §6, §8).
+    pub(crate) async fn judge(
+        &self,
+        state: &mut State,
+        lookup: &Lookup,
+        session: &mut Option<Session>,
+        file: File,
+        place: &Place<'_>,
+    ) -> Result<Judged, ClientError> {
+        let (mut file, message) = read_header(file).await?;
+        let sender = message.from().cloned();
+        let address = sender.as_ref().map(Mailbox::canonical);
+        let message_id = message.message_id().map(str::to_owned);
+        let own = state.own_keys();
+        let now = self.env.clock.now();
+        let mut failed = None;
+        let mut asked_now = false;
+        // Only a signature is worth a look-up: of plain mail nothing depends on a key.
+        if let (Some(address), Some(mailbox), true) = (&address, &sender, message.is_signed())
+            && needs_lookup(&state.trust, &own, address, now)
+        {
+            failed = self.look_up_sender(state, lookup, session, address, mailbox).await;
+            asked_now = true;
+        }
+        let identities = state.secrets.identities();
+        let mut input = message.signature_input_sha256();
+        let mut opened = {
+            let facts =
+                facts_for(state, &own, address.as_ref(), message_id.as_deref(), input, failed.clone(), now);
+            judge(message, identities.clone(), facts).await?
+        };
+        // Once more at once where the signature fits no known key: it may be newer than the last look-up.
+        let unknown_key = matches!(opened.verdict, Verdict::SignatureBad | Verdict::NotTheSendersKey);
+        if let (Some(address), Some(mailbox), true) = (&address, &sender, unknown_key && !asked_now)
+            && !own.addresses.contains(address)
+        {
+            failed = self.look_up_sender(state, lookup, session, address, mailbox).await;
+            file.rewind().map_err(OpenError::Io)?;
+            let (_, message) = read_header(file).await?;
+            input = message.signature_input_sha256();
+            let facts =
+                facts_for(state, &own, Some(address), message_id.as_deref(), input, failed.clone(), now);
+            opened = judge(message, identities, facts).await?;
+        }
+        self.remember(
+            state,
+            &mut opened,
+            address.as_ref(),
+            message_id.as_deref(),
+            &input,
+            place,
+            failed.is_some(),
+        )?;
+        Ok(Judged { opened, sender, message_id })
+    }
+
+    /// Replay and first-seen memory of messages whose signature is good, and the verdict, unless a look-up failed.
+    #[allow(clippy::too_many_arguments, reason = "one caller; a struct would only rename them")]
+    fn remember(
+        &self,
+        state: &mut State,
+        opened: &mut Opened,
+        address: Option<&Address>,
+        message_id: Option<&str>,
+        input: &[u8; 32],
+        place: &Place<'_>,
+        lookup_failed: bool,
+    ) -> Result<(), ClientError> {
+        let now = self.env.clock.now();
+        let mut seen: SeenMessages = state.locked.read()?.unwrap_or_default();
+        let payload = opened.payload_sha256.map(|p| hex(&p));
+        if let Some(payload) = &payload
+            && let Some(other) = seen.copy_of(place.mailbox, place.uid_validity, place.uid, payload)
+        {
+            opened.notes.push(format!("a copy of message {other}"));
+        }
+        let proven = opened.payload_sha256.filter(|_| counts(opened.verdict));
+        if let (Some(address), Some(payload)) = (address, proven) {
+            let mut changed = state.trust.first_seen.learn(address, input, now);
+            if let Some(id) = message_id {
+                changed |= state.trust.replay.learn(address, id, &payload, now);
+            }
+            changed |= state.trust.learn_signs(address);
+            if changed {
+                state.trust.mark_dirty();
+            }
+        }
+        if !lookup_failed {
+            let verdict = opened.verdict.name().to_owned();
+            let subject =
+                seen.get(place.mailbox, place.uid_validity, place.uid).and_then(|m| m.subject.clone());
+            seen.set(place.mailbox, place.uid_validity, place.uid, SeenMessage { verdict, subject, payload });
+            state.locked.write(&seen)?;
+        }
+        Ok(())
+    }
+
+    /// The subject for `list`, which is sealed in the message; never of withheld content, `--force` or not.
+    fn remember_subject(
+        &self,
+        state: &State,
+        place: &Place<'_>,
+        opened: &Opened,
+        content: Option<&Content>,
+    ) -> Result<(), ClientError> {
+        let Some(content) = content.filter(|_| opened.sealed && !opened.verdict.is_withheld()) else {
+            return Ok(());
+        };
+        let mut seen: SeenMessages = state.locked.read()?.unwrap_or_default();
+        if let Some(message) = seen.get(place.mailbox, place.uid_validity, place.uid).cloned() {
+            let message = SeenMessage { subject: Some(content.subject.clone()), ..message };
+            seen.set(place.mailbox, place.uid_validity, place.uid, message);
+            state.locked.write(&seen)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn list_messages(&self, mailbox: &str) -> Result<Vec<ListEntry>, ClientError> {
+        let mut state = State::load(self).await?;
+        let lookup = state.account.lookup(self)?;
+        let mut mail = self.mail(&mut state, &lookup).await?;
+        let selected = mail.examine(mailbox).await.map_err(imap_error)?;
+        let mut uids = if selected.exists == 0 {
+            Vec::new()
+        } else {
+            mail.search(SearchKey::All).await.map_err(imap_error)?
+        };
+        uids.sort_unstable();
+        let newest = uids.split_off(uids.len().saturating_sub(LIST_MAX));
+        let metas = match SequenceSet::from_numbers(&newest) {
+            Some(set) => mail
+                .fetch_meta(set, &["Date", "From", "Subject", "X-Sender-Encrypted", "X-Sender-Signature"])
+                .await
+                .map_err(imap_error)?,
+            None => Vec::new(),
+        };
+        let _ = mail.logout().await;
+        let seen: SeenMessages = state.locked.read()?.unwrap_or_default();
+        let mut entries: Vec<ListEntry> = metas
+            .iter()
+            .map(|meta| entry(meta, seen.get(mailbox, selected.uid_validity, meta.uid)))
+            .collect();
+        entries.sort_by_key(|e| e.uid);
+        self.finish(state, &lookup, None).await?;
+        Ok(entries)
+    }
+}
+
+fn entry(meta: &Meta, seen: Option<&SeenMessage>) -> ListEntry {
+    let summary = Summary::read(&meta.header);
+    let date = if summary.date.is_empty() {
+        meta.internal_date.map(sealpost_proto::time::Timestamp::to_rfc5322).unwrap_or_default()
+    } else {
+        summary.date
+    };
+    ListEntry {
+        uid: meta.uid,
+        date,
+        from: summary.from,
+        subject: seen.and_then(|m| m.subject.clone()).unwrap_or(summary.subject),
+        flags: meta.flags.iter().map(ToString::to_string).collect(),
+        size: meta.size,
+        verdict: seen.and_then(SeenMessage::verdict),
+    }
+}
+
+/// The UID that is meant.
+pub(crate) async fn which(mail: &mut Mail, which: Which, mailbox: &str) -> Result<u32, ClientError> {
+    match which {
+        Which::Uid(uid) => Ok(uid),
+        Which::Last => mail
+            .search(SearchKey::All)
+            .await
+            .map_err(imap_error)?
+            .into_iter()
+            .max()
+            .ok_or_else(|| ClientError::Refused(format!("there is no message in {mailbox}"))),
+    }
+}
+
+/// Whether memory may hold a message with this verdict: its signature is good and is the sender's. A replay itself is
+/// not remembered, else it would read as good the next time.
+fn counts(verdict: Verdict) -> bool {
+    matches!(
+        verdict,
+        Verdict::SenderNotYetConfirmed | Verdict::GoodAltered | Verdict::Good | Verdict::NotWrittenToYou
+    )
+}
+
+fn facts_for(
+    state: &State,
+    own: &OwnKeys,
+    sender: Option<&Address>,
+    message_id: Option<&str>,
+    signature_input: [u8; 32],
+    lookup_failed: Option<String>,
+    now: Timestamp,
+) -> Facts {
+    match sender {
+        Some(sender) => {
+            let asked = Asked { sender, message_id, signature_input, own: own.clone(), lookup_failed, now };
+            gather(&state.trust, &asked)
+        }
+        // No sender, no keys: whatever is signed here is nobody's.
+        None => Facts { own_addresses: own.addresses.clone(), now, ..Facts::default() },
+    }
+}
+
+/// The parsed header, and a second handle on the file for another reading.
+async fn read_header(file: File) -> Result<(File, Message), ClientError> {
+    let again = file.try_clone().map_err(OpenError::Io)?;
+    let message = blocking(move || Message::read(file)).await?;
+    Ok((again, message))
+}
+
+async fn judge(
+    message: Message,
+    identities: Vec<sealpost_crypto::key::SecretKey>,
+    facts: Facts,
+) -> Result<Opened, ClientError> {
+    blocking(move || message.judge(&identities, &facts)).await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, OpenError> + Send + 'static,
+) -> Result<T, ClientError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done?),
+        Err(error) => Err(OpenError::Io(std::io::Error::other(error)).into()),
+    }
 }

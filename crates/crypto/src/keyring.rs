@@ -68,8 +68,10 @@ pub struct Keyring {
     pub pins: BTreeMap<Address, Pin>,
     /// Keywords that domains were seen to offer.
     pub domains: BTreeMap<Domain, BTreeSet<String>>,
-    replay: BTreeMap<String, FirstPayload>,
-    seen: BTreeMap<String, Timestamp>,
+    /// Replay memory by `SENDER MESSAGE-ID`, as [`Keyring::record_payload`] names it.
+    pub replay: BTreeMap<String, FirstPayload>,
+    /// First-seen memory by `SENDER SHA-256`, as [`Keyring::record_seen`] names it.
+    pub seen: BTreeMap<String, Timestamp>,
     other: Map<String, Value>,
 }
 

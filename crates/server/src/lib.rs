@@ -6,7 +6,6 @@ pub mod auth;
 pub mod config;
 pub mod conn;
 pub mod context;
-pub mod imap;
 pub mod limits;
 pub mod relay;
 pub mod tls;

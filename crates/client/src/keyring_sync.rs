@@ -1,0 +1,322 @@
+//! The keyring on the server and what this device knows, brought together (profile §9).
+//!
+//! Every writing begins with reading: what another device stored is merged in first, so that nothing either device
+//! learnt is lost and members that only a newer program knows are written back.
+
+use crate::{
+    client::Client,
+    error::ClientError,
+    secrets::RetiredSeed,
+    session::{Session, in_force_since, smtp},
+    state::State,
+    trust::{
+        Trust, facts,
+        memory::{from_hex, hex},
+        pins::{Learnt, Pin},
+    },
+};
+use sealpost_crypto::{
+    key::SecretKey,
+    keyring::{self, FirstPayload, Keep, Keyring},
+};
+use sealpost_lookup::Lookup;
+use sealpost_proto::{
+    address::{Address, Domain},
+    key::PublicKey,
+    statement::Chain,
+    time::Timestamp,
+};
+use sha2::{Digest as _, Sha256};
+
+/// Attempts when another device of the same user is quicker (profile §9).
+const ATTEMPTS: usize = 3;
+
+/// What lay on the server.
+pub(crate) enum Fetched {
+    /// Nothing.
+    None,
+    /// A keyring, which is merged into the state now.
+    Merged {
+        /// Its SHA-256: what a new one replaces.
+        sha256: [u8; 32],
+        /// It and what this device knows.
+        keyring: Box<Keyring>,
+    },
+    /// One that cannot be opened or must not be believed.
+    Unreadable {
+        /// Its SHA-256.
+        sha256: [u8; 32],
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Client {
+    /// Fetches the keyring, opens it, and takes over what it knows. `chain` is that of the own key.
+    pub(crate) async fn fetch_keyring(
+        &self,
+        state: &mut State,
+        session: &mut Session,
+        chain: &Chain,
+    ) -> Result<Fetched, ClientError> {
+        if !session.has_sealpost() {
+            return Ok(Fetched::None);
+        }
+        let Some(sealed) = session.home.session().keyring().await.map_err(smtp)? else {
+            return Ok(Fetched::None);
+        };
+        let sha256: [u8; 32] = Sha256::digest(&sealed).into();
+        let signers = signers(state, chain);
+        let least = state.trust.own.as_ref().map_or(0, |own| own.serial);
+        match Keyring::open(&state.secrets.identities(), &sealed, &state.account.address, &signers, least) {
+            Ok((theirs, serial)) => {
+                let keyring = merge(state, theirs, self.env.clock.now());
+                if let Some(own) = &mut state.trust.own {
+                    own.serial = serial;
+                }
+                Ok(Fetched::Merged { sha256, keyring: Box::new(keyring) })
+            }
+            Err(error) => Ok(Fetched::Unreadable { sha256, reason: error.to_string() }),
+        }
+    }
+
+    /// The keyring to stage at a rotation: sealed to the key that comes, signed by it, `old` among the retired ones.
+    pub(crate) fn staged_keyring(
+        &self,
+        state: &State,
+        stored: Option<Keyring>,
+        key: &SecretKey,
+        old: &SecretKey,
+        chain: &Chain,
+    ) -> Result<(Vec<u8>, u64), ClientError> {
+        let mut keyring = stored.unwrap_or_else(|| export(state));
+        let until = chain.retired_at(&old.public()).unwrap_or_else(|| self.env.clock.now());
+        let from = in_force_since(state, chain, &old.public()).unwrap_or(until);
+        keyring.retired.push(keyring::Retired::new(old.clone(), from, until));
+        let serial = next_serial(state);
+        let sealed = keyring.seal(&state.account.address, serial, key, &[]).map_err(refused)?;
+        Ok((sealed, serial))
+    }
+
+    /// The first keyring of a new key. One that nobody can open any more (its password is forgotten) is replaced; the
+    /// server keeps five back.
+    pub(crate) async fn start_keyring(
+        &self,
+        state: &mut State,
+        session: &mut Session,
+        chain: &Chain,
+    ) -> Result<Vec<String>, ClientError> {
+        if !session.has_sealpost() {
+            return Ok(vec![
+                "your server keeps no keyrings; retired keys stay on this device alone".to_owned(),
+            ]);
+        }
+        let mut notes = Vec::new();
+        let (replaces, keyring) = match self.fetch_keyring(state, session, chain).await? {
+            Fetched::None => (None, export(state)),
+            Fetched::Merged { sha256, keyring } => (Some(sha256), *keyring),
+            Fetched::Unreadable { sha256, .. } => {
+                notes.push(
+                    "the keyring of the forgotten password cannot be opened and was replaced".to_owned(),
+                );
+                // Its serial is not known. Devices of the old days refuse a lower one, so begin where no count gets to.
+                let now = u64::try_from(self.env.clock.now().0).unwrap_or(0);
+                if let Some(own) = &mut state.trust.own {
+                    own.serial = own.serial.max(now);
+                }
+                (Some(sha256), export(state))
+            }
+        };
+        self.put(state, session, replaces, &keyring).await.map_err(smtp)?;
+        Ok(notes)
+    }
+
+    /// Writes what this device learnt, if anything, at the end of a command. Never fails the command: what could not
+    /// be written is written by a later one.
+    pub(crate) async fn sync_keyring(
+        &self,
+        state: &mut State,
+        lookup: &Lookup,
+        session: &mut Option<Session>,
+    ) {
+        let dirty = state.trust.own.as_ref().is_some_and(|own| own.dirty);
+        if !dirty || state.account.no_keyring {
+            return;
+        }
+        let result = async {
+            let session = match session {
+                Some(session) => session,
+                None => session.insert(self.sign_in(state, lookup).await?),
+            };
+            self.push_keyring(state, session).await
+        };
+        if let Err(error) = result.await {
+            self.env
+                .ui
+                .say(&format!("the keyring could not be brought up to date; a later command will ({error})"));
+        }
+    }
+
+    async fn push_keyring(&self, state: &mut State, session: &mut Session) -> Result<(), ClientError> {
+        if !session.has_sealpost() {
+            return Ok(());
+        }
+        let address = state.account.address.clone();
+        for _ in 0..ATTEMPTS {
+            let chain = session.published(&address, self).await?.chain;
+            let (replaces, keyring) = match self.fetch_keyring(state, session, &chain).await? {
+                Fetched::None => (None, export(state)),
+                Fetched::Merged { sha256, keyring } => (Some(sha256), *keyring),
+                Fetched::Unreadable { reason, .. } => return Err(ClientError::Refused(reason)),
+            };
+            match self.put(state, session, replaces, &keyring).await {
+                Ok(()) => return state.save(),
+                // Another device was quicker: fetch, merge, try again.
+                Err(error) if error.code() == Some(554) => {}
+                Err(error) => return Err(smtp(error)),
+            }
+        }
+        Err(ClientError::Later("another device wrote it at the same time, three times over".to_owned()))
+    }
+
+    async fn put(
+        &self,
+        state: &mut State,
+        session: &mut Session,
+        replaces: Option<[u8; 32]>,
+        keyring: &Keyring,
+    ) -> Result<(), sealpost_proto::drive::SmtpError> {
+        let serial = next_serial(state);
+        let sealed = match state
+            .key()
+            .and_then(|key| keyring.seal(&state.account.address, serial, &key, &[]).map_err(refused))
+        {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                return Err(sealpost_proto::drive::SmtpError::Source(std::io::Error::other(error)));
+            }
+        };
+        session.home.session().put_keyring(replaces, &sealed).await?;
+        if let Some(own) = &mut state.trust.own {
+            own.serial = serial;
+            own.dirty = false;
+        }
+        state.trust.reset_domains.clear();
+        Ok(())
+    }
+}
+
+fn refused(error: keyring::KeyringError) -> ClientError {
+    ClientError::Refused(format!("the keyring could not be made: {error}"))
+}
+
+fn next_serial(state: &State) -> u64 {
+    state.trust.own.as_ref().map_or(0, |own| own.serial).saturating_add(1)
+}
+
+/// Who may have signed it: the current key, those whose seeds are at hand, and those the chain links to the current
+/// one. A key from before a `previous: none` is none of these.
+fn signers(state: &State, chain: &Chain) -> Vec<PublicKey> {
+    let mut signers: Vec<PublicKey> = state.secrets.identities().iter().map(SecretKey::public).collect();
+    if let Some(current) = state.secrets.current_public() {
+        for (key, _) in facts::retired(chain, &current) {
+            if !signers.contains(&key) {
+                signers.push(key);
+            }
+        }
+    }
+    signers
+}
+
+/// What this device knows, as a keyring.
+fn export(state: &State) -> Keyring {
+    let mut keyring = Keyring::default();
+    for retired in &state.secrets.retired {
+        keyring.retired.push(keyring::Retired::new(retired.key(), retired.from, retired.until));
+    }
+    for (address, pin) in &state.trust.pins {
+        keyring.pins.insert(address.clone(), keyring::Pin::new(pin.key.clone(), pin.since, pin.signs));
+    }
+    for (domain, keywords) in &state.trust.domains {
+        if let Ok(domain) = Domain::parse(domain) {
+            keyring.domains.insert(domain, keywords.clone());
+        }
+    }
+    for (name, seen) in &state.trust.replay.0 {
+        if let Some(sha256) = from_hex(&seen.sha256) {
+            keyring.replay.insert(name.clone(), FirstPayload { sha256, first_seen: seen.at });
+        }
+    }
+    keyring.seen.extend(state.trust.first_seen.0.iter().map(|(name, moment)| (name.clone(), moment.0)));
+    keyring
+}
+
+/// Merges `theirs` with what this device knows, takes the result over, and returns it with everything that only the
+/// keyring holds.
+fn merge(state: &mut State, mut theirs: Keyring, now: Timestamp) -> Keyring {
+    let mut keyring = export(state);
+    let trust = &state.trust;
+    theirs.pins.retain(|address, pin| trust.forgotten.get(address).is_none_or(|at| pin.since > at.0));
+    theirs.domains.retain(|domain, _| !trust.reset_domains.contains(domain.as_str()));
+    keyring.merge(theirs, |address, ours, theirs| choose(trust, address, ours, theirs, now));
+    import(state, &keyring);
+    keyring
+}
+
+/// Which of two pins: the one the statement chain leads to; without a chain the later one, since only the user's own
+/// word (`contact accept`) replaces a pin without one.
+fn choose(
+    trust: &Trust,
+    address: &Address,
+    ours: &keyring::Pin,
+    theirs: &keyring::Pin,
+    now: Timestamp,
+) -> Keep {
+    let chain = trust.observations.get(address).map(|o| o.chain(address, now)).unwrap_or_default();
+    if chain.leads(&ours.key, &theirs.key) {
+        Keep::Theirs
+    } else if chain.leads(&theirs.key, &ours.key) || ours.since >= theirs.since {
+        Keep::Ours
+    } else {
+        Keep::Theirs
+    }
+}
+
+fn import(state: &mut State, keyring: &Keyring) {
+    let current = state.secrets.current_public();
+    for retired in &keyring.retired {
+        let public = retired.key.public();
+        if Some(&public) != current.as_ref() && !state.secrets.has_retired(&public) {
+            state.secrets.retired.push(RetiredSeed::new(&retired.key, retired.from, retired.until));
+        }
+    }
+    state.secrets.retired.sort_by_key(|r| (r.until, r.from));
+    let trust = &mut state.trust;
+    for (address, pin) in &keyring.pins {
+        match trust.pins.get_mut(address) {
+            Some(ours) if ours.key == pin.key => {
+                ours.since = ours.since.min(pin.since);
+                ours.signs |= pin.signs;
+            }
+            _ => {
+                let pin = Pin {
+                    key: pin.key.clone(),
+                    since: pin.since,
+                    learnt: Learnt::Keyring,
+                    signs: pin.signs,
+                    accepted_expiry: None,
+                };
+                trust.pins.insert(address.clone(), pin);
+            }
+        }
+    }
+    for (domain, keywords) in &keyring.domains {
+        trust.domains.entry(domain.as_str().to_owned()).or_default().extend(keywords.iter().cloned());
+    }
+    for (name, payload) in &keyring.replay {
+        trust.replay.learn_hex(name.clone(), &hex(&payload.sha256), payload.first_seen);
+    }
+    for (name, moment) in &keyring.seen {
+        trust.first_seen.learn_key(name.clone(), *moment);
+    }
+}

@@ -1,0 +1,136 @@
+//! `login`: a device that has nothing but the password, or one whose key was changed elsewhere (profile §4 two steps,
+//! §9 "A new device").
+
+use crate::{
+    client::{AccountReport, Client},
+    error::ClientError,
+    keyring_sync::Fetched,
+    secrets::{Credentials, Seed},
+    session::{PublishedKey, Session, smtp},
+    state::State,
+    submit::Home,
+    ui::Question,
+};
+use sealpost_crypto::{kdf::Password, key::SecretKey};
+use sealpost_proto::{
+    address::Address,
+    drive::SmtpError,
+    phc::{LoginPhc, Salt},
+};
+
+impl Client {
+    pub(crate) async fn login_account(
+        &self,
+        address: &Address,
+        password: &Password,
+    ) -> Result<AccountReport, ClientError> {
+        let mut state = State::prepare(self, address).await?;
+        let lookup = state.account.lookup(self)?;
+        let mut home = self.connect(&mut state, &lookup).await?;
+        let (login, key_salt) = self.two_steps(&mut home, address, password).await?;
+        let key = self.derive_key(address, password, &key_salt, login.challenge.cost).await?;
+        let mut session = Session { home, key_salt: key_salt.clone() };
+        let published = session.published(address, self).await?;
+        let chain = match published.key {
+            Some(ref there) if *there == key.public() => published.chain,
+            Some(there) => return Err(not_ours(&session, address, &there, &key)),
+            None => {
+                if !self.env.ui.confirm(&Question::FirstKey { address: address.clone() }) {
+                    return Err(ClientError::Decide(format!(
+                        "no key is published for {address}, and nothing was published now. If this account was never \
+                         used on any device, run `sealpost login {address}` on a terminal and say so; if it was, its \
+                         server has lost or hidden the key: ask its administrator"
+                    )));
+                }
+                self.compare(&state, address, &key, &published)?;
+                self.publish_first(&mut session, address, &key, published.chain).await?
+            }
+        };
+        self.compare(&state, address, &key, &PublishedKey { key: Some(key.public()), chain: chain.clone() })?;
+        self.adopt(&mut state, Credentials::new(&login, Some(Seed::new(&key, key_salt))), &chain)?;
+        state.save()?;
+        let mut notes = Vec::new();
+        match self.fetch_keyring(&mut state, &mut session, &chain).await? {
+            Fetched::Unreadable { reason, .. } => notes.push(format!(
+                "the keyring on the server cannot be opened ({reason}): old mail and known contacts of other devices \
+                 are not at hand here"
+            )),
+            Fetched::None | Fetched::Merged { .. } => {}
+        }
+        state.save()?;
+        self.account_report(state, session, notes).await
+    }
+
+    /// The two-step login: salt and cost from the server, judged before the password is used with them.
+    async fn two_steps(
+        &self,
+        home: &mut Home,
+        address: &Address,
+        password: &Password,
+    ) -> Result<(LoginPhc, Salt), ClientError> {
+        let server = home.host().name.clone();
+        let pending = home.session().login_challenge(address).await.map_err(smtp)?;
+        let login = match self.derive_login(address, password, &pending.challenge().clone()).await {
+            Ok(login) => login,
+            Err(error) => {
+                // Being polite to a server that asked for too much is not worth a second error.
+                let _ = pending.cancel().await;
+                return Err(error);
+            }
+        };
+        let key_salt = pending.finish(&login.hash).await.map_err(|error| match &error {
+            SmtpError::Refused(refusal) if refusal.reply.code() == 535 => ClientError::SignIn(format!(
+                "{server} did not take the login: the address or the password is wrong"
+            )),
+            _ => smtp(error),
+        })?;
+        Ok((login, key_salt))
+    }
+
+    /// On a known device, what differs from memory without a statement chain is an attack until the user says
+    /// otherwise.
+    fn compare(
+        &self,
+        state: &State,
+        address: &Address,
+        derived: &SecretKey,
+        published: &PublishedKey,
+    ) -> Result<(), ClientError> {
+        let Some(remembered) = state.secrets.current_public() else { return Ok(()) };
+        let now = derived.public();
+        if remembered == now || published.chain.leads(&remembered, &now) {
+            return Ok(());
+        }
+        let what = if published.key.is_some() { "The key" } else { "The missing key" };
+        let question = Question::OwnAccountChanged {
+            address: address.clone(),
+            what: what.to_owned(),
+            remembered: Some(remembered),
+            derived: now,
+        };
+        if self.env.ui.confirm(&question) {
+            return Ok(());
+        }
+        Err(ClientError::Decide(format!(
+            "what is published for {address} is not what this device remembers, and no signed statement explains it; \
+             nothing was changed. If you set up the account anew yourself, run `sealpost login {address}` on a \
+             terminal and confirm it, or use a new folder (--dir)"
+        )))
+    }
+}
+
+fn not_ours(
+    session: &Session,
+    address: &Address,
+    there: &sealpost_proto::key::PublicKey,
+    derived: &SecretKey,
+) -> ClientError {
+    ClientError::Refused(format!(
+        "{} publishes the key {} for {address}, but your password makes {}. Either the server told a false salt or \
+         publishes a false key; this device published and sent nothing. Compare with `sealpost key show` on another \
+         device of yours",
+        session.home.host().name,
+        there.fingerprint(),
+        derived.public().fingerprint()
+    ))
+}

@@ -1,0 +1,105 @@
+//! The home IMAP server: found, bound to the domain or confirmed, signed in (profile §8, §10).
+
+use crate::{
+    client::Client,
+    error::ClientError,
+    imap::{Imap, ImapError},
+    state::State,
+};
+use rustls::pki_types::ServerName;
+use sealpost_lookup::{Lookup, ServerHost};
+use sealpost_proto::{base64, drive::BoxStream};
+use std::{io, time::Duration};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::TlsConnector;
+use zeroize::Zeroizing;
+
+/// Reaching one address and shaking hands.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A signed-in IMAP session.
+pub(crate) type Mail = Imap<BoxStream>;
+
+impl Client {
+    /// Signs in to the home IMAP server, inside TLS verified for its name and nothing less.
+    pub(crate) async fn mail(&self, state: &mut State, lookup: &Lookup) -> Result<Mail, ClientError> {
+        let address = state.account.address.clone();
+        let domain = address.domain();
+        let hosts = lookup.imap(&domain).await.map_err(|e| {
+            ClientError::Later(format!("the IMAP server of {domain} could not be found: {e}"))
+        })?;
+        let mut reason = "none is announced".to_owned();
+        for host in hosts {
+            match open(lookup, &host).await {
+                Ok(stream) => {
+                    self.confirm_server(state, &host.name, &host.binding)?;
+                    return self.sign_in_mail(state, stream, &host.name).await;
+                }
+                Err(error) => reason = format!("{}: {error}", host.name),
+            }
+        }
+        Err(ClientError::Later(format!(
+            "no IMAP server of {domain} could be reached securely ({reason}); try again later"
+        )))
+    }
+
+    async fn sign_in_mail(
+        &self,
+        state: &State,
+        stream: BoxStream,
+        server: &str,
+    ) -> Result<Mail, ClientError> {
+        let address = &state.account.address;
+        let mut imap = Imap::start(stream).await.map_err(imap_error)?;
+        let current = state.secrets.current.iter();
+        // After a lost reply the new password comes first (profile §5, XPASSWD).
+        let mut logins: Vec<_> =
+            state.secrets.pending.iter().chain(current).map(|c| c.login_hash()).collect();
+        logins.dedup_by(|a, b| a.expose() == b.expose());
+        let last = logins.len().saturating_sub(1);
+        for (n, hash) in logins.into_iter().enumerate() {
+            let hash = Zeroizing::new(base64::encode(hash.expose()));
+            let message = Zeroizing::new(format!("\0{address}\0{}", *hash));
+            match imap.authenticate_hashed_pass(message.as_bytes()).await {
+                Ok(()) => return Ok(imap),
+                Err(ImapError::Login(_)) if n < last => {}
+                Err(ImapError::Login(_)) => break,
+                Err(error) => return Err(imap_error(error)),
+            }
+        }
+        Err(ClientError::SignIn(format!(
+            "{server} did not take this device's login for {address}. If the password was changed on another device, \
+             run `sealpost login {address}`"
+        )))
+    }
+}
+
+async fn open(lookup: &Lookup, host: &ServerHost) -> io::Result<BoxStream> {
+    let name = ServerName::try_from(host.name.clone()).map_err(io::Error::other)?;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
+    for address in &host.addresses {
+        let connect = async {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            TlsConnector::from(lookup.tls()).connect(name.clone(), stream).await
+        };
+        match timeout(CONNECT_TIMEOUT, connect).await {
+            Ok(Ok(stream)) => return Ok(Box::new(stream)),
+            Ok(Err(error)) => last = error,
+            Err(elapsed) => last = elapsed.into(),
+        }
+    }
+    Err(last)
+}
+
+/// An IMAP error, by what the user can do about it.
+pub(crate) fn imap_error(error: ImapError) -> ClientError {
+    let text = error.to_string();
+    match error {
+        ImapError::Login(_) => ClientError::SignIn(text),
+        ImapError::Io(_) | ImapError::Silent | ImapError::Closed(_) => {
+            ClientError::Later(format!("{text}; try again"))
+        }
+        _ => ClientError::Refused(text),
+    }
+}
