@@ -151,11 +151,13 @@ pub struct Settings {
     pub clock: Arc<dyn Clock>,
     /// Port of the HTTPS servers that MTA-STS policies come from.
     pub https_port: u16,
+    /// Port of the MX servers' submission service (profile §8 step 2).
+    pub submissions_port: u16,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), https_port: 443 }
+        Self { clock: Arc::new(SystemClock), https_port: 443, submissions_port: SUBMISSIONS_PORT }
     }
 }
 

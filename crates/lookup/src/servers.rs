@@ -1,7 +1,7 @@
 //! Which servers a domain has, and their tie to it.
 
 use crate::{
-    Binding, IMAPS_PORT, Lookup, LookupError, SUBMISSIONS_PORT, ServerHost, Transport, binding,
+    Binding, IMAPS_PORT, Lookup, LookupError, ServerHost, Transport, binding,
     dns::{NoAnswer, Target},
     https, mta_sts,
 };
@@ -97,7 +97,7 @@ impl Lookup {
         for host in &mut hosts {
             host.transport = Transport::Implicit;
             for address in &mut host.addresses {
-                address.set_port(SUBMISSIONS_PORT);
+                address.set_port(self.inner.settings.submissions_port);
             }
         }
         Ok(hosts)
