@@ -161,12 +161,18 @@ pub trait Accounts: Send + Sync {
         login: Login,
         now: Timestamp,
     ) -> Result<Enrolment>;
+    /// Whether this is the account's valid one-time code; changes nothing. Lets XENROL judge the code before the
+    /// rest of its arguments (profile §5).
+    async fn is_code(&self, primary: &Address, code_sha256: [u8; 32], now: Timestamp) -> Result<bool>;
     /// Salt, key and chain; makes a salt where there is none.
     async fn key_state(&self, account: AccountId) -> Result<KeyState>;
     /// Published key and chain for PUBKEY and XKEYINFO, by any address that leads to the account.
     async fn public_key(&self, address: &Address) -> Result<Option<PublicKey>>;
     /// The statement chain, newest first; empty where there is none.
     async fn key_chain(&self, address: &Address) -> Result<Vec<SignedStatement>>;
+    /// RSTSALT where no key is published: the salt takes effect at once. `KeyChanged` if `generation` is no longer
+    /// that of the account, or a key is published (then the salt is pending, and goes with [`Accounts::set_key`]).
+    async fn reset_salt(&self, account: AccountId, generation: i64, salt: Salt) -> Result<Swap>;
     /// SETPUBKEY and XPASSWD.
     async fn set_key(&self, account: AccountId, change: KeyChange) -> Result<Swap>;
     /// The current keyring.

@@ -570,8 +570,8 @@ impl Server {
             "PIPELINING".into(),
             format!("SIZE {}", self.settings.message_size),
             "8BITMIME".into(),
-            "SMTPUTF8".into(),
             "ENHANCEDSTATUSCODES".into(),
+            "SMTPUTF8".into(),
             "CHUNKING".into(),
         ];
         lines.push(match self.channel {

@@ -381,6 +381,18 @@ impl Accounts for SqliteStore {
         self.write(0, move |tx| enrol(tx, &address, code_sha256, &login, now)).await
     }
 
+    async fn is_code(&self, primary: &Address, code_sha256: [u8; 32], now: Timestamp) -> Result<bool> {
+        let address = primary.clone();
+        self.read(move |conn| {
+            Ok(conn
+                .prepare_cached(
+                    "SELECT 1 FROM account WHERE address = ?1 AND code_sha256 = ?2 AND code_expires > ?3",
+                )?
+                .exists(params![address.as_str(), code_sha256, now.0])?)
+        })
+        .await
+    }
+
     async fn key_state(&self, account: AccountId) -> Result<KeyState> {
         if let Some(state) = self.read(move |conn| keys::state(conn, account)).await? {
             return Ok(state);
@@ -409,6 +421,10 @@ impl Accounts for SqliteStore {
             None => Ok(Vec::new()),
         })
         .await
+    }
+
+    async fn reset_salt(&self, account: AccountId, generation: i64, salt: Salt) -> Result<Swap> {
+        self.write(0, move |tx| keys::reset_salt(tx.conn, account, generation, &salt)).await
     }
 
     async fn set_key(&self, account: AccountId, change: KeyChange) -> Result<Swap> {

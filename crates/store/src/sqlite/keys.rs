@@ -71,6 +71,17 @@ pub(super) fn chain(conn: &Connection, account: AccountId) -> Result<Vec<SignedS
         .collect()
 }
 
+/// RSTSALT of an account without a published key.
+pub(super) fn reset_salt(conn: &Connection, account: AccountId, generation: i64, salt: &Salt) -> Result<Swap> {
+    let changed = conn
+        .prepare_cached(
+            "UPDATE account SET key_salt = ?3, generation = generation + 1
+             WHERE id = ?1 AND generation = ?2 AND key_blob IS NULL",
+        )?
+        .execute(params![account.0, generation, salt.as_bytes()])?;
+    Ok(if changed == 1 { Swap::Done } else { Swap::KeyChanged })
+}
+
 /// SETPUBKEY and XPASSWD: everything, or nothing and why not.
 pub(super) fn set_key(conn: &Connection, account: AccountId, change: &KeyChange) -> Result<Swap> {
     let generation: i64 = conn
