@@ -83,6 +83,8 @@ pub enum Enrolled {
     Done,
     /// 501: the login salt is in use; the code stays usable.
     SaltInUse,
+    /// 501: the code is right, and there was no login that could be stored; the code stays usable.
+    NoLogin,
 }
 
 /// Checks logins, counts failures, knows open sessions.
@@ -199,17 +201,26 @@ impl Authenticator {
         }
     }
 
-    /// XENROL (profile §5): a wrong address or code fails as a login does, and counts as one.
+    /// XENROL (profile §5): a wrong address or code fails as a login does, and counts as one. The code is judged
+    /// before `login`, whose faults the caller knows.
     pub async fn enrol(
         &self,
-        user: &Address,
+        user: Option<&Address>,
         code: &str,
-        login: Login,
+        login: Option<Login>,
         peer: IpAddr,
     ) -> Result<Enrolled, AuthError> {
-        let attempt = self.attempt(user.as_str(), peer)?;
-        let code_sha256 = Sha256::digest(code.as_bytes()).into();
-        match self.store.enrol(user, code_sha256, login, self.clock.now()).await? {
+        let attempt = self.attempt(user.map_or("", Address::as_str), peer)?;
+        let Some(user) = user else { return Err(self.failed(attempt).await) };
+        let (code_sha256, now) = (Sha256::digest(code.as_bytes()).into(), self.clock.now());
+        let Some(login) = login else {
+            return if self.store.is_code(user, code_sha256, now).await? {
+                Ok(Enrolled::NoLogin)
+            } else {
+                Err(self.failed(attempt).await)
+            };
+        };
+        match self.store.enrol(user, code_sha256, login, now).await? {
             Enrolment::Done(account) => {
                 self.close_sessions(account, None);
                 Ok(Enrolled::Done)

@@ -1,10 +1,17 @@
 //! What every session shares.
 
-use crate::{auth::Authenticator, config::Config};
-use sealpost_lookup::Lookup;
+use crate::{
+    auth::Authenticator,
+    config::Config,
+    limits::{Gauge, Limiter, Network},
+    run::RunError,
+    tls::{self, Certificate},
+};
+use sealpost_lookup::{Lookup, LookupConfig};
 use sealpost_proto::time::Clock;
 use sealpost_store::Store;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Handed to every session; cheap to clone.
 #[derive(Clone)]
@@ -21,4 +28,44 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// Certificates for STARTTLS and implicit TLS (reloadable).
     pub tls: tokio_rustls::TlsAcceptor,
+    /// The certificate behind [`Context::tls`].
+    pub certificate: Arc<Certificate>,
+    /// PUBKEY and XKEYINFO, by network.
+    pub lookups: Arc<Limiter<Network>>,
+    /// Open sessions, by network.
+    pub sessions: Arc<Gauge<Network>>,
+    /// Turns true when the server shuts down: finish what runs, then 421 / BYE.
+    pub shutdown: watch::Receiver<bool>,
+}
+
+impl Context {
+    /// Builds everything that sessions share; the sender starts the shutdown.
+    pub fn new(
+        config: Config,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, watch::Sender<bool>), RunError> {
+        let certificate = Certificate::load(&config.tls)?;
+        let lookup = Lookup::new(LookupConfig {
+            dns: config.dns,
+            ca_file: config.ca_file.clone(),
+            mx_port: (config.mx_port != 25).then_some(config.mx_port),
+            ehlo_name: Some(config.hostname.clone()),
+        })?;
+        let max = |n: u32| if config.limits.no_limits { 0 } else { n };
+        let (stop, shutdown) = watch::channel(false);
+        let context = Self {
+            auth: Arc::new(Authenticator::new(store.clone(), clock.clone(), &config)),
+            lookups: Arc::new(Limiter::new(clock.clone(), max(config.limits.lookups_per_minute), 60)),
+            sessions: Arc::new(Gauge::new(max(config.limits.sessions_per_address))),
+            tls: tls::acceptor(certificate.clone())?,
+            config: Arc::new(config),
+            store,
+            lookup,
+            clock,
+            certificate,
+            shutdown,
+        };
+        Ok((context, stop))
+    }
 }

@@ -1,6 +1,7 @@
 //! Sealpost's mail server. It handles sealed octets and public keys only: no crate with a private key, a password
 //! or a key derivation is in its reach (a test reads `cargo tree`).
 
+pub mod admin;
 pub mod apppass;
 pub mod auth;
 pub mod config;
@@ -8,4 +9,8 @@ pub mod conn;
 pub mod context;
 pub mod limits;
 pub mod relay;
+mod run;
+pub mod smtp;
 pub mod tls;
+
+pub use run::{Addresses, RunError, RunningServer, run, run_with};

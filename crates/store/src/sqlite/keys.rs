@@ -72,7 +72,12 @@ pub(super) fn chain(conn: &Connection, account: AccountId) -> Result<Vec<SignedS
 }
 
 /// RSTSALT of an account without a published key.
-pub(super) fn reset_salt(conn: &Connection, account: AccountId, generation: i64, salt: &Salt) -> Result<Swap> {
+pub(super) fn reset_salt(
+    conn: &Connection,
+    account: AccountId,
+    generation: i64,
+    salt: &Salt,
+) -> Result<Swap> {
     let changed = conn
         .prepare_cached(
             "UPDATE account SET key_salt = ?3, generation = generation + 1

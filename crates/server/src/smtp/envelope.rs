@@ -1,0 +1,97 @@
+//! MAIL and RCPT: who may send what to whom.
+
+use super::{Session, receive::Incoming, store_failure};
+use crate::context::Context;
+use sealpost_proto::{
+    address::{Address, Mailbox},
+    smtp::{
+        reply::Reply,
+        verb::{Mail, Rcpt},
+    },
+};
+use sealpost_store::{StoreError, account::AccountId};
+
+/// Where a recipient's mail goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Recipient {
+    /// INBOX of an account here.
+    Local(AccountId),
+    /// Another domain.
+    Remote(Mailbox),
+}
+
+/// The account that mail for an address of ours goes to (`None`: there is none).
+async fn local_account(context: &Context, address: &Address) -> Result<Option<AccountId>, StoreError> {
+    match context.store.resolve(address).await? {
+        None if address.local() == "postmaster" => postmaster(context).await,
+        found => Ok(found),
+    }
+}
+
+/// RFC 5321 §4.5.1: mail for postmaster is always taken. It goes to the configured account, else to one called
+/// postmaster in any of our domains, else to the oldest account, which is the administrator's in most set-ups.
+async fn postmaster(context: &Context) -> Result<Option<AccountId>, StoreError> {
+    let named = context
+        .config
+        .domains
+        .iter()
+        .filter_map(|domain| Address::parse(&format!("postmaster@{domain}")).ok());
+    for address in context.config.postmaster.iter().cloned().chain(named) {
+        if let Some(account) = context.store.resolve(&address).await? {
+            return Ok(Some(account));
+        }
+    }
+    Ok(context.store.accounts().await?.iter().map(|account| account.id).min())
+}
+
+impl Session {
+    /// Whether `address` is the signed-in account's own: its primary address, an alias, or either with `+detail`.
+    pub(super) async fn is_own(&self, address: &Address, account: AccountId) -> Result<bool, StoreError> {
+        Ok(self.context.config.is_local(&address.domain())
+            && self.context.store.resolve(address).await? == Some(account))
+    }
+
+    pub(super) async fn mail(&mut self, mail: Mail) -> Result<Reply, Reply> {
+        if let Some(account) = self.who.signed_in().map(|s| s.account) {
+            let own = match &mail.reverse_path {
+                Some(path) => self.is_own(&path.canonical(), account).await.map_err(|e| store_failure(&e))?,
+                None => false,
+            };
+            if !own {
+                return Err(Reply::new(553, "5.7.1", "You may send from your own address only"));
+            }
+        }
+        self.incoming = Some(Incoming::new(mail));
+        Ok(Reply::new(250, "2.1.0", "OK"))
+    }
+
+    pub(super) async fn rcpt(&mut self, rcpt: Rcpt) -> Result<Reply, Reply> {
+        let recipient = match rcpt {
+            Rcpt::Postmaster => {
+                postmaster(&self.context).await.map_err(|e| store_failure(&e))?.map(Recipient::Local)
+            }
+            Rcpt::Mailbox(mailbox) if self.context.config.is_local(&mailbox.domain()) => {
+                let address = mailbox.canonical();
+                let found = local_account(&self.context, &address).await.map_err(|e| store_failure(&e))?;
+                if found.is_none() && address.local() != "postmaster" {
+                    return Err(Reply::new(550, "5.1.1", "No such user here"));
+                }
+                found.map(Recipient::Local)
+            }
+            Rcpt::Mailbox(_) if self.who.signed_in().is_none() => {
+                return Err(Reply::new(550, "5.7.1", "Relaying denied"));
+            }
+            Rcpt::Mailbox(mailbox) if mailbox.domain().is_literal() => {
+                return Err(Reply::new(550, "5.1.2", "Mail to address literals is not relayed"));
+            }
+            Rcpt::Mailbox(mailbox) => Some(Recipient::Remote(mailbox)),
+        };
+        // Only a server without a single account has nobody to be postmaster.
+        let recipient =
+            recipient.ok_or_else(|| Reply::new(450, "4.2.1", "No account here yet, try again later"))?;
+        if let Some(incoming) = &mut self.incoming {
+            incoming.add(recipient);
+        }
+        Ok(Reply::new(250, "2.1.5", "OK"))
+    }
+}
