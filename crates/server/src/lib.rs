@@ -7,6 +7,7 @@ pub mod auth;
 pub mod config;
 pub mod conn;
 pub mod context;
+pub mod imap;
 pub mod limits;
 pub mod relay;
 mod run;

@@ -5,8 +5,9 @@ use crate::{
     config::{Config, ConfigError},
     conn::Conn,
     context::Context,
+    imap,
     limits::Network,
-    smtp, tls,
+    relay, smtp, tls,
 };
 use sealpost_proto::{
     smtp::server::Role,
@@ -121,6 +122,9 @@ pub async fn run_with(
             server.tasks.spawn(accept(listener, service, implicit_tls, context, places.clone()));
         }
     }
+    let mut stopping = server.context.shutdown.clone();
+    let stopped = async move { drop(stopping.wait_for(|stop| *stop).await) };
+    server.tasks.spawn(relay::run(server.context.clone(), stopped));
     let socket = admin::socket::bind(&server.context)?;
     server.tasks.spawn(admin::socket::serve(socket, server.context.clone()));
     Ok(server)
@@ -212,7 +216,7 @@ async fn accept(
             }
             match service {
                 Service::Smtp(role) => smtp::serve(conn, context, role).await,
-                Service::Imap => {}
+                Service::Imap => imap::serve(conn, context).await,
             }
         });
     }

@@ -9,6 +9,7 @@ use super::{
 use sealpost_proto::{
     message::{Header, MAX_HEADER_OCTETS, MailboxList},
     smtp::{reply::Reply, verb::Mail},
+    time::Timestamp,
 };
 use sealpost_store::{
     StoreError,
@@ -135,11 +136,15 @@ impl Session {
         let finish = |spool: Option<Spool>| spool.map(Spool::finish).transpose().map_err(StoreError::from);
         let (local, remote) = (|| Ok((finish(receiving.local)?, finish(receiving.remote)?)))()
             .map_err(|e: StoreError| store_failure(&e))?;
+        let index = match &local {
+            Some(body) => index(body.clone()).await.map_err(|e| store_failure(&e))?,
+            None => Vec::new(),
+        };
         let needs = BodyNeeds { eight_bit: mail.eight_bit || eight_bit, smtputf8: mail.smtputf8 };
         let message = Accepted {
             reverse_path: mail.reverse_path.as_ref().map(ToString::to_string),
             local: local.map_or_else(Vec::new, |body| {
-                accounts.into_iter().map(|id| (id, new_message(body.clone(), now))).collect()
+                accounts.into_iter().map(|id| (id, new_message(body.clone(), index.clone(), now))).collect()
             }),
             remote: remote.map_or_else(Vec::new, |body| {
                 let entry = |domain, recipients| RemoteEntry {
@@ -183,8 +188,14 @@ impl Session {
     }
 }
 
-fn new_message(body: Body, now: sealpost_proto::time::Timestamp) -> NewMessage {
-    NewMessage { body, flags: Flags::default(), keywords: Vec::new(), internal_date: now, index: Vec::new() }
+fn new_message(body: Body, index: Vec<u8>, now: Timestamp) -> NewMessage {
+    NewMessage { body, flags: Flags::default(), keywords: Vec::new(), internal_date: now, index }
+}
+
+/// What IMAP wants to know without opening the message. Reads all of it, so off the async threads.
+async fn index(body: Body) -> Result<Vec<u8>, StoreError> {
+    let work = tokio::task::spawn_blocking(move || crate::imap::index::build(body.reader()?));
+    Ok(work.await.map_err(std::io::Error::other)??)
 }
 
 /// Remote recipients as written, by canonical domain, in the order in which the domains came.
