@@ -1,0 +1,3 @@
+//! The client as its users call it.
+
+mod message;
