@@ -94,7 +94,7 @@ impl Client {
         let from = in_force_since(state, chain, &old.public()).unwrap_or(until);
         keyring.retired.push(keyring::Retired::new(old.clone(), from, until));
         let serial = next_serial(state);
-        let sealed = keyring.seal(&state.account.address, serial, key, &[]).map_err(refused)?;
+        let sealed = keyring.seal(&state.account.address, serial, key, &[]).map_err(|e| refused(&e))?;
         Ok((sealed, serial))
     }
 
@@ -189,7 +189,7 @@ impl Client {
         let serial = next_serial(state);
         let sealed = match state
             .key()
-            .and_then(|key| keyring.seal(&state.account.address, serial, &key, &[]).map_err(refused))
+            .and_then(|key| keyring.seal(&state.account.address, serial, &key, &[]).map_err(|e| refused(&e)))
         {
             Ok(sealed) => sealed,
             Err(error) => {
@@ -206,7 +206,7 @@ impl Client {
     }
 }
 
-fn refused(error: keyring::KeyringError) -> ClientError {
+fn refused(error: &keyring::KeyringError) -> ClientError {
     ClientError::Refused(format!("the keyring could not be made: {error}"))
 }
 

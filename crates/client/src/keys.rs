@@ -8,7 +8,7 @@ use crate::{
     session::{Session, published, sign, smtp},
     state::{Account, Snapshot, State},
     trust::{
-        Trust,
+        Own, Trust,
         policy::{Answer, Source},
     },
 };
@@ -111,7 +111,7 @@ pub enum Published {
 pub(crate) fn key_report(snapshot: &Snapshot) -> Result<KeyReport, ClientError> {
     let Snapshot { account, secrets, trust } = snapshot;
     let key = secrets.current_public();
-    let own = trust.own.as_ref().and_then(|own| own.statement());
+    let own = trust.own.as_ref().and_then(Own::statement);
     let (Some(key), Some(statement)) = (key, own) else {
         return Err(ClientError::Refused(format!(
             "this folder's files do not fit together; run `sealpost login {}`",
@@ -185,7 +185,7 @@ impl Client {
         lookup: &Lookup,
         session: &mut Option<Session>,
     ) -> Result<(), ClientError> {
-        let Some(own) = state.trust.own.as_ref().and_then(|own| own.statement()) else { return Ok(()) };
+        let Some(own) = state.trust.own.as_ref().and_then(Own::statement) else { return Ok(()) };
         let own = own.statement().clone();
         let now = self.env.clock.now();
         if !is_renewal_due(&own, now) {

@@ -59,7 +59,7 @@ impl Client {
             // A task that panicked leaves its addresses without an answer, which is told below.
             let Ok((domain, mailboxes, answer)) = done else { continue };
             match answer {
-                Ok(answer) => found.extend(self.direct(state, &domain, answer)),
+                Ok(answer) => found.extend(Self::direct(state, &domain, answer)),
                 // The domain itself says so: nobody else needs to be asked.
                 Err(error @ LookupError::NoMail(_)) => {
                     let failed = |m| Found::failed(m, domain.to_string(), error.to_string());
@@ -85,7 +85,7 @@ impl Client {
         ordered
     }
 
-    fn direct(&self, state: &mut State, domain: &Domain, answer: DirectAnswer) -> Vec<Found> {
+    fn direct(state: &mut State, domain: &Domain, answer: DirectAnswer) -> Vec<Found> {
         let source = source(state, domain, &answer);
         if let Source::Direct { unbound: None, keywords, .. } = &source
             && state.trust.learn_keywords(domain, keywords)

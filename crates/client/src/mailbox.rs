@@ -4,6 +4,7 @@ use crate::{
     client::Client,
     error::ClientError,
     imap::{Imap, ImapError},
+    secrets::Credentials,
     state::State,
 };
 use rustls::pki_types::ServerName;
@@ -54,7 +55,7 @@ impl Client {
         let current = state.secrets.current.iter();
         // After a lost reply the new password comes first (profile §5, XPASSWD).
         let mut logins: Vec<_> =
-            state.secrets.pending.iter().chain(current).map(|c| c.login_hash()).collect();
+            state.secrets.pending.iter().chain(current).map(Credentials::login_hash).collect();
         logins.dedup_by(|a, b| a.expose() == b.expose());
         let last = logins.len().saturating_sub(1);
         for (n, hash) in logins.into_iter().enumerate() {
@@ -93,6 +94,7 @@ async fn open(lookup: &Lookup, host: &ServerHost) -> io::Result<BoxStream> {
 }
 
 /// An IMAP error, by what the user can do about it.
+#[allow(clippy::needless_pass_by_value, reason = "goes to `map_err`")]
 pub(crate) fn imap_error(error: ImapError) -> ClientError {
     let text = error.to_string();
     match error {

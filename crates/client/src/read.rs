@@ -119,7 +119,7 @@ impl Client {
             Ok((opened, content))
         })
         .await?;
-        self.remember_subject(&state, &place, &opened, content.as_ref())?;
+        Self::remember_subject(&state, &place, &opened, content.as_ref())?;
         if !opened.verdict.is_withheld()
             && let Some(set) = SequenceSet::from_numbers(&[uid])
         {
@@ -241,7 +241,6 @@ impl Client {
 
     /// The subject for `list`, which is sealed in the message; never of withheld content, `--force` or not.
     fn remember_subject(
-        &self,
         state: &State,
         place: &Place<'_>,
         opened: &Opened,

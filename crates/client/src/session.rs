@@ -341,6 +341,7 @@ pub(crate) fn mailbox(address: &Address) -> Result<Mailbox, ClientError> {
 }
 
 /// An error of a conversation, by what the user can do about it.
+#[allow(clippy::needless_pass_by_value, reason = "goes to `map_err`")]
 pub(crate) fn smtp(error: SmtpError) -> ClientError {
     let text = error.to_string();
     match &error {

@@ -1,6 +1,12 @@
 //! How protocol values look in the folder's JSON: keys as `ssh-ed25519 AAAA…`, times as RFC 3339, octets as base64.
 //! Everything is checked again when it is read: the disk is no more trusted than the network.
 
+#![allow(
+    clippy::ref_option,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's `with` hands every field by reference"
+)]
+
 use sealpost_proto::{address::Address, base64, key::PublicKey, phc::Salt, time::Timestamp};
 use serde::{Deserialize, Deserializer, Serializer};
 

@@ -112,3 +112,7 @@ pub(crate) fn needs_lookup(trust: &Trust, own: &OwnKeys, sender: &Address, now: 
     !own.addresses.contains(sender)
         && !trust.observations.get(sender).is_some_and(|o: &Observation| o.is_fresh(now))
 }
+
+#[cfg(test)]
+#[path = "facts_tests.rs"]
+mod tests;

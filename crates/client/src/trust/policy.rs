@@ -307,3 +307,7 @@ fn refuse(why: String) -> Decision {
 fn later(why: String) -> Decision {
     Decision::Later { why }
 }
+
+#[cfg(test)]
+#[path = "policy_tests.rs"]
+mod tests;
