@@ -22,6 +22,7 @@ use sealpost_proto::{
     statement::SignedStatement,
     time::Timestamp,
 };
+use std::sync::Arc;
 
 /// App passwords of one account; each costs a PBKDF2 at every login.
 const APP_PASSWORDS_MAX: i64 = 100;
@@ -394,13 +395,14 @@ impl Accounts for SqliteStore {
     }
 
     async fn key_state(&self, account: AccountId) -> Result<KeyState> {
-        if let Some(state) = self.read(move |conn| keys::state(conn, account)).await? {
+        let chains = Arc::clone(&self.shared.chains);
+        if let Some(state) = self.read(move |conn| keys::state(conn, account, Some(&chains))).await? {
             return Ok(state);
         }
         // R16: no salt is stored; the one we tell is stored first.
         self.write(0, move |tx| {
             keys::make_salt(tx.conn, account)?;
-            keys::state(tx.conn, account)?.ok_or_else(|| damaged("key salt"))
+            keys::state(tx.conn, account, None)?.ok_or_else(|| damaged("key salt"))
         })
         .await
     }
@@ -416,8 +418,9 @@ impl Accounts for SqliteStore {
 
     async fn key_chain(&self, address: &Address) -> Result<Vec<SignedStatement>> {
         let address = address.clone();
+        let chains = Arc::clone(&self.shared.chains);
         self.read(move |conn| match lead(conn, &address)? {
-            Some(account) => keys::chain(conn, account),
+            Some(account) => keys::read_chain(conn, account, &chains),
             None => Ok(Vec::new()),
         })
         .await

@@ -11,18 +11,29 @@ use crate::{
 use rusqlite::{Connection, OptionalExtension, params};
 use sealpost_proto::{key::PublicKey, phc::Salt, statement::SignedStatement};
 use sha2::{Digest, Sha256};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// Keyrings kept besides the current one (profile §9).
 const KEYRINGS_BACK: i64 = 5;
 /// Statements kept: two years each, or rotations; the oldest go first, so that a user can always rotate.
 const STATEMENTS_MAX: i64 = 1024;
+/// Accounts whose chains are remembered, and the octets of all of them.
+const CACHED_CHAINS_MAX: usize = 1024;
+const CACHED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 fn gone() -> StoreError {
     StoreError::Gone("account")
 }
 
 /// Salt, key and chain at one moment; `None` where there is no salt yet.
-pub(super) fn state(conn: &Connection, account: AccountId) -> Result<Option<KeyState>> {
+pub(super) fn state(
+    conn: &Connection,
+    account: AccountId,
+    chains: Option<&Chains>,
+) -> Result<Option<KeyState>> {
     // One snapshot for the account and its chain. Inside the writer there is a transaction already.
     let _snapshot = if conn.is_autocommit() { Some(conn.unchecked_transaction()?) } else { None };
     let (generation, salt, key) = conn
@@ -37,7 +48,10 @@ pub(super) fn state(conn: &Connection, account: AccountId) -> Result<Option<KeyS
         generation,
         salt: Salt::new(salt).map_err(|_| damaged("key salt"))?,
         published: key.map(|blob| to_key(&blob)).transpose()?,
-        chain: chain(conn, account)?,
+        chain: match chains {
+            Some(chains) => chains.get(conn, account, generation)?,
+            None => chain(conn, account)?,
+        },
     }))
 }
 
@@ -64,7 +78,7 @@ pub(super) fn published(conn: &Connection, account: AccountId) -> Result<Option<
 }
 
 /// The statements, newest first.
-pub(super) fn chain(conn: &Connection, account: AccountId) -> Result<Vec<SignedStatement>> {
+fn chain(conn: &Connection, account: AccountId) -> Result<Vec<SignedStatement>> {
     conn.prepare_cached("SELECT wire FROM statement WHERE account_id = ?1 ORDER BY serial DESC")?
         .query_map([account.0], |row| row.get::<_, Vec<u8>>(0))?
         .map(|wire| SignedStatement::from_bytes(&wire?).map_err(|_| damaged("key statement")))
@@ -85,6 +99,56 @@ pub(super) fn reset_salt(
         )?
         .execute(params![account.0, generation, salt.as_bytes()])?;
     Ok(if changed == 1 { Swap::Done } else { Swap::KeyChanged })
+}
+
+/// Chains read lately. Reading one verifies its signatures anew, and anybody may ask for it (XKEYINFO).
+#[derive(Default)]
+pub(super) struct Chains(Mutex<HashMap<AccountId, Cached>>);
+
+struct Cached {
+    /// [`KeyState::generation`] it was read at: every change of a chain moves that on.
+    generation: i64,
+    chain: Arc<[SignedStatement]>,
+}
+
+impl Chains {
+    /// The statements, newest first. For reading connections alone: the writer sees what may yet be rolled back.
+    fn get(&self, conn: &Connection, account: AccountId, generation: i64) -> Result<Vec<SignedStatement>> {
+        let known =
+            self.lock().get(&account).filter(|known| known.generation == generation).map(|c| c.chain.clone());
+        if let Some(chain) = known {
+            return Ok(chain.to_vec());
+        }
+        let chain: Arc<[SignedStatement]> = chain(conn, account)?.into();
+        let mut all = self.lock();
+        let octets = |chain: &[SignedStatement]| chain.iter().map(|s| s.as_bytes().len()).sum::<usize>();
+        if all.len() >= CACHED_CHAINS_MAX
+            || all.values().map(|cached| octets(&cached.chain)).sum::<usize>() + octets(&chain)
+                > CACHED_BYTES_MAX
+        {
+            all.clear();
+        }
+        all.insert(account, Cached { generation, chain: Arc::clone(&chain) });
+        Ok(chain.to_vec())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<AccountId, Cached>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The chain of an account, by way of the cache.
+pub(super) fn read_chain(
+    conn: &Connection,
+    account: AccountId,
+    chains: &Chains,
+) -> Result<Vec<SignedStatement>> {
+    let snapshot = conn.unchecked_transaction()?;
+    let generation: Option<i64> = snapshot
+        .prepare_cached("SELECT generation FROM account WHERE id = ?1")?
+        .query_row([account.0], |row| row.get(0))
+        .optional()?;
+    generation.map_or(Ok(Vec::new()), |generation| chains.get(&snapshot, account, generation))
 }
 
 /// SETPUBKEY and XPASSWD: everything, or nothing and why not.

@@ -5,13 +5,11 @@ use super::{
     contents::Contents,
     convert::{number, signed},
     entries::{self, FlagStore, Incoming},
-    folders,
-    reads::Pool,
+    folders, readers,
 };
 use crate::{
     account::AccountId,
     error::{Result, StoreError},
-    files,
     mailbox::{
         Changes, ContentId, ContentReader, Copied, Entry, FlagChange, Flags, MailboxId, MailboxInfo,
         MailboxStatus, Mailboxes, NewMessage, SpecialUse, Uid,
@@ -20,13 +18,11 @@ use crate::{
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension};
-use std::{io, sync::Arc};
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Messages in one transaction of STORE and EXPUNGE; between two of them others get their turn.
 const CHUNK: usize = 500;
-/// Bodies up to this are read whole at once: one statement instead of one for each piece.
-const READ_WHOLE_MAX: i64 = 32 * 1024;
 
 fn status(conn: &Connection, mailbox: MailboxId) -> Result<MailboxStatus> {
     let numbers: [i64; 7] = conn
@@ -69,40 +65,6 @@ fn changes(conn: &Connection, mailbox: MailboxId, since: u64) -> Result<Changes>
 }
 
 impl SqliteStore {
-    pub(super) async fn open_content(&self, content: ContentId) -> Result<Box<dyn ContentReader>> {
-        let shared = Arc::clone(&self.shared);
-        blocking(move || {
-            let found = shared.pool.with(|conn| {
-                let (size, key) = conn
-                    .prepare_cached("SELECT size, object_key FROM content WHERE id = ?1")?
-                    .query_row([content.0], |row| {
-                        Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?))
-                    })
-                    .optional()?
-                    .ok_or(StoreError::Gone("message"))?;
-                let whole = if key.is_none() && size <= READ_WHOLE_MAX {
-                    Some(
-                        conn.prepare_cached("SELECT data FROM body WHERE content_id = ?1")?
-                            .query_row([content.0], |row| row.get::<_, Vec<u8>>(0))
-                            .optional()?
-                            .ok_or(StoreError::Gone("message"))?,
-                    )
-                } else {
-                    None
-                };
-                Ok((number(size, "message")?, key, whole))
-            })?;
-            Ok(match found {
-                (_, _, Some(bytes)) => Box::new(WholeReader(bytes)) as Box<dyn ContentReader>,
-                (size, Some(key), None) => shared.objects.open(&key, size)?,
-                (size, None, None) => {
-                    Box::new(InlineReader { pool: Arc::clone(&shared.pool), content, size })
-                }
-            })
-        })
-        .await
-    }
-
     async fn transfer(&self, from: MailboxId, uids: &[Uid], to: MailboxId, remove: bool) -> Result<Copied> {
         let uids = uids.to_vec();
         self.write(0, move |tx| entries::copy(tx, from, &uids, to, remove)).await
@@ -243,7 +205,8 @@ impl Mailboxes for SqliteStore {
     }
 
     async fn content(&self, content: ContentId) -> Result<Box<dyn ContentReader>> {
-        self.open_content(content).await
+        let shared = Arc::clone(&self.shared);
+        blocking(move || readers::open(&shared, content)).await
     }
 
     async fn indexes(&self, contents: &[ContentId]) -> Result<Vec<Vec<u8>>> {
@@ -273,43 +236,4 @@ pub(super) fn incoming(contents: &mut Contents, message: NewMessage) -> Result<I
         keywords: message.keywords,
         internal_date: message.internal_date,
     })
-}
-
-/// A small body, read at once.
-struct WholeReader(Vec<u8>);
-
-impl ContentReader for WholeReader {
-    fn len(&self) -> u64 {
-        self.0.len() as u64
-    }
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        Ok(files::copy_at(&self.0, offset, buf))
-    }
-}
-
-/// A body in the database, read piece by piece; no statement stays open between two pieces.
-struct InlineReader {
-    pool: Arc<Pool>,
-    content: ContentId,
-    size: u64,
-}
-
-impl ContentReader for InlineReader {
-    fn len(&self) -> u64 {
-        self.size
-    }
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let rest = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let wanted = buf.len().min(rest);
-        let Some(at) = usize::try_from(offset).ok().filter(|_| wanted > 0) else { return Ok(0) };
-        self.pool
-            .with(|conn| {
-                let blob = conn.blob_open("main", "body", "data", self.content.0, true)?;
-                Ok(blob.read_at(&mut buf[..wanted], at)?)
-            })
-            .map_err(|error| match error {
-                StoreError::Io(error) => error,
-                other => io::Error::other(other),
-            })
-    }
 }

@@ -21,14 +21,21 @@ mod migrate;
 mod objects;
 mod open;
 mod queue;
+mod readers;
 mod reads;
 mod watchers;
 mod writer;
 
-use crate::error::{Result, StoreError};
+use crate::{
+    error::{Result, StoreError},
+    files,
+};
 use rusqlite::Connection;
 use sealpost_proto::time::{Clock, SystemClock};
-use std::{fs::File, path::Path, path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use tokio::sync::Notify;
 
 /// What can be set about a store; [`Options::default`] is right for most.
@@ -70,11 +77,12 @@ struct Shared {
     writer: writer::Writer,
     pool: Arc<reads::Pool>,
     objects: Arc<objects::Objects>,
+    chains: Arc<keys::Chains>,
     watchers: Arc<watchers::Watchers>,
     queue_changed: Arc<Notify>,
     clock: Arc<dyn Clock>,
     tmp: Arc<Path>,
-    _lock: File,
+    _lock: open::Lock,
 }
 
 impl SqliteStore {
@@ -90,6 +98,8 @@ impl SqliteStore {
         let db: PathBuf = dir.join("store.db");
         let conn = open::writer_connection(&db, &options)?;
         open::restrict_database(&db)?;
+        // The name of a new database.
+        files::sync_dir(dir)?;
         objects.sweep(&conn)?;
         queue::release_claims(&conn)?;
         let watchers = Arc::new(watchers::Watchers::default());
@@ -109,6 +119,7 @@ impl SqliteStore {
             pool: Arc::new(reads::Pool::new(db, options.reader_cache_kib)),
             tmp: objects.tmp().into(),
             objects,
+            chains: Arc::default(),
             watchers,
             queue_changed,
             clock: options.clock,

@@ -47,21 +47,20 @@ impl Prepared {
 }
 
 impl Objects {
-    /// Makes `objects/` with its 256 folders and `tmp/`, and empties the latter.
+    /// Makes `objects/` and `tmp/`, and empties the latter.
     pub(super) fn new(dir: &Path) -> Result<Self> {
         let (root, tmp) = (dir.join("objects"), dir.join("tmp"));
         files::make_dir(&tmp)?;
         files::restrict(&tmp, 0o700)?;
         for entry in fs::read_dir(&tmp)? {
             // What lies here was never acknowledged: the process that received it is gone (we hold the lock).
-            fs::remove_file(entry?.path())?;
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                fs::remove_file(entry.path())?;
+            }
         }
         files::make_dir(&root)?;
         files::restrict(&root, 0o700)?;
-        for n in 0..=u8::MAX {
-            files::make_dir(&root.join(format!("{n:02x}")))?;
-        }
-        files::sync_dir(&root)?;
         files::sync_dir(dir)?;
         Ok(Self { root, tmp })
     }
@@ -112,6 +111,11 @@ impl Objects {
     fn place(&self, path: &Path, size: u64) -> Result<Prepared> {
         let key = new_key();
         let target = self.path(&key);
+        let folder = target.parent().unwrap_or(&self.root);
+        if !folder.is_dir() {
+            files::make_dir(folder)?;
+            files::sync_dir(&self.root)?;
+        }
         match fs::hard_link(path, &target) {
             Ok(()) => {}
             // File systems without links.
@@ -123,9 +127,7 @@ impl Objects {
             }
             Err(error) => return Err(error.into()),
         }
-        if let Some(parent) = target.parent() {
-            files::sync_dir(parent)?;
-        }
+        files::sync_dir(folder)?;
         Ok(Prepared::Object { key, size })
     }
 

@@ -24,18 +24,35 @@ const STATEMENT_CACHE: usize = 128;
 /// Only a backup tool or an administrator's `sqlite3` can hold the database; give them this long.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Holds the store for this process.
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that is being started elsewhere in this program has a copy of it
+        // until it runs its own code, and the lock would live as long.
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "the store's lock could not be released; it ends with this process");
+        }
+    }
+}
+
 /// Makes the folder, for its owner alone, and takes the lock.
-pub(super) fn prepare_dir(dir: &Path) -> Result<File> {
+pub(super) fn prepare_dir(dir: &Path) -> Result<Lock> {
     if !dir.is_dir() {
-        if let Some(parent) = dir.parent() {
+        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if let Some(parent) = parent {
             std::fs::create_dir_all(parent)?;
         }
         files::make_dir(dir)?;
+        if let Some(parent) = parent {
+            files::sync_dir(parent)?;
+        }
     }
     files::restrict(dir, 0o700)?;
     let lock = files::open_private(&dir.join("lock"))?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => Ok(Lock(lock)),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked),
         Err(TryLockError::Error(error)) => Err(error.into()),
     }

@@ -5,7 +5,7 @@ use super::{
     contents::{Contents, Slot},
     convert::{damaged, number},
     entries::{self, Incoming},
-    folders, mailboxes,
+    folders, mailboxes, readers,
     writer::Tx,
 };
 use crate::{
@@ -53,21 +53,6 @@ impl SqliteStore {
             Ok(Ready { contents, reverse_path: message.reverse_path, local, remote })
         })
         .await
-    }
-
-    /// Turns rows into entries with their bodies; `whole` reads small bodies into memory.
-    async fn with_bodies(&self, rows: Vec<Row>, whole: bool) -> Result<Vec<QueueEntry>> {
-        let mut entries = Vec::with_capacity(rows.len());
-        for row in rows {
-            let reader = self.open_content(ContentId(row.content)).await?;
-            let body = if whole && reader.len() <= INLINE_MAX as u64 {
-                blocking(move || in_memory(&*reader)).await?
-            } else {
-                Body::from_content(reader)
-            };
-            entries.push(row.into_entry(body)?);
-        }
-        Ok(entries)
     }
 }
 
@@ -126,11 +111,12 @@ struct Row {
     due: i64,
     attempts: i64,
     last_error: Option<String>,
+    size: i64,
 }
 
 const COLUMNS: &str =
     "id, reverse_path, content_id, domain, recipients, eight_bit, smtputf8, received, due, attempts,
-     last_error";
+     last_error, (SELECT size FROM content WHERE content.id = content_id)";
 
 fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     Ok(Row {
@@ -144,6 +130,7 @@ fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         due: row.get(8)?,
         attempts: row.get(9)?,
         last_error: row.get(10)?,
+        size: row.get(11)?,
     })
 }
 
@@ -253,7 +240,25 @@ impl Queue for SqliteStore {
             return Ok(Vec::new());
         }
         let rows = self.write(0, move |tx| claim(tx, now, lease, limit)).await?;
-        self.with_bodies(rows, true).await
+        let shared = Arc::clone(&self.shared);
+        blocking(move || {
+            let read = |row: Row| {
+                let reader = readers::open(&shared, ContentId(row.content))?;
+                let small = reader.len() <= INLINE_MAX as u64;
+                row.into_entry(if small { in_memory(&*reader)? } else { Body::from_content(reader) })
+            };
+            // One entry that cannot be read must not hold up the others; it comes up again when its lease ends.
+            Ok(rows
+                .into_iter()
+                .filter_map(|row| {
+                    let id = row.id;
+                    read(row)
+                        .inspect_err(|error| tracing::error!(%error, id, "a queue entry cannot be read"))
+                        .ok()
+                })
+                .collect())
+        })
+        .await
     }
 
     async fn settle(&self, id: QueueId, settlement: Settlement) -> Result<()> {
@@ -282,15 +287,24 @@ impl Queue for SqliteStore {
     }
 
     async fn queued(&self) -> Result<Vec<QueueEntry>> {
-        let rows = self
-            .read(|conn| {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || {
+            let rows = shared.pool.with(|conn| {
                 Ok(conn
                     .prepare_cached(&format!("SELECT {COLUMNS} FROM queue ORDER BY id"))?
                     .query_map([], row)?
                     .collect::<rusqlite::Result<Vec<Row>>>()?)
-            })
-            .await?;
-        self.with_bodies(rows, false).await
+            })?;
+            // The queue may be long: bodies are found when somebody reads one.
+            rows.into_iter()
+                .map(|row| {
+                    let size = number(row.size, "message")?;
+                    let body = Body::from_content(readers::lazy(&shared, ContentId(row.content), size));
+                    row.into_entry(body)
+                })
+                .collect()
+        })
+        .await
     }
 
     async fn queue_changed(&self) {

@@ -55,6 +55,8 @@ trait Job: Send {
     fn bytes(&self) -> usize;
     /// Runs the work; whether its changes are to be kept.
     fn run(&mut self, tx: &mut Tx<'_>) -> bool;
+    /// Why it failed, for those that fail with it.
+    fn failure(&self) -> Option<StoreError>;
     /// Nothing was committed: a success turns into this error.
     fn fail(&mut self, error: StoreError);
     fn answer(self: Box<Self>);
@@ -84,6 +86,9 @@ where
         let keep = outcome.is_ok();
         self.outcome = Some(outcome);
         keep
+    }
+    fn failure(&self) -> Option<StoreError> {
+        self.outcome.as_ref()?.as_ref().err().map(again)
     }
     fn fail(&mut self, error: StoreError) {
         if !matches!(self.outcome, Some(Err(_))) {
@@ -241,12 +246,13 @@ impl Thread {
                     job.fail(again(&error));
                 }
             }
-            for job in batch {
-                job.answer();
-            }
+            // Before the answers: whoever has one may rely on everybody having been woken.
             self.watchers.bump(&mut effects.touched);
             if effects.queued {
                 self.queue_changed.notify_one();
+            }
+            for job in batch {
+                job.answer();
             }
         }
     }
@@ -281,7 +287,7 @@ impl Thread {
             } else {
                 // A full disk or a failed read ends the whole transaction, by SQLite's own decision.
                 if conn.is_autocommit() {
-                    return Err(StoreError::Full);
+                    return Err(job.failure().unwrap_or_else(stopped));
                 }
                 execute(conn, "ROLLBACK TO job")?;
             }

@@ -257,6 +257,7 @@ async fn what_a_crash_left_over_is_swept() {
     let (_, inbox) = inbox(&*store).await;
     store.append(inbox, vec![message(octets(1, LARGE))]).await.expect("appends");
     drop(store);
+    fs::create_dir_all(path.join("objects/ab")).expect("makes");
     let orphan = path.join("objects/ab/abababababababababababababababab");
     fs::write(&orphan, "made durable, never committed").expect("writes");
     let note = path.join("objects/ab/README");

@@ -71,7 +71,8 @@ impl Model {
 /// The store, its model, and the MODSEQ of each mailbox after each step.
 struct World {
     dir: tempfile::TempDir,
-    store: std::sync::Arc<SqliteStore>,
+    /// None for a moment while it is opened again.
+    store: Option<std::sync::Arc<SqliteStore>>,
     ids: Vec<MailboxId>,
     models: Vec<Model>,
     /// For each mailbox: MODSEQ before the step of that number.
@@ -89,16 +90,21 @@ impl World {
             ids.push(mailbox(&*store, owner, name).await);
         }
         let models = MAILBOXES.iter().map(|_| Model::default()).collect();
-        Self { dir, store, ids, models, modseqs: vec![Vec::new(); MAILBOXES.len()], made: 0 }
+        Self { dir, store: Some(store), ids, models, modseqs: vec![Vec::new(); MAILBOXES.len()], made: 0 }
     }
 
     fn open(dir: &tempfile::TempDir) -> std::sync::Arc<SqliteStore> {
         SqliteStore::open_with(dir.path(), options(&TestClock::new())).expect("opens")
     }
 
+    fn store(&self) -> &SqliteStore {
+        self.store.as_deref().expect("is open")
+    }
+
     async fn run(&mut self, step: Step, n: u64) {
-        for (modseqs, id) in self.modseqs.iter_mut().zip(&self.ids) {
-            modseqs.push(self.store.status(*id).await.expect("a status").modseq);
+        for at in 0..self.ids.len() {
+            let status = self.store().status(self.ids[at]).await.expect("a status");
+            self.modseqs[at].push(status.modseq);
         }
         match step {
             Step::Append { to, messages } => self.append(to, messages, n).await,
@@ -108,13 +114,13 @@ impl World {
             }
             Step::Copy { from, uids, to } => {
                 let there = self.models[from].those(&uids);
-                let copied = self.store.copy(self.ids[from], &uids, self.ids[to]).await.expect("copies");
+                let copied = self.store().copy(self.ids[from], &uids, self.ids[to]).await.expect("copies");
                 assert_eq!(copied.uids, self.put_all(from, &there, to, n));
             }
             Step::Move { from, uids, to } => {
                 let there = self.models[from].those(&uids);
                 let moved =
-                    self.store.move_messages(self.ids[from], &uids, self.ids[to]).await.expect("moves");
+                    self.store().move_messages(self.ids[from], &uids, self.ids[to]).await.expect("moves");
                 assert_eq!(moved.uids, self.put_all(from, &there, to, n));
                 self.take(from, &there, n);
             }
@@ -123,20 +129,15 @@ impl World {
                 let candidates = uids.clone().unwrap_or_else(|| model.messages.keys().copied().collect());
                 let mut there = model.those(&candidates);
                 there.retain(|uid| model.messages[uid].flags.contains(Flags::DELETED));
-                let gone = self.store.expunge(self.ids[at], uids.as_deref()).await.expect("expunges");
+                let gone = self.store().expunge(self.ids[at], uids.as_deref()).await.expect("expunges");
                 assert_eq!(gone, there);
                 self.take(at, &there, n);
             }
             Step::Restart => {
-                self.store.collect_garbage().await.expect("collects");
+                self.store().collect_garbage().await.expect("collects");
                 // The old one first: it holds the lock.
-                let closing = std::mem::replace(
-                    &mut self.store,
-                    SqliteStore::open_with(&self.dir.path().join("other"), options(&TestClock::new()))
-                        .expect("opens"),
-                );
-                drop(closing);
-                self.store = Self::open(&self.dir);
+                self.store = None;
+                self.store = Some(Self::open(&self.dir));
             }
         }
         self.compare().await;
@@ -155,7 +156,7 @@ impl World {
                 self.models[to].put(Message { octets, flags: Flags(flags), keywords, changed: n }),
             ));
         }
-        assert_eq!(self.store.append(self.ids[to], new).await.expect("appends").uids, expected);
+        assert_eq!(self.store().append(self.ids[to], new).await.expect("appends").uids, expected);
     }
 
     #[expect(clippy::too_many_arguments, reason = "they are STORE's own")]
@@ -202,7 +203,7 @@ impl World {
             touched.push(uid);
         }
         let (entries, left_alone) =
-            self.store.store_flags(self.ids[at], uids, how, flags, &keywords, since).await.expect("stores");
+            self.store().store_flags(self.ids[at], uids, how, flags, &keywords, since).await.expect("stores");
         assert_eq!(entries.iter().map(|entry| entry.uid).collect::<Vec<_>>(), touched);
         assert_eq!(left_alone, left);
     }
@@ -225,8 +226,8 @@ impl World {
 
     async fn compare(&self) {
         for ((id, model), modseqs) in self.ids.iter().zip(&self.models).zip(&self.modseqs) {
-            let status = self.store.status(*id).await.expect("a status");
-            let entries = self.store.entries(*id).await.expect("entries");
+            let status = self.store().status(*id).await.expect("a status");
+            let entries = self.store().entries(*id).await.expect("entries");
             assert!(status.modseq >= *modseqs.last().expect("at least one"), "MODSEQ never falls");
             assert_eq!(status.uid_next, model.next + 1);
             assert_eq!(entries.len(), model.messages.len());
@@ -236,7 +237,7 @@ impl World {
                 assert_eq!(entry.keywords, message.keywords.iter().cloned().collect::<Vec<_>>());
                 assert_eq!(entry.size, message.octets.len() as u64);
                 assert!(entry.modseq <= status.modseq);
-                assert_eq!(read(&*self.store, entry.content).await, message.octets.as_bytes());
+                assert_eq!(read(self.store(), entry.content).await, message.octets.as_bytes());
             }
             let how_many =
                 |wanted: fn(Flags) -> bool| model.messages.values().filter(|m| wanted(m.flags)).count();
@@ -246,7 +247,7 @@ impl World {
             assert_eq!(status.size, entries.iter().map(|entry| entry.size).sum::<u64>());
             // What changed since each earlier moment.
             for (step, since) in (0..).zip(modseqs) {
-                let changes = self.store.changes(*id, *since).await.expect("changes");
+                let changes = self.store().changes(*id, *since).await.expect("changes");
                 let expected: Vec<Uid> = model
                     .messages
                     .iter()

@@ -133,9 +133,11 @@ CREATE TABLE content (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     refs       INTEGER NOT NULL,
     size       INTEGER NOT NULL,
-    object_key TEXT UNIQUE,
+    object_key TEXT,
     idx        BLOB NOT NULL
 ) STRICT;
+-- Partial: most contents have none, and opening the store reads it alone.
+CREATE UNIQUE INDEX content_object ON content (object_key) WHERE object_key IS NOT NULL;
 
 CREATE TABLE body (
     content_id INTEGER PRIMARY KEY,

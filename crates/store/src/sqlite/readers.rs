@@ -1,0 +1,119 @@
+//! The octets of stored messages. No statement stays open between two reads: an open read transaction keeps the log
+//! from being cut, and a caller may write to a slow socket in between.
+
+use super::{Shared, convert::number, objects::Objects, reads::Pool};
+use crate::{
+    error::{Result, StoreError},
+    files,
+    mailbox::{ContentId, ContentReader},
+};
+use rusqlite::{Connection, OptionalExtension};
+use std::{io, sync::Arc};
+
+/// Bodies up to this are read whole at once: one statement instead of one for each piece.
+const READ_WHOLE_MAX: u64 = 32 * 1024;
+
+/// Opens a message for reading. What is opened stays readable to its end, even if the message is removed meanwhile:
+/// small bodies are in memory, objects are open files, and the others are within their grace.
+pub(super) fn open(shared: &Shared, content: ContentId) -> Result<Box<dyn ContentReader>> {
+    shared.pool.with(|conn| {
+        let (size, key) = find(conn, content)?;
+        if let Some(key) = key {
+            return shared.objects.open(&key, size);
+        }
+        if size > READ_WHOLE_MAX {
+            return Ok(Box::new(InlineReader { pool: Arc::clone(&shared.pool), content, size }) as Box<_>);
+        }
+        let bytes: Vec<u8> = conn
+            .prepare_cached("SELECT data FROM body WHERE content_id = ?1")?
+            .query_row([content.0], |row| row.get(0))
+            .optional()?
+            .ok_or(StoreError::Gone("message"))?;
+        Ok(Box::new(WholeReader(bytes)) as Box<_>)
+    })
+}
+
+/// A reader that holds neither memory nor a file until it is used: for lists of many messages.
+pub(super) fn lazy(shared: &Shared, content: ContentId, size: u64) -> Box<dyn ContentReader> {
+    let (pool, objects) = (Arc::clone(&shared.pool), Arc::clone(&shared.objects));
+    Box::new(LazyReader { pool, objects, content, size })
+}
+
+/// Size, and the object's key if it is one.
+fn find(conn: &Connection, content: ContentId) -> Result<(u64, Option<String>)> {
+    let (size, key) = conn
+        .prepare_cached("SELECT size, object_key FROM content WHERE id = ?1")?
+        .query_row([content.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?
+        .ok_or(StoreError::Gone("message"))?;
+    Ok((number(size, "message")?, key))
+}
+
+/// One piece of a body in the database.
+fn read_inline(
+    conn: &Connection,
+    content: ContentId,
+    size: u64,
+    offset: u64,
+    buf: &mut [u8],
+) -> Result<usize> {
+    let rest = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
+    let wanted = buf.len().min(rest);
+    let Some(at) = usize::try_from(offset).ok().filter(|_| wanted > 0) else { return Ok(0) };
+    let blob = conn.blob_open("main", "body", "data", content.0, true)?;
+    Ok(blob.read_at(&mut buf[..wanted], at)?)
+}
+
+fn to_io(error: StoreError) -> io::Error {
+    match error {
+        StoreError::Io(error) => error,
+        other => io::Error::other(other),
+    }
+}
+
+struct WholeReader(Vec<u8>);
+
+impl ContentReader for WholeReader {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        Ok(files::copy_at(&self.0, offset, buf))
+    }
+}
+
+struct InlineReader {
+    pool: Arc<Pool>,
+    content: ContentId,
+    size: u64,
+}
+
+impl ContentReader for InlineReader {
+    fn len(&self) -> u64 {
+        self.size
+    }
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.pool.with(|conn| read_inline(conn, self.content, self.size, offset, buf)).map_err(to_io)
+    }
+}
+
+struct LazyReader {
+    pool: Arc<Pool>,
+    objects: Arc<Objects>,
+    content: ContentId,
+    size: u64,
+}
+
+impl ContentReader for LazyReader {
+    fn len(&self) -> u64 {
+        self.size
+    }
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.pool
+            .with(|conn| match find(conn, self.content)? {
+                (size, Some(key)) => Ok(self.objects.open(&key, size)?.read_at(offset, buf)?),
+                (size, None) => read_inline(conn, self.content, size, offset, buf),
+            })
+            .map_err(to_io)
+    }
+}
