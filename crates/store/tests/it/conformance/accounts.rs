@@ -178,6 +178,27 @@ pub(crate) async fn enrolment_needs_the_code(store: Arc<dyn Store>) {
     assert_eq!(store.enrol(&alice, CODE, login(2), NOW).await.expect("asks"), Enrolment::WrongCode);
 }
 
+pub(crate) async fn a_code_can_be_judged_without_using_it(store: Arc<dyn Store>) {
+    let alice = address("alice@example.net");
+    account(&*store, alice.as_str()).await;
+    for (who, code, at, valid) in [
+        ("alice@example.net", CODE, 3599, true),
+        ("alice@example.net", CODE, 3600, false),
+        ("alice@example.net", [8; 32], 0, false),
+        ("alice+x@example.net", CODE, 0, false),
+        ("bob@example.net", CODE, 0, false),
+        ("alice@example.net", CODE, 0, true),
+    ] {
+        assert_eq!(
+            store.is_code(&address(who), code, NOW.plus(at)).await.expect("asks"),
+            valid,
+            "{who} {at}"
+        );
+    }
+    assert!(matches!(store.enrol(&alice, CODE, login(1), NOW).await, Ok(Enrolment::Done(_))));
+    assert!(!store.is_code(&alice, CODE, NOW).await.expect("asks"), "used up");
+}
+
 pub(crate) async fn a_login_salt_serves_one_account(store: Arc<dyn Store>) {
     let (alice, bob) = (address("alice@example.net"), address("bob@example.net"));
     account(&*store, alice.as_str()).await;

@@ -104,6 +104,23 @@ pub(crate) async fn of_two_changes_of_one_state_one_wins(store: Arc<dyn Store>) 
     }
 }
 
+pub(crate) async fn r14_a_salt_is_reset_where_no_key_hangs_on_it(store: Arc<dyn Store>) {
+    let id = account(&*store, "alice@example.net").await;
+    let before = store.key_state(id).await.expect("the state");
+    assert_eq!(store.reset_salt(id, before.generation, salt(1)).await.expect("resets"), Swap::Done);
+    let after = store.key_state(id).await.expect("the state");
+    assert_eq!(after.salt, salt(1));
+    let stale = store.reset_salt(id, before.generation, salt(2)).await;
+    assert_eq!(stale.expect("asks"), Swap::KeyChanged);
+    // Where a key is published its salt goes with the next key alone (profile §9).
+    let [(first, _), ..] = chain();
+    assert_eq!(store.set_key(id, change(after.generation, &first, None)).await.expect("sets"), Swap::Done);
+    let with_key = store.key_state(id).await.expect("the state");
+    let refused = store.reset_salt(id, with_key.generation, salt(3)).await;
+    assert_eq!(refused.expect("asks"), Swap::KeyChanged);
+    assert_eq!(store.key_state(id).await.expect("the state"), with_key, "nothing changed");
+}
+
 pub(crate) async fn xpasswd_replaces_the_login(store: Arc<dyn Store>) {
     let alice = address("alice@example.net");
     let id = account(&*store, alice.as_str()).await;
