@@ -1,13 +1,177 @@
-use crate::exit::Failure;
+//! `user`, `app-password`, `queue`: through the control socket while a server runs, else directly on its store.
+
+use crate::{
+    cli::{AppPassword, AppPasswordAction, Queue, QueueAction, ServerConfig, User, UserAction},
+    context::block_on,
+    exit::{Failure, Outcome},
+    output::{Output, Style, one_line},
+    secrets,
+};
 use sealpost_proto::address::Address;
-use std::path::Path;
+use sealpost_server::{
+    admin::{self, AdminError, Request, Response},
+    config::Config,
+};
+use serde_json::{Value, json};
+use std::{path::Path, process::ExitCode};
 use zeroize::Zeroizing;
-pub async fn user_add(_c: &Path, _a: &Address) -> Result<Zeroizing<String>, Failure> {
-    todo!()
+
+impl From<AdminError> for Failure {
+    fn from(error: AdminError) -> Self {
+        Self::failed(error)
+    }
 }
-pub async fn user_reset(_c: &Path, _a: &Address) -> Result<Zeroizing<String>, Failure> {
-    todo!()
+
+/// What a server of the right version never answers to this request.
+fn unexpected() -> Failure {
+    AdminError::Answer.into()
 }
-pub async fn app_password_add(_c: &Path, _a: &Address, _n: &str) -> Result<Zeroizing<String>, Failure> {
-    todo!()
+
+async fn call(config: &Path, request: Request) -> Result<Response, Failure> {
+    let config = Config::load(config).map_err(Failure::failed)?;
+    Ok(admin::call(&config, request).await?)
+}
+
+fn ask(server: &ServerConfig, request: Request) -> Result<Response, Failure> {
+    let config = server
+        .config
+        .as_deref()
+        .ok_or_else(|| Failure::usage("name the server's configuration file: --config FILE"))?;
+    block_on(call(config, request))?
+}
+
+async fn code(config: &Path, request: Request) -> Result<Zeroizing<String>, Failure> {
+    match call(config, request).await? {
+        Response::Code { code, .. } => Ok(Zeroizing::new(code)),
+        _ => Err(unexpected()),
+    }
+}
+
+/// `user add`, for the demo: the code.
+pub async fn user_add(config: &Path, address: &Address) -> Result<Zeroizing<String>, Failure> {
+    code(config, Request::UserAdd { address: address.to_string() }).await
+}
+
+/// `user reset`, for the demo: the code.
+pub async fn user_reset(config: &Path, address: &Address) -> Result<Zeroizing<String>, Failure> {
+    code(config, Request::UserReset { address: address.to_string() }).await
+}
+
+/// `app-password add`, for the demo: the token.
+pub async fn app_password_add(
+    config: &Path,
+    address: &Address,
+    name: &str,
+) -> Result<Zeroizing<String>, Failure> {
+    let request =
+        Request::AppPasswordAdd { address: address.to_string(), name: name.to_owned(), token: None };
+    match call(config, request).await? {
+        Response::AppPassword { token, .. } => Ok(Zeroizing::new(token)),
+        _ => Err(unexpected()),
+    }
+}
+
+/// `sealpost user …`.
+pub fn user(args: &User, out: Output) -> Outcome {
+    let request = match &args.action {
+        UserAction::Add { address } => Request::UserAdd { address: address.clone() },
+        UserAction::List => Request::UserList,
+        UserAction::Reset { address } => Request::UserReset { address: address.clone() },
+        UserAction::Remove { address } => Request::UserRemove { address: address.clone() },
+    };
+    match (ask(&args.server, request)?, &args.action) {
+        (Response::Code { address, code }, _) => {
+            out.line(format!("One-time code for {}:", one_line(&address)))?;
+            out.line("")?;
+            out.line(format!("    {}", out.paint(Style::Bold, &code)))?;
+            out.line("")?;
+            out.line(format!("Its user types it into: sealpost enrol {}", one_line(&address)))?;
+            out.object(&json!({ "address": address, "code": code }))?;
+        }
+        (Response::Users { users }, _) => {
+            for user in &users {
+                let state = match (user.enrolled, user.has_key) {
+                    (true, true) => "enrolled",
+                    (true, false) => "no key",
+                    (false, _) => "not enrolled",
+                };
+                out.line(format!("{:<40} {:<12} since {}", one_line(&user.address), state, user.created))?;
+            }
+            out.object(&json!({ "users": users }))?;
+        }
+        (Response::Done, UserAction::Remove { address }) => {
+            out.line(format!("{} and all its mail are removed", one_line(address)))?;
+            out.object(&json!({ "address": address, "removed": true }))?;
+        }
+        _ => return Err(unexpected()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `sealpost app-password …`.
+pub fn app_password(args: &AppPassword, out: Output) -> Outcome {
+    let request = match &args.action {
+        AppPasswordAction::Add { address, name, token_file } => {
+            let token = token_file.as_deref().map(secrets::from_file).transpose()?;
+            let token = token.map(|t| t.to_string());
+            Request::AppPasswordAdd { address: address.clone(), name: name.clone(), token }
+        }
+        AppPasswordAction::List { address } => Request::AppPasswordList { address: address.clone() },
+        AppPasswordAction::Revoke { address, name } => {
+            Request::AppPasswordRevoke { address: address.clone(), name: name.clone() }
+        }
+    };
+    match (ask(&args.server, request)?, &args.action) {
+        (Response::AppPassword { address, name, token }, AppPasswordAction::Add { token_file, .. }) => {
+            let mut object = json!({ "address": address, "name": name });
+            out.line(format!("App password \"{}\" of {}", one_line(&name), one_line(&address)))?;
+            // A token of one's own is known already; showing it would only spread it.
+            if token_file.is_none() {
+                out.line(format!("\n    {}\n\nIt is shown this once.", out.paint(Style::Bold, &token)))?;
+                object["app_password"] = token.into();
+            }
+            out.object(&object)?;
+        }
+        (Response::AppPasswords { address, app_passwords }, _) => {
+            for one in &app_passwords {
+                out.line(format!("{:<40} since {}", one_line(&one.name), one.created))?;
+            }
+            out.object(&json!({ "address": address, "app_passwords": app_passwords }))?;
+        }
+        (Response::Done, AppPasswordAction::Revoke { address, name }) => {
+            out.line(format!("App password \"{}\" of {} is revoked", one_line(name), one_line(address)))?;
+            out.object(&json!({ "address": address, "name": name, "revoked": true }))?;
+        }
+        _ => return Err(unexpected()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `sealpost queue …`.
+pub fn queue(args: &Queue, out: Output) -> Outcome {
+    let QueueAction::List = &args.action;
+    let Response::Queue { entries } = ask(&args.server, Request::QueueList)? else {
+        return Err(unexpected());
+    };
+    for entry in &entries {
+        out.line(format!(
+            "{:>6} {} to {} ({} octets, since {}, {} attempts, next {})",
+            entry.id,
+            one_line(entry.sender.as_deref().unwrap_or("<>")),
+            one_line(&entry.recipients.join(", ")),
+            entry.octets,
+            entry.received,
+            entry.attempts,
+            entry.due
+        ))?;
+        if let Some(error) = &entry.last_error {
+            out.line(format!("       {}", one_line(error)))?;
+        }
+    }
+    if entries.is_empty() {
+        out.line("Nothing waits.")?;
+    }
+    let queue: Vec<Value> = entries.iter().map(|e| json!(e)).collect();
+    out.object(&json!({ "queue": queue }))?;
+    Ok(ExitCode::SUCCESS)
 }

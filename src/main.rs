@@ -16,6 +16,7 @@ mod output;
 mod person;
 mod progress;
 mod secrets;
+mod serve;
 mod shell;
 mod signals;
 mod vectors;
@@ -48,10 +49,10 @@ fn run(cli: &Cli, output: Output) -> Outcome {
         Command::Key(command) => keys::key(command, &context()?),
         Command::Passwd(args) => account::passwd(args, &context()?),
         Command::Contact(command) => contacts::contact(command, &context()?),
-        Command::Serve(_) => todo!(),
-        Command::User(_) => todo!(),
-        Command::AppPassword(_) => todo!(),
-        Command::Queue(_) => todo!(),
+        Command::Serve(args) => serve::serve(args, output),
+        Command::User(args) => admin::user(args, output),
+        Command::AppPassword(args) => admin::app_password(args, output),
+        Command::Queue(args) => admin::queue(args, output),
         Command::Vectors(args) => vectors::vectors(args, output),
         Command::Completions(args) => shell::completions(args),
         Command::Man(args) => shell::man(args, output),

@@ -4,8 +4,8 @@ use super::world::{Server, World};
 use crate::{admin, exit::Failure};
 use sealpost_client::{
     client::{
-        Client, EnrolRequest, Environment, Policy, ReadReport, ReadRequest, ReplyTo, SendReport, SendRequest,
-        Settings, Which,
+        Client, EnrolRequest, Environment, Policy, Published, ReadReport, ReadRequest, ReplyTo, SendReport,
+        SendRequest, Settings, Which,
     },
     error::ClientError,
     ui::Unattended,
@@ -183,6 +183,26 @@ impl Actor {
 
     async fn read(&self, which: Which) -> Result<ReadReport, ClientError> {
         self.client.read(ReadRequest { mailbox: INBOX.to_owned(), which, force: false, save: None }).await
+    }
+
+    /// Asks a contact's own server, over a connection that proves itself, for the key: its fingerprint.
+    pub async fn look_up(&self, contact: &Address) -> Result<String, Failure> {
+        let mailbox = Mailbox::parse(contact.as_str()).map_err(Failure::failed)?;
+        let report = self.client.key_lookup(&mailbox).await?;
+        let Published::Key { fingerprint, .. } = report.published else {
+            return Err(Failure::failed(format_args!("{} publishes no key for {contact}", report.server)));
+        };
+        if !report.authenticated {
+            return Err(Failure::failed(format_args!("{} is not proven: {}", report.server, report.binding)));
+        }
+        Ok(fingerprint)
+    }
+
+    /// `sealpost contact accept ADDR --fingerprint F`.
+    pub async fn accept(&self, contact: &Address, fingerprint: &str) -> Result<(), Failure> {
+        let mailbox = Mailbox::parse(contact.as_str()).map_err(Failure::failed)?;
+        self.client.contact_accept(&mailbox, Some(fingerprint)).await?;
+        Ok(())
     }
 
     /// Messages in INBOX.

@@ -8,7 +8,10 @@ use std::{io, time::Instant};
 const WIDTH: usize = 96;
 
 /// Lines of one conversation that are shown; the rest is counted.
-const MAX_LINES: usize = 60;
+const MAX_LINES: usize = 90;
+
+/// Characters of a word that are shown: a Message-ID and the draft's AUTH line are whole, a key is cut.
+const MAX_WORD: usize = 56;
 
 /// A line of a recorded conversation.
 pub type Line = (Side, String);
@@ -67,6 +70,7 @@ impl Narrator {
     pub fn dialogue(&self, about: &str, lines: &[Line]) -> io::Result<()> {
         self.out.line("")?;
         self.explain(about)?;
+        let lines = shortened(&told_apart(lines));
         for (side, text) in lines.iter().take(MAX_LINES) {
             let text = one_line(text);
             self.out.line(match side {
@@ -107,6 +111,63 @@ impl Narrator {
     }
 }
 
+/// Says where a conversation goes on after another one, held in the middle of it, has ended.
+fn told_apart(lines: &[Line]) -> Vec<Line> {
+    let mut kept: Vec<Line> = Vec::new();
+    let mut open: Vec<String> = Vec::new();
+    for (number, (side, text)) in lines.iter().enumerate() {
+        let first = number == 0 || lines[number - 1].0 == Side::Note;
+        let word = text.split(' ').nth(1).unwrap_or_default();
+        kept.push((*side, text.clone()));
+        if *side == Side::Server && first && text.starts_with("220 ") {
+            open.push(word.to_owned());
+        } else if *side == Side::Server && text.starts_with("221 ") {
+            open.pop();
+            if let (Some(host), true) = (open.last(), number + 1 < lines.len()) {
+                kept.push((Side::Note, format!("on with {host}")));
+            }
+        }
+    }
+    kept
+}
+
+/// The conversation without what only repeats: of an EHLO reply, the lines the draft speaks of (the first
+/// conversation of the demo shows what else there is), of long words the beginning.
+fn shortened(lines: &[Line]) -> Vec<Line> {
+    let spoken_of = ["ENCRYPTMESSAGE", "SIGNMESSAGE", "AUTH", "STARTTLS", "XSEALPOST"];
+    let mut kept: Vec<Line> = Vec::new();
+    let (mut in_ehlo, mut left_out) = (false, false);
+    for (side, text) in lines {
+        match side {
+            Side::Client => in_ehlo = text.starts_with("EHLO "),
+            Side::Server if in_ehlo => {
+                let keyword = text.get(4..).unwrap_or("");
+                let first = kept.last().is_some_and(|(side, _)| *side == Side::Client);
+                if !first && !spoken_of.iter().any(|k| keyword.starts_with(k)) {
+                    if !std::mem::replace(&mut left_out, true) {
+                        kept.push((*side, "250-…".to_owned()));
+                    }
+                    continue;
+                }
+            }
+            Side::Server | Side::Note => {}
+        }
+        if !in_ehlo {
+            left_out = false;
+        }
+        kept.push((*side, text.split(' ').map(short_word).collect::<Vec<_>>().join(" ")));
+    }
+    kept
+}
+
+/// Keys, statements and salts are long; their beginning tells them apart.
+fn short_word(word: &str) -> String {
+    match word.char_indices().nth(MAX_WORD) {
+        Some((at, _)) => format!("{}…", &word[..at]),
+        None => word.to_owned(),
+    }
+}
+
 /// Lines of at most `width` columns, cut between words.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
@@ -127,7 +188,53 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::wrap;
+    use super::{Line, Side, shortened, told_apart, wrap};
+
+    #[test]
+    fn a_conversation_inside_another_is_told_apart() {
+        let line = |side, text: &str| -> Line { (side, text.to_owned()) };
+        let spoken = [
+            line(Side::Note, "TLS"),
+            line(Side::Server, "220 home ESMTP"),
+            line(Side::Note, "TLS"),
+            line(Side::Server, "220 away ESMTP"),
+            line(Side::Server, "221 2.0.0 Bye"),
+            line(Side::Client, "MAIL FROM:<a@b>"),
+            line(Side::Server, "221 2.0.0 Bye"),
+        ];
+        let shown = told_apart(&spoken);
+        assert_eq!(shown.len(), spoken.len() + 1);
+        assert_eq!(shown[5], line(Side::Note, "on with home"));
+    }
+
+    #[test]
+    fn an_ehlo_reply_keeps_what_the_draft_speaks_of() {
+        let line = |side, text: &str| -> Line { (side, text.to_owned()) };
+        let (client, server) = (Side::Client, Side::Server);
+        let spoken = [
+            line(client, "EHLO a"),
+            line(server, "250-b"),
+            line(server, "250-PIPELINING"),
+            line(server, "250-SIZE 1"),
+            line(server, "250-AUTH HASHEDPASS"),
+            line(server, "250 ENCRYPTMESSAGE"),
+            line(client, "QUIT"),
+            line(server, "221 2.0.0 Bye"),
+        ];
+        let shown: Vec<String> = shortened(&spoken).into_iter().map(|(_, text)| text).collect();
+        let expected = [
+            "EHLO a",
+            "250-b",
+            "250-…",
+            "250-AUTH HASHEDPASS",
+            "250 ENCRYPTMESSAGE",
+            "QUIT",
+            "221 2.0.0 Bye",
+        ];
+        assert_eq!(shown, expected);
+        let long = shortened(&[line(server, &format!("220 ed25519 {}", "Q".repeat(92)))]);
+        assert_eq!(long[0].1, format!("220 ed25519 {}…", "Q".repeat(56)));
+    }
 
     #[test]
     fn text_is_cut_between_words() {

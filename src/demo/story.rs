@@ -213,11 +213,24 @@ impl<'a> Story<'a> {
             "The new device signs in (the server tells it the login salt), is told the key salt, derives the key anew, \
              and compares it with the one published for Bob:",
         )?;
-        let report = self.bob.read_last().await?;
+        let first = self.bob.read_last().await?;
+        self.bob.recorder.take();
+        check(first.verdict == Verdict::SenderNotYetConfirmed, || {
+            format!("the verdict is \"{}\" ({})", first.verdict.name(), first.notes.join("; "))
+        })?;
+        self.tell.explain(
+            "It fetches the message by IMAP and opens it. Alice is a stranger to Bob, and so that her server does not \
+             learn when he reads, his own server was asked for her key. The verdict says so:",
+        )?;
+        self.tell.quote(&[format!("verdict: {}", first.verdict.name())])?;
+        let fingerprint = self.bob.look_up(&self.alice.address).await?;
         self.conversation(
             &self.bob,
-            "It fetches the message by IMAP and asks Alice's own server for her key, to check the signature:",
+            "Bob wants to be sure, so his client asks Alice's own server, found in DNS and proven by its certificate:",
         )?;
+        self.bob.accept(&self.alice.address, &fingerprint).await?;
+        let report = self.bob.read_last().await?;
+        self.bob.recorder.take();
         self.show(&report)?;
         good(&report, SUBJECT, TEXT)?;
         let attachments = report.content.as_ref().map(|c| c.attachments.clone()).unwrap_or_default();

@@ -1,0 +1,91 @@
+//! `serve`: the mail server as a process.
+
+use crate::{
+    cli::Serve,
+    exit::{Failure, Outcome},
+    output::Output,
+};
+use sealpost_server::{RunningServer, config::Config};
+use std::{
+    io::{self, IsTerminal as _, Read as _},
+    process::ExitCode,
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
+use tracing_subscriber::EnvFilter;
+
+/// What is logged where `SEALPOST_LOG` says nothing.
+const DEFAULT_LOG: &str = "info";
+
+/// Logs go to standard error, where a service manager collects them.
+fn log() -> Result<(), Failure> {
+    let filter = match std::env::var("SEALPOST_LOG") {
+        Ok(text) if !text.is_empty() => EnvFilter::try_new(&text)
+            .map_err(|e| Failure::usage(format_args!("SEALPOST_LOG={text:?} cannot be read: {e}")))?,
+        _ => EnvFilter::new(DEFAULT_LOG),
+    };
+    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(io::stderr).init();
+    Ok(())
+}
+
+/// `sealpost serve --config FILE`.
+pub fn serve(args: &Serve, output: Output) -> Outcome {
+    let config = Config::load(&args.config).map_err(Failure::failed)?;
+    if args.check {
+        config.check().map_err(Failure::failed)?;
+        output.line(format!("{} is in order", args.config.display()))?;
+        output.object(&serde_json::json!({ "config": args.config, "ok": true }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    log()?;
+    let runtime =
+        tokio::runtime::Runtime::new().map_err(|e| Failure::failed(format_args!("cannot start: {e}")))?;
+    runtime.block_on(async {
+        let leash = args.until_stdin_closes.then(leash);
+        let server = sealpost_server::run(config).await.map_err(Failure::failed)?;
+        tracing::info!(addresses = ?server.addresses, "serving");
+        until_asked_to_end(&server, leash).await?;
+        tracing::info!("ending");
+        server.shutdown().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Resolves when standard input ends. A thread of its own, since reading standard input cannot be given up.
+fn leash() -> oneshot::Receiver<()> {
+    let (end, ended) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 64];
+        while matches!(io::stdin().lock().read(&mut buffer), Ok(n) if n > 0) {}
+        // The server may have ended by itself.
+        drop(end.send(()));
+    });
+    ended
+}
+
+async fn until_asked_to_end(
+    server: &RunningServer,
+    leash: Option<oneshot::Receiver<()>>,
+) -> Result<(), Failure> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let leash = async {
+        match leash {
+            Some(ended) => drop(ended.await),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(leash);
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+            () = &mut leash => return Ok(()),
+            _ = hang_up.recv() => server.reload(),
+        }
+    }
+}
