@@ -22,13 +22,13 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 /// A certificate authority and its root in a file.
-pub struct Ca {
+pub(crate) struct Ca {
     issuer: Issuer<'static, KeyPair>,
     dir: tempfile::TempDir,
 }
 
 impl Ca {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -38,17 +38,17 @@ impl Ca {
         std::fs::write(dir.path().join("ca.pem"), root.pem()).unwrap();
         Self { issuer: Issuer::new(params, key), dir }
     }
-    pub fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.dir.path().join("ca.pem")
     }
     /// Certificate and key for `name`, in PEM.
-    pub fn issue(&self, name: &str) -> (String, String) {
+    pub(crate) fn issue(&self, name: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let certificate =
             CertificateParams::new(vec![name.into()]).unwrap().signed_by(&key, &self.issuer).unwrap();
         (certificate.pem(), key.serialize_pem())
     }
-    pub fn acceptor(&self, name: &str) -> TlsAcceptor {
+    pub(crate) fn acceptor(&self, name: &str) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
         let certificate =
             CertificateParams::new(vec![name.into()]).unwrap().signed_by(&key, &self.issuer).unwrap();
@@ -66,22 +66,22 @@ impl Ca {
 }
 
 /// What a scripted server answers to a line; the flag tells whether TLS is on. Empty: nothing; `None`: it closes.
-pub type Script = Arc<dyn Fn(&str, bool) -> Option<String> + Send + Sync>;
+pub(crate) type Script = Arc<dyn Fn(&str, bool) -> Option<String> + Send + Sync>;
 
 /// A scripted mail server; stops when dropped.
-pub struct Fake {
-    pub address: SocketAddr,
-    pub connections: Arc<AtomicUsize>,
+pub(crate) struct Fake {
+    pub(crate) address: SocketAddr,
+    pub(crate) connections: Arc<AtomicUsize>,
     /// Every line it was told, with whether TLS was on; message data too.
-    pub heard: Arc<Mutex<Vec<(bool, String)>>>,
+    pub(crate) heard: Arc<Mutex<Vec<(bool, String)>>>,
     task: JoinHandle<()>,
 }
 
 impl Fake {
-    pub async fn start(tls: Option<TlsAcceptor>, implicit: bool, script: Script) -> Self {
+    pub(crate) async fn start(tls: Option<TlsAcceptor>, implicit: bool, script: Script) -> Self {
         Self::start_on("127.0.0.1:0".parse().unwrap(), tls, implicit, script).await
     }
-    pub async fn start_on(
+    pub(crate) async fn start_on(
         listen: SocketAddr,
         tls: Option<TlsAcceptor>,
         implicit: bool,
@@ -90,7 +90,7 @@ impl Fake {
         Self::serve(listen, tls, implicit, script, "220 fake ready\r\n").await
     }
     /// Implicit TLS without a greeting: another protocol.
-    pub async fn silent(tls: TlsAcceptor, script: Script) -> Self {
+    pub(crate) async fn silent(tls: TlsAcceptor, script: Script) -> Self {
         Self::serve("127.0.0.1:0".parse().unwrap(), Some(tls), true, script, "").await
     }
     async fn serve(
@@ -126,13 +126,13 @@ impl Fake {
         });
         Self { address, connections, heard, task }
     }
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
-    pub fn heard(&self) -> Vec<(bool, String)> {
+    pub(crate) fn heard(&self) -> Vec<(bool, String)> {
         self.heard.lock().unwrap().clone()
     }
-    pub fn heard_line(&self, start: &str) -> bool {
+    pub(crate) fn heard_line(&self, start: &str) -> bool {
         self.heard().iter().any(|(_, line)| line.starts_with(start))
     }
 }
@@ -163,10 +163,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
             let line = String::from_utf8_lossy(&line[..end]).into_owned();
             log.lock().unwrap().push((tls, line.clone()));
             let asked = match (data, line.as_str()) {
-                (true, ".") => {
-                    data = false;
-                    "DATA END"
-                }
+                (true, ".") => "DATA END",
                 (true, _) => continue,
                 (false, line) => line,
             };
@@ -185,7 +182,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// A script: the first entry whose start fits answers; `QUIT` and EHLO have sensible defaults.
-pub fn script(answers: &[(&str, &str)]) -> Script {
+pub(crate) fn script(answers: &[(&str, &str)]) -> Script {
     let answers: Vec<(String, String)> =
         answers.iter().map(|(start, answer)| ((*start).to_owned(), (*answer).to_owned())).collect();
     Arc::new(move |line, _tls| {

@@ -12,13 +12,13 @@ use sealpost_proto::{
 };
 use std::{net::Ipv4Addr, sync::Arc};
 
-pub struct World {
-    pub ca: Ca,
-    pub dns: ZoneServer,
+pub(crate) struct World {
+    pub(crate) ca: Ca,
+    pub(crate) dns: ZoneServer,
 }
 
 /// 2026-11-23, so that statements made in tests have their time.
-pub const NOW: Timestamp = Timestamp(1_795_470_000);
+pub(crate) const NOW: Timestamp = Timestamp(1_795_470_000);
 
 struct Fixed;
 impl Clock for Fixed {
@@ -28,19 +28,19 @@ impl Clock for Fixed {
 }
 
 impl World {
-    pub async fn new(zone: impl FnOnce(&mut Zone)) -> Self {
+    pub(crate) async fn new(zone: impl FnOnce(&mut Zone)) -> Self {
         let mut example = Zone::new("example.net");
         zone(&mut example);
         let dns = ZoneServer::start("127.0.0.1:0".parse().unwrap(), vec![example]).await.unwrap();
         Self { ca: Ca::new(), dns }
     }
-    pub fn zone(&self, zone: impl FnOnce(&mut Zone)) {
+    pub(crate) fn zone(&self, zone: impl FnOnce(&mut Zone)) {
         let mut example = Zone::new("example.net");
         zone(&mut example);
         self.dns.replace(vec![example]);
     }
     /// `mx_port` 25 where `None`; 465 and 443 are moved to `submissions_port` and `https_port`.
-    pub fn lookup(&self, mx_port: Option<u16>, submissions_port: u16, https_port: u16) -> Lookup {
+    pub(crate) fn lookup(&self, mx_port: Option<u16>, submissions_port: u16, https_port: u16) -> Lookup {
         let config = LookupConfig {
             dns: Some(self.dns.address()),
             ca_file: Some(self.ca.file()),
@@ -50,39 +50,39 @@ impl World {
         let settings = Settings { clock: Arc::new(Fixed), https_port, submissions_port };
         Lookup::with_settings(config, settings).unwrap()
     }
-    pub async fn implicit(&self, name: &str, script: Script) -> Fake {
+    pub(crate) async fn implicit(&self, name: &str, script: Script) -> Fake {
         Fake::start(Some(self.ca.acceptor(name)), true, script).await
     }
-    pub async fn starttls(&self, name: &str, script: Script) -> Fake {
+    pub(crate) async fn starttls(&self, name: &str, script: Script) -> Fake {
         Fake::start(Some(self.ca.acceptor(name)), false, script).await
     }
 }
 
-pub fn domain() -> Domain {
+pub(crate) fn domain() -> Domain {
     Domain::parse("example.net").unwrap()
 }
 
-pub fn mailboxes(locals: &[&str]) -> Vec<Mailbox> {
+pub(crate) fn mailboxes(locals: &[&str]) -> Vec<Mailbox> {
     locals.iter().map(|local| Mailbox::parse(&format!("{local}@example.net")).unwrap()).collect()
 }
 
-pub fn loopback() -> Ipv4Addr {
+pub(crate) fn loopback() -> Ipv4Addr {
     Ipv4Addr::LOCALHOST
 }
 
 /// The base point of the curve: a key like any other.
-pub fn key() -> PublicKey {
+pub(crate) fn key() -> PublicKey {
     let mut point = [0x66; 32];
     point[0] = 0x58;
     PublicKey::from_ed25519(&point).unwrap()
 }
 
-pub const EHLO: &str = "250-mail\r\n250-PIPELINING\r\n250-AUTH HASHEDPASS PLAIN LOGIN\r\n250-ENCRYPTMESSAGE\r\n250-SIGNMESSAGE\r\n250-STARTTLS\r\n250 XSEALPOST 1\r\n";
-pub const EHLO_DRAFT: &str =
+pub(crate) const EHLO: &str = "250-mail\r\n250-PIPELINING\r\n250-AUTH HASHEDPASS PLAIN LOGIN\r\n250-ENCRYPTMESSAGE\r\n250-SIGNMESSAGE\r\n250-STARTTLS\r\n250 XSEALPOST 1\r\n";
+pub(crate) const EHLO_DRAFT: &str =
     "250-mail\r\n250-ENCRYPTMESSAGE\r\n250-SIGNMESSAGE\r\n250-STARTTLS\r\n250 AUTH HASHEDPASS\r\n";
 
 /// A server of the draft alone, with a key for alice.
-pub fn draft_server() -> Script {
+pub(crate) fn draft_server() -> Script {
     let key = format!("220 ed25519 {}\r\n", key().wire());
     script(&[
         ("EHLO", EHLO_DRAFT),

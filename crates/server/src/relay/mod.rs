@@ -151,3 +151,6 @@ impl Work {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

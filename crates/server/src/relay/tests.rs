@@ -1,0 +1,415 @@
+//! The relay against scripted servers on loopback, a DNS zone and a store on disk. Attempts are run one by one, so that
+//! nothing depends on when something happens.
+
+use super::*;
+use crate::{auth::Authenticator, config::Config};
+use fake::{Ca, Fake, Script, script};
+use sealpost_lookup::{
+    Lookup, LookupConfig,
+    zone::{Zone, ZoneServer},
+};
+use sealpost_proto::{
+    address::Address,
+    time::{Clock, Timestamp},
+};
+use sealpost_store::{
+    Store,
+    account::AccountId,
+    queue::{Accepted, BodyNeeds, RemoteEntry},
+    spool::Body,
+    sqlite::SqliteStore,
+};
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+#[path = "../../../lookup/tests/it/fake.rs"]
+mod fake;
+
+struct HandClock(AtomicI64);
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+struct World {
+    ctx: Context,
+    ca: Ca,
+    clock: Arc<HandClock>,
+    alice: AccountId,
+    _dns: ZoneServer,
+    dir: tempfile::TempDir,
+}
+
+const START: i64 = 1_795_470_000;
+
+impl World {
+    /// A server for example.net whose relay finds other domains in `zone` (example.com) and their MX on `mx_port`.
+    async fn new(mx_port: u16, extra: &str, zone: impl FnOnce(&mut Zone)) -> Self {
+        let ca = Ca::new();
+        let mut example = Zone::new("example.com");
+        zone(&mut example);
+        let dns = ZoneServer::start("127.0.0.1:0".parse().unwrap(), vec![example]).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!(
+            "hostname = \"mail.example.net\"\ndomains = [\"example.net\"]\ndata_dir = \"data\"\n\
+             mx_port = {mx_port}\n{extra}\n[tls]\ncert = \"c\"\nkey = \"k\"\n\
+             [queue]\nretry = [\"10m\", \"1h\"]\nlifetime = \"5d\"\n[debug]\ntranscript = \"transcript.txt\"\n"
+        );
+        let config = Config::parse(&text, &dir.path().join("sealpost.toml")).unwrap();
+        let store: Arc<dyn Store> = SqliteStore::open(&dir.path().join("data")).unwrap();
+        let clock = Arc::new(HandClock(AtomicI64::new(START)));
+        let alice = Address::parse("alice@example.net").unwrap();
+        let alice = store.create_account(&alice, [0; 32], Timestamp(START), Timestamp(START)).await.unwrap();
+        let lookup = Lookup::new(LookupConfig {
+            dns: Some(dns.address()),
+            ca_file: Some(ca.file()),
+            mx_port: Some(mx_port),
+            ehlo_name: Some(config.hostname.clone()),
+        });
+        let ctx = Context {
+            auth: Arc::new(Authenticator::new(Arc::clone(&store), clock.clone(), &config)),
+            config: Arc::new(config),
+            store,
+            lookup: lookup.unwrap(),
+            clock: clock.clone(),
+            tls: ca.acceptor("mail.example.net"),
+        };
+        Self { ctx, ca, clock, alice, _dns: dns, dir }
+    }
+    async fn queue(&self, recipients: &[&str], body: &'static [u8], needs: BodyNeeds) {
+        self.queue_from(Some("alice@example.net"), recipients, body, needs).await;
+    }
+    async fn queue_from(
+        &self,
+        from: Option<&str>,
+        recipients: &[&str],
+        body: &'static [u8],
+        needs: BodyNeeds,
+    ) {
+        let now = self.ctx.clock.now();
+        let remote = RemoteEntry {
+            body: Body::from_bytes(body),
+            domain: Domain::parse("example.com").unwrap(),
+            recipients: recipients.iter().map(ToString::to_string).collect(),
+            needs,
+            received: now,
+            due: now,
+        };
+        let accepted =
+            Accepted { reverse_path: from.map(ToOwned::to_owned), local: vec![], remote: vec![remote] };
+        self.ctx.store.accept(accepted).await.unwrap();
+    }
+    /// One attempt at everything that is due.
+    async fn attempt(&self) {
+        let entries = self.ctx.store.claim_due(self.ctx.clock.now(), LEASE, 100).await.unwrap();
+        assert!(!entries.is_empty(), "nothing is due");
+        let domain = entries[0].entry.domain.clone();
+        let claimed = entries.into_iter().map(|entry| Claimed { entry, since: Instant::now() });
+        attempt::deliver(self.ctx.clone(), domain, claimed.collect()).await;
+    }
+    async fn queued(&self) -> Vec<QueueEntry> {
+        self.ctx.store.queued().await.unwrap()
+    }
+    /// What lies in alice's INBOX.
+    async fn inbox(&self) -> Vec<String> {
+        let store = &self.ctx.store;
+        let boxes = store.mailboxes(self.alice).await.unwrap();
+        let inbox = boxes.iter().find(|mailbox| mailbox.name == "INBOX").unwrap();
+        let mut all = Vec::new();
+        for entry in store.entries(inbox.id).await.unwrap() {
+            let content = store.content(entry.content).await.unwrap();
+            let mut octets = vec![0; usize::try_from(content.len()).unwrap()];
+            content.read_at(0, &mut octets).unwrap();
+            all.push(String::from_utf8(octets).unwrap());
+        }
+        all
+    }
+    /// The one bounce, and nothing left in the queue.
+    async fn bounce(&self) -> String {
+        let (queued, mut inbox) = (self.queued().await.len(), self.inbox().await);
+        assert_eq!((queued, inbox.len()), (0, 1), "{inbox:?}");
+        inbox.remove(0)
+    }
+}
+
+fn mx(zone: &mut Zone) {
+    zone.mx("example.com", 10, "mail.example.com").a("mail.example.com", [127, 0, 0, 1].into());
+}
+
+const MESSAGE: &[u8] = b"From: alice@example.net\r\nSubject: [...]\r\n\r\n.sealed\r\n";
+const TLS: &str = "250-mail.example.com\r\n250-PIPELINING\r\n250 STARTTLS\r\n";
+
+fn takes(ehlo: &str, rcpt: &str) -> Script {
+    script(&[
+        ("EHLO mail.example.net", ehlo),
+        ("STARTTLS", "220 go\r\n"),
+        ("MAIL FROM:<", "250 ok\r\n"),
+        ("RCPT TO:<nobody", "550 5.1.1 No such user\r\n"),
+        ("RCPT TO:<full", "452 4.2.2 Mailbox full\r\n"),
+        ("RCPT TO:<", rcpt),
+        ("DATA END", "250 2.0.0 queued\r\n"),
+        ("DATA", "354 go\r\n"),
+        ("RSET", "250 ok\r\n"),
+    ])
+}
+
+#[tokio::test]
+async fn r23_delivers_over_whatever_tls_there_is() {
+    let stranger = Ca::new();
+    for (what, tls, implicit) in
+        [("none", None, false), ("of anybody", Some(stranger.acceptor("whatever.invalid")), true)]
+    {
+        let ehlo = if tls.is_some() { TLS } else { "250 mail.example.com\r\n" };
+        let server = Fake::start(tls, false, takes(ehlo, "250 ok\r\n")).await;
+        let world = World::new(server.address.port(), "", mx).await;
+        world.queue(&["bob@example.com"], MESSAGE, BodyNeeds::default()).await;
+        world.queue(&["carol@example.com"], MESSAGE, BodyNeeds::default()).await;
+        world.attempt().await;
+        assert!(world.queued().await.is_empty(), "{what}");
+        assert!(world.inbox().await.is_empty(), "{what}: no bounce");
+        assert_eq!(server.connections(), 1, "one connection for both");
+        assert!(server.heard().contains(&(implicit, "..sealed".into())), "{what}: {:?}", server.heard());
+        let transcript = std::fs::read_to_string(world.dir.path().join("transcript.txt")).unwrap();
+        for line in ["C: MAIL FROM:<alice@example.net>\n", "C: Subject: [...]\n", "S: 250 2.0.0 queued\n"] {
+            assert!(transcript.contains(line), "{line} in {transcript}");
+        }
+        assert!(!transcript.contains("sealed\n"), "no body");
+    }
+}
+
+#[tokio::test]
+async fn r03_require_tls_waits_rather_than_going_in_the_open() {
+    let stranger = Ca::new();
+    let required = "require_tls = [\"example.com\"]";
+    for (what, tls, delivered) in [
+        ("no TLS", None, false),
+        ("another authority", Some(stranger.acceptor("mail.example.com")), false),
+        ("verified", None, true),
+    ] {
+        let probe = World::new(1, required, mx).await;
+        let tls = if delivered { Some(probe.ca.acceptor("mail.example.com")) } else { tls };
+        let ehlo = if tls.is_some() { TLS } else { "250 mail.example.com\r\n" };
+        let server = Fake::start(tls, false, takes(ehlo, "250 ok\r\n")).await;
+        let mut world = World::new(server.address.port(), required, mx).await;
+        // The CA of `probe` signed the server's certificate.
+        world.ctx.lookup = Lookup::new(LookupConfig {
+            dns: Some(world._dns.address()),
+            ca_file: Some(probe.ca.file()),
+            mx_port: Some(server.address.port()),
+            ehlo_name: None,
+        })
+        .unwrap();
+        world.queue(&["bob@example.com"], MESSAGE, BodyNeeds::default()).await;
+        world.attempt().await;
+        assert_eq!(world.queued().await.is_empty(), delivered, "{what}");
+        assert_eq!(server.heard_line("MAIL"), delivered, "{what}");
+        assert!(server.heard().iter().all(|(tls, line)| *tls || !line.starts_with("MAIL")), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn tls_that_does_not_work_is_done_without_where_nothing_asks_for_it() {
+    // 220 to STARTTLS, and then no TLS: the scripted server without a certificate just closes.
+    let server = Fake::start(None, false, takes(TLS, "250 ok\r\n")).await;
+    let world = World::new(server.address.port(), "", mx).await;
+    world.queue(&["bob@example.com"], MESSAGE, BodyNeeds::default()).await;
+    world.attempt().await;
+    assert!(world.queued().await.is_empty());
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn each_recipient_has_its_own_result() {
+    let server = Fake::start(None, false, takes("250 mail.example.com\r\n", "250 ok\r\n")).await;
+    let world = World::new(server.address.port(), "", mx).await;
+    world
+        .queue(&["bob@example.com", "nobody@example.com", "full@example.com"], MESSAGE, BodyNeeds::default())
+        .await;
+    world.attempt().await;
+    // One is delivered, one returned, one remains.
+    let queued = world.queued().await;
+    assert_eq!(queued[0].entry.recipients, ["full@example.com"]);
+    assert_eq!(queued[0].attempts, 1);
+    assert!(queued[0].last_error.as_ref().unwrap().contains("452 4.2.2"));
+    let wait = queued[0].entry.due.0 - START;
+    assert!((600..=660).contains(&wait), "{wait}");
+    let inbox = world.inbox().await;
+    assert_eq!(inbox.len(), 1);
+    assert!(inbox[0].starts_with("Return-Path: <>\r\n"));
+    for part in [
+        "Final-Recipient: rfc822; nobody@example.com\r\nAction: failed\r\nStatus: 5.1.1\r\n",
+        "Diagnostic-Code: smtp; 550 5.1.1 No such user\r\n",
+        "Remote-MTA: dns; mail.example.com\r\n",
+        "Subject: [...]\r\n",
+    ] {
+        assert!(inbox[0].contains(part), "{part} in {}", inbox[0]);
+    }
+    assert!(!inbox[0].contains("bob@example.com") && !inbox[0].contains(".sealed"));
+    // At the end of its life the rest is returned too.
+    world.clock.0.store(START + 5 * 86_400, Ordering::SeqCst);
+    world.attempt().await;
+    assert!(world.queued().await.is_empty());
+    let inbox = world.inbox().await;
+    assert!(
+        inbox[1].contains("Final-Recipient: rfc822; full@example.com\r\nAction: failed\r\nStatus: 5.4.7\r\n")
+    );
+}
+
+#[tokio::test]
+async fn never_a_bounce_for_a_bounce() {
+    let server = Fake::start(None, false, takes("250 mail.example.com\r\n", "250 ok\r\n")).await;
+    let world = World::new(server.address.port(), "", mx).await;
+    world.queue_from(None, &["nobody@example.com"], MESSAGE, BodyNeeds::default()).await;
+    world.attempt().await;
+    assert!(server.heard_line("MAIL FROM:<>"));
+    assert!(world.queued().await.is_empty() && world.inbox().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_bounce_to_another_domain_is_queued_with_the_null_reverse_path() {
+    let server = Fake::start(None, false, takes("250 mail.example.com\r\n", "250 ok\r\n")).await;
+    let world = World::new(server.address.port(), "", mx).await;
+    world
+        .queue_from(Some("list@lists.example.org"), &["nobody@example.com"], MESSAGE, BodyNeeds::default())
+        .await;
+    world.attempt().await;
+    let queued = world.queued().await;
+    assert_eq!(queued.len(), 1);
+    assert_eq!(queued[0].reverse_path, None);
+    assert_eq!(queued[0].entry.domain.as_str(), "lists.example.org");
+    assert_eq!(queued[0].entry.recipients, ["list@lists.example.org"]);
+}
+
+#[tokio::test]
+async fn what_the_next_hop_cannot_take_comes_back() {
+    let utf8 = BodyNeeds { smtputf8: true, eight_bit: false };
+    let eight_bit = BodyNeeds { smtputf8: false, eight_bit: true };
+    let header: &[u8] = "Subject: ü\r\n\r\nx\r\n".as_bytes();
+    for (what, ehlo, recipient, message, needs, status) in [
+        ("address", "250 m\r\n", "müller@example.com", MESSAGE, utf8, Some("5.6.7")),
+        ("header", "250 m\r\n", "bob@example.com", header, utf8, Some("5.6.7")),
+        ("said without need", "250 m\r\n", "bob@example.com", MESSAGE, utf8, None),
+        ("offered", "250-m\r\n250 SMTPUTF8\r\n", "müller@example.com", header, utf8, None),
+        ("8-bit", "250 m\r\n", "bob@example.com", header, eight_bit, Some("5.6.3")),
+        ("8-bit offered", "250-m\r\n250 8BITMIME\r\n", "bob@example.com", header, eight_bit, None),
+        ("size", "250-m\r\n250 SIZE 10\r\n", "bob@example.com", MESSAGE, BodyNeeds::default(), Some("5.3.4")),
+    ] {
+        let server = Fake::start(None, false, takes(ehlo, "250 ok\r\n")).await;
+        let world = World::new(server.address.port(), "", mx).await;
+        world.queue(&[recipient], message, needs).await;
+        world.attempt().await;
+        assert_eq!(server.heard_line("MAIL"), status.is_none(), "{what}");
+        match status {
+            Some(status) => {
+                let bounce = world.bounce().await;
+                assert!(bounce.contains(&format!("\r\nStatus: {status}\r\n")), "{what}: {bounce}");
+            }
+            None => assert!(world.queued().await.is_empty() && world.inbox().await.is_empty(), "{what}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn domains_that_take_no_mail_and_loops() {
+    for (what, status) in [("null", "5.1.2"), ("gone", "5.1.2"), ("ourselves", "5.4.6")] {
+        let world = World::new(1, "", |zone| {
+            match what {
+                "null" => zone.mx("example.com", 0, "."),
+                "ourselves" => zone
+                    .mx("example.com", 10, "mail.example.net.example.com")
+                    .mx("example.com", 5, "mail.example.com")
+                    .a("mail.example.com", [127, 0, 0, 1].into()),
+                _ => zone,
+            };
+        })
+        .await;
+        if what == "gone" {
+            world._dns.replace(vec![Zone::new("com")]);
+        }
+        if what == "ourselves" {
+            // The MX is this very server.
+            let mut zone = Zone::new("example.com");
+            zone.mx("example.com", 10, "mail.example.net");
+            let mut net = Zone::new("example.net");
+            net.a("mail.example.net", [127, 0, 0, 1].into());
+            world._dns.replace(vec![zone, net]);
+        }
+        world.queue(&["bob@example.com"], MESSAGE, BodyNeeds::default()).await;
+        world.attempt().await;
+        let bounce = world.bounce().await;
+        assert!(bounce.contains(&format!("\r\nStatus: {status}\r\n")), "{what}: {bounce}");
+    }
+    // DNS that does not work is no reason to give up.
+    let world = World::new(1, "", mx).await;
+    world._dns.replace(vec![]);
+    world.queue(&["bob@example.com"], MESSAGE, BodyNeeds::default()).await;
+    world.attempt().await;
+    assert_eq!(world.queued().await.len(), 1);
+    assert!(world.inbox().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_lame_mx_gives_way_to_the_next() {
+    let good = Fake::start(None, false, takes("250 mail.example.com\r\n", "250 ok\r\n")).await;
+    let port = good.address.port();
+    let closes =
+        |line: &str, _: bool| Some(if line == "GREETING" { "421 4.3.2 busy\r\n" } else { "" }.into());
+    let lame = Fake::start_on(([127, 0, 0, 2], port).into(), None, false, Arc::new(closes)).await;
+    let world = World::new(port, "", |zone| {
+        // 127.0.0.3: nobody listens.
+        zone.mx("example.com", 5, "down.example.com").a("down.example.com", [127, 0, 0, 3].into());
+        zone.mx("example.com", 10, "lame.example.com").a("lame.example.com", [127, 0, 0, 2].into());
+        zone.mx("example.com", 20, "mail.example.com").a("mail.example.com", [127, 0, 0, 1].into());
+    })
+    .await;
+    world.queue(&["bob@example.com"], MESSAGE, BodyNeeds::default()).await;
+    world.attempt().await;
+    assert!(world.queued().await.is_empty());
+    assert_eq!((lame.connections(), good.connections()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_keeps_the_message() {
+    for script in [
+        script(&[("EHLO", "250 m\r\n"), ("MAIL", "421 4.3.2 going down\r\n")]),
+        Arc::new(|line: &str, _: bool| match line {
+            "GREETING" => Some(String::new()),
+            line if line.starts_with("EHLO") => Some("250 m\r\n".into()),
+            _ => None,
+        }),
+    ] {
+        let server = Fake::start(None, false, script).await;
+        let world = World::new(server.address.port(), "", mx).await;
+        world.queue(&["bob@example.com"], MESSAGE, BodyNeeds::default()).await;
+        world.attempt().await;
+        assert_eq!(world.queued().await[0].attempts, 1);
+        assert!(world.inbox().await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn the_worker_delivers_what_is_queued_and_stops_when_told() {
+    let server = Fake::start(None, false, takes("250 mail.example.com\r\n", "250 ok\r\n")).await;
+    let world = World::new(server.address.port(), "", mx).await;
+    world.queue(&["bob@example.com"], MESSAGE, BodyNeeds::default()).await;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let worker = tokio::spawn(run(world.ctx.clone(), async move {
+        let _ = stopped.await;
+    }));
+    let all_sent = async |count: usize| {
+        while server.heard().iter().filter(|(_, line)| line == ".").count() < count
+            || !world.queued().await.is_empty()
+        {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), all_sent(1)).await.unwrap();
+    // What comes later wakes it.
+    world.queue(&["carol@example.com"], MESSAGE, BodyNeeds::default()).await;
+    timeout(Duration::from_secs(20), all_sent(2)).await.unwrap();
+    stop.send(()).unwrap();
+    timeout(Duration::from_secs(20), worker).await.unwrap().unwrap();
+}
