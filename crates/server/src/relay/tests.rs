@@ -2,12 +2,9 @@
 //! nothing depends on when something happens.
 
 use super::*;
-use crate::{auth::Authenticator, config::Config};
+use crate::config::Config;
 use fake::{Ca, Fake, Script, script};
-use sealpost_lookup::{
-    Lookup, LookupConfig,
-    zone::{Zone, ZoneServer},
-};
+use sealpost_lookup::zone::{Zone, ZoneServer};
 use sealpost_proto::{
     address::Address,
     time::{Clock, Timestamp},
@@ -23,6 +20,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicI64, Ordering},
 };
+use tokio::sync::watch;
 
 #[path = "../../../lookup/tests/it/fake.rs"]
 mod fake;
@@ -36,11 +34,11 @@ impl Clock for HandClock {
 
 struct World {
     ctx: Context,
-    ca: Ca,
     clock: Arc<HandClock>,
     alice: AccountId,
-    _dns: ZoneServer,
+    dns: ZoneServer,
     dir: tempfile::TempDir,
+    _stop: watch::Sender<bool>,
 }
 
 const START: i64 = 1_795_470_000;
@@ -48,36 +46,31 @@ const START: i64 = 1_795_470_000;
 impl World {
     /// A server for example.net whose relay finds other domains in `zone` (example.com) and their MX on `mx_port`.
     async fn new(mx_port: u16, extra: &str, zone: impl FnOnce(&mut Zone)) -> Self {
-        let ca = Ca::new();
+        Self::with_ca(&Ca::new(), mx_port, extra, zone).await
+    }
+    async fn with_ca(ca: &Ca, mx_port: u16, extra: &str, zone: impl FnOnce(&mut Zone)) -> Self {
         let mut example = Zone::new("example.com");
         zone(&mut example);
         let dns = ZoneServer::start("127.0.0.1:0".parse().unwrap(), vec![example]).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
+        let (certificate, key) = ca.issue("mail.example.net");
+        std::fs::write(dir.path().join("cert.pem"), certificate).unwrap();
+        std::fs::write(dir.path().join("key.pem"), key).unwrap();
         let text = format!(
             "hostname = \"mail.example.net\"\ndomains = [\"example.net\"]\ndata_dir = \"data\"\n\
-             mx_port = {mx_port}\n{extra}\n[tls]\ncert = \"c\"\nkey = \"k\"\n\
-             [queue]\nretry = [\"10m\", \"1h\"]\nlifetime = \"5d\"\n[debug]\ntranscript = \"transcript.txt\"\n"
+             mx_port = {mx_port}\ndns = \"{}\"\nca_file = \"{}\"\n{extra}\n\
+             [tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n\
+             [queue]\nretry = [\"10m\", \"1h\"]\nlifetime = \"5d\"\n[debug]\ntranscript = \"transcript.txt\"\n",
+            dns.address(),
+            ca.file().display(),
         );
         let config = Config::parse(&text, &dir.path().join("sealpost.toml")).unwrap();
         let store: Arc<dyn Store> = SqliteStore::open(&dir.path().join("data")).unwrap();
         let clock = Arc::new(HandClock(AtomicI64::new(START)));
         let alice = Address::parse("alice@example.net").unwrap();
         let alice = store.create_account(&alice, [0; 32], Timestamp(START), Timestamp(START)).await.unwrap();
-        let lookup = Lookup::new(LookupConfig {
-            dns: Some(dns.address()),
-            ca_file: Some(ca.file()),
-            mx_port: Some(mx_port),
-            ehlo_name: Some(config.hostname.clone()),
-        });
-        let ctx = Context {
-            auth: Arc::new(Authenticator::new(Arc::clone(&store), clock.clone(), &config)),
-            config: Arc::new(config),
-            store,
-            lookup: lookup.unwrap(),
-            clock: clock.clone(),
-            tls: ca.acceptor("mail.example.net"),
-        };
-        Self { ctx, ca, clock, alice, _dns: dns, dir }
+        let (ctx, stop) = Context::new(config, store, clock.clone()).unwrap();
+        Self { ctx, clock, alice, dns, dir, _stop: stop }
     }
     async fn queue(&self, recipients: &[&str], body: &'static [u8], needs: BodyNeeds) {
         self.queue_from(Some("alice@example.net"), recipients, body, needs).await;
@@ -182,26 +175,17 @@ async fn r23_delivers_over_whatever_tls_there_is() {
 
 #[tokio::test]
 async fn r03_require_tls_waits_rather_than_going_in_the_open() {
-    let stranger = Ca::new();
+    let (ca, stranger) = (Ca::new(), Ca::new());
     let required = "require_tls = [\"example.com\"]";
     for (what, tls, delivered) in [
         ("no TLS", None, false),
         ("another authority", Some(stranger.acceptor("mail.example.com")), false),
-        ("verified", None, true),
+        ("another name", Some(ca.acceptor("mail.example.org")), false),
+        ("verified", Some(ca.acceptor("mail.example.com")), true),
     ] {
-        let probe = World::new(1, required, mx).await;
-        let tls = if delivered { Some(probe.ca.acceptor("mail.example.com")) } else { tls };
         let ehlo = if tls.is_some() { TLS } else { "250 mail.example.com\r\n" };
         let server = Fake::start(tls, false, takes(ehlo, "250 ok\r\n")).await;
-        let mut world = World::new(server.address.port(), required, mx).await;
-        // The CA of `probe` signed the server's certificate.
-        world.ctx.lookup = Lookup::new(LookupConfig {
-            dns: Some(world._dns.address()),
-            ca_file: Some(probe.ca.file()),
-            mx_port: Some(server.address.port()),
-            ehlo_name: None,
-        })
-        .unwrap();
+        let world = World::with_ca(&ca, server.address.port(), required, mx).await;
         world.queue(&["bob@example.com"], MESSAGE, BodyNeeds::default()).await;
         world.attempt().await;
         assert_eq!(world.queued().await.is_empty(), delivered, "{what}");
@@ -327,7 +311,7 @@ async fn domains_that_take_no_mail_and_loops() {
         })
         .await;
         if what == "gone" {
-            world._dns.replace(vec![Zone::new("com")]);
+            world.dns.replace(vec![Zone::new("com")]);
         }
         if what == "ourselves" {
             // The MX is this very server.
@@ -335,7 +319,7 @@ async fn domains_that_take_no_mail_and_loops() {
             zone.mx("example.com", 10, "mail.example.net");
             let mut net = Zone::new("example.net");
             net.a("mail.example.net", [127, 0, 0, 1].into());
-            world._dns.replace(vec![zone, net]);
+            world.dns.replace(vec![zone, net]);
         }
         world.queue(&["bob@example.com"], MESSAGE, BodyNeeds::default()).await;
         world.attempt().await;
@@ -344,7 +328,7 @@ async fn domains_that_take_no_mail_and_loops() {
     }
     // DNS that does not work is no reason to give up.
     let world = World::new(1, "", mx).await;
-    world._dns.replace(vec![]);
+    world.dns.replace(vec![]);
     world.queue(&["bob@example.com"], MESSAGE, BodyNeeds::default()).await;
     world.attempt().await;
     assert_eq!(world.queued().await.len(), 1);
