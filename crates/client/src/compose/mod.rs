@@ -425,9 +425,6 @@ pub enum ComposeError {
     /// The header cannot be signed.
     #[error("the message cannot be signed: {0}")]
     Unsignable(#[from] sealpost_proto::message::SignatureFault),
-    /// The same address twice is merged; this one names the sender wrongly.
-    #[error("{0} is not the sender's own address")]
-    NotOwn(Address),
 }
 
 impl ComposeError {

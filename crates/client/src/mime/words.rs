@@ -3,6 +3,10 @@
 use mail_parser::decoders::charsets::map::charset_decoder;
 use sealpost_proto::{base64, message::NamedMailbox};
 
+/// Longest encoded word read. RFC 2047 §2 allows 75 characters and some writers take more; without a limit, many words
+/// that never end would each be searched to the end of the text.
+const MAX_ENCODED_WORD_OCTETS: usize = 2_000;
+
 /// Longest charset name looked up; mail-parser's table has none longer than 45 octets.
 const MAX_CHARSET_OCTETS: usize = 45;
 
@@ -81,7 +85,11 @@ pub(crate) fn decode_words(text: &str) -> String {
 
 /// `=?charset*language?q?…?=` at the start of `text`: charset, octets, length.
 fn encoded_word(text: &str) -> Option<(String, Vec<u8>, usize)> {
-    let inner = text.strip_prefix("=?")?;
+    let mut end = text.len().min(MAX_ENCODED_WORD_OCTETS);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let inner = text[..end].strip_prefix("=?")?;
     let (charset, rest) = inner.split_once('?')?;
     let (encoding, rest) = rest.split_once('?')?;
     let (data, _) = rest.split_once("?=")?;
@@ -206,6 +214,17 @@ mod tests {
         fn never_panics(octets in proptest::collection::vec(any::<u8>(), 0..200), charset in "\\PC{0,60}") {
             header_text(&octets);
             decode_charset(Some(&charset), &octets);
+        }
+
+        #[test]
+        fn no_charset_panics(
+            charset in prop::sample::select(vec![
+                "utf-7", "utf-16", "utf-16le", "shift_jis", "iso-2022-jp", "iso-2022-kr", "big5", "euc-jp", "euc-kr",
+                "gb18030", "gbk", "ibm850", "koi8-u", "macintosh", "tis-620", "windows-1258", "iso-8859-8-i",
+            ]),
+            octets in proptest::collection::vec(any::<u8>(), 0..100),
+        ) {
+            decode_charset(Some(charset), &octets);
         }
 
         #[test]

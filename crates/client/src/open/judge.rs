@@ -155,7 +155,7 @@ fn check_signature(
             tail: b"",
         })),
     };
-    Ok(match verify::find_key(&signature, courtesy.as_ref(), facts, &exact, second)? {
+    Ok(match verify::find_key(&signature, courtesy.as_ref(), facts, &exact, message.input_sha256, second)? {
         Some(fit) => Signature::Fits(fit),
         None => Signature::Bad(None),
     })

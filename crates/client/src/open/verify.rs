@@ -111,12 +111,13 @@ pub(super) struct Fit {
     pub(super) input_sha256: [u8; 32],
 }
 
-/// Tries `exact`, then the second try. The sender's keys come before the one that the message brings along.
+/// Tries `exact` (whose hash is known), then the second try. The sender's keys come before the one that the message brings along.
 pub(super) fn find_key(
     signature: &SenderSignature,
     courtesy: Option<&PublicKey>,
     facts: &Facts,
     exact: &Signed,
+    exact_sha256: [u8; 32],
     second: impl FnOnce() -> io::Result<Option<Signed>>,
 ) -> io::Result<Option<Fit>> {
     let whose = |key: &PublicKey| {
@@ -139,19 +140,15 @@ pub(super) fn find_key(
         .collect();
     let mut all = others.clone();
     all.extend(named.iter().cloned());
-    let fit = |signed: &Signed, key: PublicKey, altered| {
-        let whose = whose(&key);
-        Ok(Some(Fit { key, whose, altered, input_sha256: signed.sha256()? }))
-    };
     for keys in [&named, &others] {
         if let Some(key) = exact.fits(signature, keys)? {
-            return fit(exact, key, false);
+            return Ok(Some(Fit { whose: whose(&key), key, altered: false, input_sha256: exact_sha256 }));
         }
     }
     if let Some(second) = second()?
         && let Some(key) = second.fits(signature, &all)?
     {
-        return fit(&second, key, true);
+        return Ok(Some(Fit { whose: whose(&key), key, altered: true, input_sha256: second.sha256()? }));
     }
     Ok(None)
 }
