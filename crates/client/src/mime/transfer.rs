@@ -133,8 +133,7 @@ impl Quoted {
                 out.append(&mut self.space);
                 self.escape.push(b);
             }
-            b' ' | b'\t' if self.space.len() < MAX_HELD_SPACE_OCTETS => self.space.push(b),
-            b'\r' => self.space.push(b),
+            b' ' | b'\t' | b'\r' if self.space.len() < MAX_HELD_SPACE_OCTETS => self.space.push(b),
             b'\n' => {
                 let crlf = self.space.last() == Some(&b'\r');
                 self.space.clear();
@@ -188,6 +187,20 @@ mod tests {
                 assert_eq!(got, want, "{:?} cut at {cut}", String::from_utf8_lossy(text));
             }
         }
+    }
+
+    #[test]
+    fn what_is_held_back_is_limited() {
+        for held in [b'\r', b' ', b'='] {
+            let mut decoder = Decoder::new("quoted-printable");
+            let mut out = Vec::new();
+            decoder.feed(&vec![held; 100_000], &mut out);
+            assert!(out.len() >= 99_000 - MAX_HELD_SPACE_OCTETS, "{held}: {}", out.len());
+        }
+        let mut decoder = Decoder::new("quoted-printable");
+        let mut out = Vec::new();
+        decoder.feed(&[b"=".as_slice(), &vec![b' '; 100_000]].concat(), &mut out);
+        assert!(out.len() >= 98_000, "{}", out.len());
     }
 
     #[test]

@@ -304,3 +304,19 @@ fn the_second_copy_to_oneself_opens_with_a_retired_seed() {
     let none = super::message(&message).judge(&[], &facts()).unwrap();
     assert_eq!(none.verdict, CannotBeOpened);
 }
+
+#[test]
+fn many_recipients_and_bcc_only_are_good_for_each() {
+    let mut many = draft();
+    many.to.extend((0..200).map(|i| mailbox(&format!("somebody-with-a-long-name-{i}@example.org"))));
+    many.cc = vec![mailbox("\"odd  name\"@example.org"), mailbox("carol@müller.example")];
+    assert_verdict(&sealed(many.clone()), &facts(), Good, "sealed and signed");
+    assert_verdict(&plain(many), &facts(), Good, "not encrypted");
+    let mut blind = draft();
+    blind.bcc = std::mem::take(&mut blind.to);
+    let copy = Copy::Blind(blind.bcc[0].clone());
+    let message = octets(&compose(blind.clone()).sealed(&copy, &[bob().public()], &alice()).unwrap());
+    assert_verdict(&message, &facts(), Good, "sealed and signed");
+    // The same without its Bcc field names nobody.
+    assert_verdict(&sealed(blind), &facts(), NotWrittenToYou, "none of your addresses");
+}
