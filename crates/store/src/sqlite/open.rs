@@ -127,3 +127,35 @@ pub(super) fn restrict_database(path: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a 250 rests on. A change here needs a measurement with the power cut.
+    #[test]
+    fn the_settings_that_durability_rests_on() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("store.db");
+        let conn = writer_connection(&path, &Options::default()).expect("opens");
+        let number = |conn: &Connection, name: &str| -> i64 {
+            conn.pragma_query_value(None, name, |row| row.get(0)).expect("a number")
+        };
+        let journal: String =
+            conn.pragma_query_value(None, "journal_mode", |row| row.get(0)).expect("a mode");
+        assert_eq!(journal, "wal");
+        for (name, value) in [
+            ("synchronous", 2), // FULL
+            ("foreign_keys", 1),
+            ("auto_vacuum", 2), // INCREMENTAL
+            ("page_size", 4096),
+            ("wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES),
+            ("journal_size_limit", JOURNAL_SIZE_LIMIT_BYTES),
+            ("application_id", i64::from(APPLICATION_ID)),
+        ] {
+            assert_eq!(number(&conn, name), value, "{name}");
+        }
+        let reader = reader_connection(&path, 1024).expect("opens");
+        reader.execute("DELETE FROM account", []).expect_err("reads only");
+    }
+}

@@ -115,12 +115,14 @@ pub(super) struct Writer {
     pub(super) faults: Arc<Faults>,
 }
 
-/// Switches by which tests break the disk.
+/// Switches by which tests break the disk, and what they count.
 #[cfg(test)]
 #[derive(Default)]
 pub(super) struct Faults {
     pub(super) commit: std::sync::atomic::AtomicBool,
     pub(super) reopen: std::sync::atomic::AtomicBool,
+    /// Transactions committed so far.
+    pub(super) commits: std::sync::atomic::AtomicU64,
 }
 
 impl Writer {
@@ -297,7 +299,10 @@ impl Thread {
         if self.faults.commit.swap(false, std::sync::atomic::Ordering::SeqCst) {
             return Err(StoreError::Database("sync failed (a test)".into()));
         }
-        execute(conn, "COMMIT")
+        execute(conn, "COMMIT")?;
+        #[cfg(test)]
+        self.faults.commits.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Ok(())
     }
 }
 
@@ -393,8 +398,10 @@ mod tests {
             let _ = wait.recv();
             Ok(())
         });
+        let before = std::cell::Cell::new(0);
         let others = async {
             runs.await.expect("runs");
+            before.set(store.shared.writer.faults.commits.load(Ordering::SeqCst));
             tokio::join!(
                 mark(&store, "first", || Ok(())),
                 mark(&store, "refused", || Err(StoreError::Gone("test"))),
@@ -417,6 +424,8 @@ mod tests {
             })
             .await;
         assert_eq!(marks.expect("reads"), ["first", "last"]);
+        let commits = store.shared.writer.faults.commits.load(Ordering::SeqCst) - before.get();
+        assert_eq!(commits, 2, "one for the job that ran, one for the four that waited");
     }
 
     #[tokio::test]
