@@ -61,7 +61,7 @@ fn leash() -> oneshot::Receiver<()> {
         let mut buffer = [0; 64];
         while matches!(io::stdin().lock().read(&mut buffer), Ok(n) if n > 0) {}
         // The server may have ended by itself.
-        drop(end.send(()));
+        let _ = end.send(());
     });
     ended
 }

@@ -82,7 +82,7 @@ fn postfix(dir: &Path, port: u16, next: SocketAddr, certificate: &Path, key: &Pa
          import_environment = MAIL_CONFIG MAIL_LOGTAG TZ LANG=C POSTLOG_SERVICE POSTLOG_HOSTNAME LD_LIBRARY_PATH={l}\n\
          maillog_file = {d}/mail.log\nmaillog_file_prefixes = {d}\n\
          mail_owner = uucp\nsetgid_group = news\ndefault_privs = nobody\n\
-         inet_interfaces = {a}\ninet_protocols = ipv4\nsmtp_bind_address = {a}\n\
+         inet_interfaces = 127.0.0.1\ninet_protocols = ipv4\n\
          myhostname = mail.example.org\nmydestination =\nmynetworks = 127.0.0.0/8\n\
          disable_dns_lookups = yes\nsmtp_host_lookup = native\nappend_dot_mydomain = no\nalias_maps =\nlocal_recipient_maps =\n\
          virtual_mailbox_domains = example.org\nvirtual_mailbox_base = {d}/mail\n\
@@ -90,12 +90,11 @@ fn postfix(dir: &Path, port: u16, next: SocketAddr, certificate: &Path, key: &Pa
          virtual_uid_maps = static:{m}\nvirtual_gid_maps = static:{m}\nvirtual_minimum_uid = 1\n\
          transport_maps = inline:{{ {{ example.net = smtp:[{ni}]:{np} }} }}\n\
          smtp_tls_security_level = may\n\
-         smtpd_tls_cert_file = {c}\nsmtpd_tls_key_file = {k}\nsmtpd_tls_security_level = may\n\
+         smtpd_tls_cert_file = {c}\nsmtpd_tls_key_file = {k}\nsmtpd_tls_security_level = may\nsmtpd_tls_received_header = yes\n\
          smtpd_relay_restrictions = permit_mynetworks, reject\n",
         d = dir.display(),
         u = unpacked.display(),
         l = libraries,
-        a = THEIRS,
         m = mailboxes,
         ni = next.ip(),
         np = next.port(),
