@@ -1,0 +1,4 @@
+//! Integration tests over real sockets with real TLS and a store in a temporary folder.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod smtp;

@@ -1,0 +1,82 @@
+//! Limits per network, address and account (profile §4).
+
+use super::kit::*;
+
+#[tokio::test]
+async fn failed_logins_per_account_and_network() {
+    let kit = Kit::with("limits.failed_logins = 3\nlimits.failed_logins_per_network = 5").await;
+    kit.people().await;
+    let invalid = "535 5.7.8 Authentication credentials invalid\r\n";
+    let mut client = kit.submission().await;
+    for _ in 0..3 {
+        assert_eq!(client.cmd(&auth(ALICE, 9)).await, invalid);
+    }
+    // The right password does not help now, and the session ends.
+    assert!(client.cmd(&auth(ALICE, 1)).await.starts_with("421 4.7.0"));
+    assert!(client.is_closed().await);
+    assert!(
+        kit.submission()
+            .await
+            .cmd(&format!("AUTH PLAIN {}", response(ALICE, TOKEN)))
+            .await
+            .starts_with("421 4.7.0")
+    );
+    // Nobody else is locked out by it.
+    assert!(kit.submission().await.cmd(&auth(BOB, 2)).await.starts_with("235 "));
+    // A wrong code counts as a failed login; the network's limit is for all names together.
+    let wrong = format!("XENROL {BOB} wrong {}", phc(&[9; 16], 9));
+    assert_eq!(kit.submission().await.cmd(&wrong).await, invalid);
+    assert_eq!(kit.submission().await.cmd(&auth("nobody@example.net", 9)).await, invalid);
+    assert!(kit.submission().await.cmd(&auth(BOB, 2)).await.starts_with("421 4.7.0"));
+    kit.clock.forward(600);
+    assert!(kit.submission().await.cmd(&auth(ALICE, 1)).await.starts_with("235 "));
+}
+
+#[tokio::test]
+async fn look_ups_per_network() {
+    let kit = Kit::with("limits.lookups_per_minute = 4").await;
+    let mut client = kit.submission().await;
+    for _ in 0..2 {
+        assert!(client.cmd(&format!("PUBKEY {BOB}")).await.starts_with("550 "));
+        assert!(client.cmd(&format!("XKEYINFO {BOB}")).await.starts_with("550 "));
+    }
+    assert!(client.cmd(&format!("PUBKEY {BOB}")).await.starts_with("450 4.7.1"));
+    assert!(client.cmd("PUBKEY nonsense").await.starts_with("501 5.1.3"), "syntax comes first");
+    kit.clock.forward(60);
+    assert!(client.cmd(&format!("PUBKEY {BOB}")).await.starts_with("550 "));
+}
+
+#[tokio::test]
+async fn sessions_per_address() {
+    let kit = Kit::with("limits.sessions_per_address = 2").await;
+    let (one, _two) = (kit.mx().await, kit.mx().await);
+    let mut third = Client::connect(kit.server.addresses.smtp[0]).await;
+    assert!(third.reply().await.starts_with("421 4.7.0"));
+    assert!(third.is_closed().await);
+    let mut fourth = Client::connect(kit.server.addresses.imap[0]).await;
+    assert!(fourth.line().await.starts_with("* BYE "));
+    let mut one = one;
+    one.cmd("QUIT").await;
+    assert!(one.is_closed().await);
+    // The place is free once the server has let go of the session.
+    loop {
+        let mut next = Client::connect(kit.server.addresses.smtp[0]).await;
+        if next.reply().await.starts_with("220 ") {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_limits_lifts_them() {
+    let more = "limits.no_limits = true\nlimits.failed_logins = 1\nlimits.lookups_per_minute = 1\n\
+                limits.sessions_per_address = 1";
+    let kit = Kit::with(more).await;
+    kit.people().await;
+    let mut client = kit.submission().await;
+    for _ in 0..2 {
+        assert!(client.cmd(&auth(ALICE, 9)).await.starts_with("535 "));
+        assert!(client.cmd(&format!("PUBKEY {BOB}")).await.starts_with("550 "));
+    }
+    assert!(kit.submission().await.cmd(&auth(ALICE, 1)).await.starts_with("235 "));
+}

@@ -1,0 +1,13 @@
+//! SMTP sessions, the control socket, start and stop.
+
+mod admin;
+mod closing;
+mod dialogues;
+mod keyring;
+mod keys;
+mod kit;
+mod limits;
+mod login;
+mod mail;
+mod states;
+mod tree;
