@@ -353,14 +353,13 @@ mod tests {
     #[test]
     fn plain_and_login() {
         for mut exchange in [Exchange::new(Mechanism::Plain), Exchange::new(Mechanism::Login)] {
-            let step = match exchange.mechanism {
-                Mechanism::Plain => exchange.start(Some(&b64("\0alice@example.net\0token"))),
-                _ => {
-                    assert!(matches!(exchange.start(None), Ok(Step::Challenge(c)) if c == b"Username:"));
-                    let step = exchange.line(&b64(USER));
-                    assert!(matches!(step, Ok(Step::Challenge(c)) if c == b"Password:"));
-                    exchange.line(&b64("token"))
-                }
+            let step = if exchange.mechanism == Mechanism::Plain {
+                exchange.start(Some(&b64("\0alice@example.net\0token")))
+            } else {
+                assert!(matches!(exchange.start(None), Ok(Step::Challenge(c)) if c == b"Username:"));
+                let step = exchange.line(&b64(USER));
+                assert!(matches!(step, Ok(Step::Challenge(c)) if c == b"Password:"));
+                exchange.line(&b64("token"))
             };
             let Ok(Step::Done(Credentials::AppPassword { user, token })) = step else { panic!("not done") };
             assert_eq!((user.as_str(), token.as_str()), (USER, "token"));

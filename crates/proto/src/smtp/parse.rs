@@ -102,8 +102,11 @@ pub fn bdat(args: &[u8]) -> Result<Chunk, Reply> {
     chunk.ok_or_else(|| Reply::new(501, "5.5.4", "Syntax: BDAT length [LAST]").and_close())
 }
 
+/// An initial response, still in base64.
+pub type InitialResponse = Zeroizing<Vec<u8>>;
+
 /// `AUTH mechanism [initial-response]`.
-pub fn auth(args: &[u8]) -> Result<(Mechanism, Option<Zeroizing<Vec<u8>>>), Reply> {
+pub fn auth(args: &[u8]) -> Result<(Mechanism, Option<InitialResponse>), Reply> {
     let words = words(args);
     let (name, initial) = match words.as_slice() {
         [name] => (*name, None),

@@ -5,14 +5,12 @@
 //! `next` gives nothing, so that pipelined commands are answered in order. What needs TLS or a signed-in session is
 //! judged here, before arguments are looked at, and its events exist in no other state (profile §5).
 
+mod command;
+
 use super::{
     body::{DotReader, Fault, Judge},
-    parse,
     reply::{LINE_MAX as REPLY_LINE_MAX, Reply},
-    verb::{
-        self, Asked, AskedFor, Chunk, Enrol, KeyCommand, KeyringCommand, LONG_LINE_MAX, Mail, Needs, Rcpt,
-        Verb,
-    },
+    verb::{self, Asked, Enrol, KeyCommand, LONG_LINE_MAX, Mail, Rcpt},
 };
 use crate::{
     address::Address,
@@ -139,6 +137,20 @@ enum Asking {
     Other,
 }
 
+/// What a step came to.
+enum Progress {
+    Event(Event),
+    Again,
+    /// More octets are needed.
+    More,
+}
+
+impl From<Option<Event>> for Progress {
+    fn from(event: Option<Event>) -> Self {
+        event.map_or(Self::Again, Self::Event)
+    }
+}
+
 /// One session.
 pub struct Server {
     settings: Arc<Settings>,
@@ -196,63 +208,63 @@ impl Server {
             if matches!(self.mode, Mode::Closed) {
                 return Some(Event::Close);
             }
-            match self.step(input)? {
-                Some(event) => return Some(event),
-                None => continue,
+            match self.step(input) {
+                Progress::Event(event) => return Some(event),
+                Progress::Again => {}
+                Progress::More => return None,
             }
         }
     }
 
-    /// One step: `None` for "more octets", `Some(None)` for "go on".
-    fn step(&mut self, input: &mut BytesMut) -> Option<Option<Event>> {
+    fn step(&mut self, input: &mut BytesMut) -> Progress {
         match &mut self.mode {
             Mode::Command => {
                 let mut line = match take_line(input, verb::line_max(input)) {
                     Line::Whole(line) => line,
-                    Line::More => return None,
+                    Line::More => return Progress::More,
                     Line::TooLong => {
                         self.mode = Mode::Overlong(Reply::new(500, "5.5.2", "Line too long"));
-                        return Some(None);
+                        return Progress::Again;
                     }
                 };
                 let event = self.command(&line);
                 line.zeroize(); // it may hold a login hash, a code or a token
-                Some(event)
+                event.into()
             }
             Mode::Overlong(reply) => {
                 if !drop_line(input) {
-                    return None;
+                    return Progress::More;
                 }
                 let reply = reply.clone();
                 self.mode = Mode::Command;
                 self.fail(&reply);
-                Some(None)
+                Progress::Again
             }
             Mode::Sasl(_) => {
                 let line = take_line(input, LONG_LINE_MAX);
                 let Mode::Sasl(mut exchange) = std::mem::replace(&mut self.mode, Mode::Command) else {
-                    return Some(None);
+                    return Progress::Again;
                 };
                 match line {
                     Line::Whole(mut line) => {
                         let step = exchange.line(&line);
                         line.zeroize();
-                        Some(self.sasl(exchange, step))
+                        self.sasl(exchange, step).into()
                     }
                     Line::More => {
                         self.mode = Mode::Sasl(exchange);
-                        None
+                        Progress::More
                     }
                     Line::TooLong => {
                         // RFC 4954 §4 gives this code.
                         self.mode = Mode::Overlong(Reply::new(500, "5.5.6", "Authentication line too long"));
-                        Some(None)
+                        Progress::Again
                     }
                 }
             }
             Mode::Data(reader, judge) => {
                 if input.is_empty() {
-                    return None;
+                    return Progress::More;
                 }
                 let mut out = Vec::with_capacity(input.len());
                 let (used, end) = reader.read(input, &mut out);
@@ -261,255 +273,64 @@ impl Server {
                 if end {
                     // The last octets and the end are two events: the end is found again at the next step.
                     let Mode::Data(_, judge) = std::mem::replace(&mut self.mode, Mode::Command) else {
-                        return Some(None);
+                        return Progress::Again;
                     };
                     if let Some(fault) = judge.finish() {
-                        return Some(Some(self.refuse_body(fault)));
+                        return Progress::Event(self.refuse_body(fault));
                     }
                     if out.is_empty() {
-                        return Some(Some(self.body_end(judge.is_eight_bit())));
+                        return Progress::Event(self.body_end(judge.is_eight_bit()));
                     }
                     if let Some(t) = &mut self.transaction {
                         t.chunks = Some(judge);
                     }
                     self.mode = Mode::Chunk { left: 0, last: true };
-                    return Some(Some(Event::Body(out.into())));
+                    return Progress::Event(Event::Body(out.into()));
                 }
                 let keep = judge.fault().is_none() && !out.is_empty();
-                Some(keep.then(|| Event::Body(out.into())))
+                keep.then(|| Event::Body(out.into())).into()
             }
             Mode::Chunk { left, last } => {
                 if *left == 0 {
                     let last = *last;
                     self.mode = Mode::Command;
-                    return Some(self.chunk_end(last));
+                    return self.chunk_end(last).into();
                 }
                 if input.is_empty() {
-                    return None;
+                    return Progress::More;
                 }
                 let octets = take_up_to(input, left);
-                let judge = self.transaction.as_mut()?.chunks.as_mut()?;
+                let Some(judge) = self.transaction.as_mut().and_then(|t| t.chunks.as_mut()) else {
+                    return Progress::Again;
+                };
                 judge.update(&octets);
-                Some(judge.fault().is_none().then_some(Event::Body(octets)))
+                judge.fault().is_none().then_some(Event::Body(octets)).into()
             }
             Mode::Drop { left, then } => {
                 if *left > 0 {
                     if input.is_empty() {
-                        return None;
+                        return Progress::More;
                     }
                     let _ = take_up_to(input, left);
-                    return Some(None);
+                    return Progress::Again;
                 }
                 let then = then.clone();
                 self.mode = Mode::Command;
                 self.fail(&then);
-                Some(None)
+                Progress::Again
             }
             Mode::Keyring { replaces, len } => {
                 if input.len() < *len {
-                    return None;
+                    return Progress::More;
                 }
                 let (replaces, data) = (*replaces, input.split_to(*len).to_vec());
                 self.mode = Mode::Command;
-                Some(self.ask(Asking::Other, Event::Key(KeyCommand::StoreKeyring { replaces, data })))
+                Progress::Event(
+                    self.ask(Asking::Other, Event::Key(KeyCommand::StoreKeyring { replaces, data })),
+                )
             }
-            Mode::Closed => Some(Some(Event::Close)),
+            Mode::Closed => Progress::Event(Event::Close),
         }
-    }
-
-    fn command(&mut self, line: &[u8]) -> Option<Event> {
-        let (keyword, args) = match line.iter().position(|b| *b == b' ') {
-            Some(space) => (&line[..space], trim(&line[space..])),
-            None => (line, &line[line.len()..]),
-        };
-        let Some(verb) = Verb::from_keyword(keyword) else {
-            return self.fail(&Reply::new(500, "5.5.2", "Command not recognized"));
-        };
-        if args.iter().any(u8::is_ascii_control) {
-            return self.fail(&Reply::new(500, "5.5.2", "Control characters in the command line"));
-        }
-        // XKEYRING brings octets, which must be read whatever the answer is.
-        let lack = self.lack(verb.needs());
-        if verb == Verb::XKeyring {
-            return self.keyring(args, lack);
-        }
-        if let Some(lack) = lack {
-            return self.fail(&lack);
-        }
-        match self.allowed(verb, args) {
-            Ok(event) => event,
-            Err(reply) => self.fail(&reply),
-        }
-    }
-
-    /// What the channel lacks for a verb (profile §5's table).
-    fn lack(&self, needs: Needs) -> Option<Reply> {
-        match (&self.channel, needs) {
-            (_, Needs::Nothing)
-            | (Channel::Tls(_), Needs::Tls)
-            | (Channel::Tls(SignedIn::HashedPass), Needs::HashedPass) => None,
-            (Channel::Clear, _) => Some(starttls_first()),
-            (Channel::Tls(_), Needs::HashedPass) => Some(authentication_required()),
-        }
-    }
-
-    /// A verb whose needs of the channel are met.
-    fn allowed(&mut self, verb: Verb, args: &[u8]) -> Result<Option<Event>, Reply> {
-        match verb {
-            Verb::Helo | Verb::Ehlo => {
-                let name = parse::hello(args)?;
-                let extended = verb == Verb::Ehlo;
-                self.hello = Some((name, extended));
-                let reply =
-                    if extended { self.ehlo() } else { Reply::bare(250, self.settings.hostname.clone()) };
-                reply.write(&mut self.output);
-                Ok(self.reset())
-            }
-            Verb::Mail => {
-                self.needs_hello()?;
-                if self.transaction.is_some() {
-                    return Err(out_of_order("A mail transaction is open; finish it or send RSET"));
-                }
-                if self.settings.role == Role::Submission {
-                    match self.channel {
-                        Channel::Clear => return Err(starttls_first()),
-                        Channel::Tls(SignedIn::Nobody) => return Err(authentication_required()),
-                        Channel::Tls(_) => {}
-                    }
-                }
-                let mail = parse::mail(args)?;
-                if mail.size.is_some_and(|size| size > self.settings.message_size) {
-                    return Err(self.too_big());
-                }
-                Ok(self.ask(Asking::Mail { smtputf8: mail.smtputf8 }, Event::Mail(mail)))
-            }
-            Verb::Rcpt => {
-                let limit = self.settings.recipients;
-                let transaction = self.open_transaction()?;
-                let rcpt = parse::rcpt(args, transaction.smtputf8)?;
-                if transaction.recipients >= limit {
-                    return Err(Reply::new(452, "4.5.3", "Too many recipients"));
-                }
-                Ok(self.ask(Asking::Rcpt, Event::Rcpt(rcpt)))
-            }
-            Verb::Data => {
-                parse::nothing(args)?;
-                if self.open_transaction()?.recipients == 0 {
-                    return Err(out_of_order("No valid recipients"));
-                }
-                Reply::bare(354, "End data with <CR><LF>.<CR><LF>").write(&mut self.output);
-                self.mode = Mode::Data(DotReader::default(), Judge::new(self.settings.message_size));
-                Ok(None)
-            }
-            Verb::Bdat => {
-                let chunk = parse::bdat(args)?;
-                self.bdat(chunk);
-                Ok(None)
-            }
-            Verb::Rset => {
-                parse::nothing(args)?;
-                Reply::new(250, "2.0.0", "OK").write(&mut self.output);
-                Ok(self.reset())
-            }
-            Verb::Noop => self.say(&Reply::new(250, "2.0.0", "OK")),
-            Verb::Quit => {
-                parse::nothing(args)?;
-                self.say(&Reply::new(221, "2.0.0", "Bye").and_close())
-            }
-            Verb::Vrfy => self.say(&Reply::new(252, "2.1.5", "Cannot verify; send mail and see")),
-            Verb::Expn => Err(Reply::new(502, "5.5.1", "Command not implemented")),
-            Verb::Help => self.say(&Reply::new(214, "2.0.0", "See RFC 5321")),
-            Verb::StartTls => {
-                parse::nothing(args)?;
-                if matches!(self.channel, Channel::Tls(_)) {
-                    return Err(out_of_order("TLS is on already"));
-                }
-                Reply::new(220, "2.0.0", "Ready to start TLS").write(&mut self.output);
-                Ok(self.ask(Asking::StartTls, Event::StartTls))
-            }
-            Verb::Auth => {
-                if self.transaction.is_some() {
-                    return Err(out_of_order("Not inside a mail transaction"));
-                }
-                if !matches!(self.channel, Channel::Tls(SignedIn::Nobody)) {
-                    return Err(out_of_order("Already signed in"));
-                }
-                let (mechanism, initial) = parse::auth(args)?;
-                let mut exchange = Exchange::new(mechanism);
-                let step = exchange.start(initial.as_deref().map(Vec::as_slice));
-                Ok(self.sasl(exchange, step))
-            }
-            Verb::PubKey => self.asked(AskedFor::Key, args),
-            Verb::XKeyInfo => self.asked(AskedFor::Chain, args),
-            Verb::GetSalt => {
-                parse::nothing(args)?;
-                Ok(self.ask(Asking::Other, Event::Key(KeyCommand::GetSalt)))
-            }
-            Verb::RstSalt => {
-                parse::nothing(args)?;
-                Ok(self.ask(Asking::Other, Event::Key(KeyCommand::RstSalt)))
-            }
-            Verb::SetPubKey => {
-                let command = parse::set_pub_key(args)?;
-                Ok(self.ask(Asking::Other, Event::Key(command)))
-            }
-            Verb::XPasswd => {
-                let command = KeyCommand::XPasswd(parse::change_password(args));
-                Ok(self.ask(Asking::Other, Event::Key(command)))
-            }
-            Verb::XEnrol => {
-                if matches!(self.channel, Channel::Tls(SignedIn::HashedPass)) {
-                    return Err(out_of_order("Already signed in"));
-                }
-                let enrol = parse::enrol(args)?;
-                Ok(self.ask(Asking::Other, Event::Enrol(enrol)))
-            }
-            // Handled by `keyring`, which reads the octets behind the line.
-            Verb::XKeyring => Ok(None),
-        }
-    }
-
-    fn asked(&mut self, what: AskedFor, args: &[u8]) -> Result<Option<Event>, Reply> {
-        let asked = parse::asked(what, args)?;
-        Ok(self.ask(Asking::Other, Event::Asked(asked)))
-    }
-
-    fn keyring(&mut self, args: &[u8], lack: Option<Reply>) -> Option<Event> {
-        match (parse::keyring(args), lack) {
-            (Err(reply), _) => self.fail(&reply),
-            (Ok(KeyringCommand::Store { len, .. }), Some(lack)) => {
-                self.mode = Mode::Drop { left: len as u64, then: lack };
-                None
-            }
-            (Ok(KeyringCommand::Fetch), Some(lack)) => self.fail(&lack),
-            (Ok(KeyringCommand::Fetch), None) => {
-                self.ask(Asking::Other, Event::Key(KeyCommand::FetchKeyring))
-            }
-            (Ok(KeyringCommand::Store { replaces, len }), None) => {
-                self.mode = Mode::Keyring { replaces, len };
-                None
-            }
-        }
-    }
-
-    fn bdat(&mut self, chunk: Chunk) {
-        let limit = self.settings.message_size;
-        let refusal = match &self.transaction {
-            None => Some(out_of_order("No mail transaction is open; send MAIL first")),
-            Some(t) if t.recipients == 0 => Some(out_of_order("No valid recipients")),
-            Some(_) => None,
-        };
-        self.mode = match (refusal, &mut self.transaction) {
-            (None, Some(t)) => {
-                t.chunks.get_or_insert_with(|| Judge::new(limit));
-                Mode::Chunk { left: chunk.len, last: chunk.last }
-            }
-            // RFC 3030 §2: the octets of a refused BDAT are read all the same.
-            (refusal, _) => Mode::Drop {
-                left: chunk.len,
-                then: refusal.unwrap_or_else(|| out_of_order("No mail transaction is open")),
-            },
-        };
     }
 
     fn chunk_end(&mut self, last: bool) -> Option<Event> {
@@ -552,34 +373,18 @@ impl Server {
                 self.mode = Mode::Sasl(exchange);
                 None
             }
-            Ok(Step::AskChallenge(user)) => self.ask(Asking::Challenge(exchange), Event::AskChallenge(user)),
+            Ok(Step::AskChallenge(user)) => {
+                Some(self.ask(Asking::Challenge(exchange), Event::AskChallenge(user)))
+            }
             Ok(Step::Done(credentials)) => {
                 let kind = match credentials {
                     Credentials::HashedPass { .. } => SignedIn::HashedPass,
                     Credentials::AppPassword { .. } => SignedIn::AppPassword,
                 };
-                self.ask(Asking::Credentials(kind), Event::Credentials(credentials))
+                Some(self.ask(Asking::Credentials(kind), Event::Credentials(credentials)))
             }
             Err(e) => self.fail(&Reply::new(501, "5.5.2", e.to_string())),
         }
-    }
-
-    fn ehlo(&self) -> Reply {
-        let mut lines = vec![
-            self.settings.hostname.clone(),
-            "PIPELINING".into(),
-            format!("SIZE {}", self.settings.message_size),
-            "8BITMIME".into(),
-            "ENHANCEDSTATUSCODES".into(),
-            "SMTPUTF8".into(),
-            "CHUNKING".into(),
-        ];
-        lines.push(match self.channel {
-            Channel::Clear => "STARTTLS".into(),
-            Channel::Tls(_) => "AUTH HASHEDPASS PLAIN LOGIN".into(),
-        });
-        lines.extend(["ENCRYPTMESSAGE".into(), "SIGNMESSAGE".into(), "XSEALPOST 1".into()]);
-        Reply::lines(250, lines)
     }
 
     /// Answers the last event.
@@ -631,17 +436,16 @@ impl Server {
         self.mode = Mode::Command;
     }
 
-    fn ask(&mut self, asking: Asking, event: Event) -> Option<Event> {
+    fn ask(&mut self, asking: Asking, event: Event) -> Event {
         self.asking = asking;
-        Some(event)
+        event
     }
 
-    fn say(&mut self, reply: &Reply) -> Result<Option<Event>, Reply> {
+    fn say(&mut self, reply: &Reply) {
         reply.write(&mut self.output);
         if reply.closes() {
             self.mode = Mode::Closed;
         }
-        Ok(None)
     }
 
     /// Says that a command was refused, and counts it.
@@ -661,30 +465,10 @@ impl Server {
         self.transaction.take().map(|_| Event::Reset)
     }
 
-    fn needs_hello(&self) -> Result<(), Reply> {
-        if self.hello.is_some() { Ok(()) } else { Err(out_of_order("Send EHLO or HELO first")) }
-    }
-
-    fn open_transaction(&self) -> Result<&Transaction, Reply> {
-        match &self.transaction {
-            Some(t) if t.chunks.is_some() => Err(out_of_order("Send the rest of the chunks, or RSET")),
-            Some(t) => Ok(t),
-            None => Err(out_of_order("No mail transaction is open; send MAIL first")),
-        }
-    }
-
     fn too_big(&self) -> Reply {
         let size = self.settings.message_size;
         Reply::new(552, "5.3.4", format!("The message is larger than {size} octets"))
     }
-}
-
-/// Without white space at the ends, which RFC 5321 §4.1.1 asks to tolerate before the CRLF.
-fn trim(args: &[u8]) -> &[u8] {
-    let blank = |b: &u8| matches!(b, b' ' | b'\t');
-    let start = args.iter().position(|b| !blank(b)).unwrap_or(args.len());
-    let end = args.iter().rposition(|b| !blank(b)).map_or(start, |last| last + 1);
-    &args[start..end]
 }
 
 /// Before TLS.

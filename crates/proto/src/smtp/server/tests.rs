@@ -1,8 +1,9 @@
 //! The state machine, played without a socket.
 
 use super::*;
-use crate::phc::Cost;
+use crate::{phc::Cost, smtp::verb::Verb};
 use proptest::prelude::*;
+use std::fmt::Write as _;
 
 fn server(role: Role, tls: bool) -> Server {
     let settings = Settings { hostname: "mx.example.net".into(), role, message_size: 1000, recipients: 3 };
@@ -30,15 +31,15 @@ fn play(mut server: Server, pieces: &[&[u8]]) -> String {
                     server.tls_started();
                 }
                 Event::Mail(m) => {
-                    log += &format!("[{m:?}]\n");
+                    let _ = write!(log, "[{m:?}]\n");
                     server.answer(&ok);
                 }
                 Event::Rcpt(r) => {
-                    log += &format!("[{r:?}]\n");
+                    let _ = write!(log, "[{r:?}]\n");
                     server.answer(&ok);
                 }
                 Event::BodyEnd { eight_bit } => {
-                    log += &format!("[message {eight_bit} {:?}]\n", String::from_utf8_lossy(&body));
+                    let _ = write!(log, "[message {eight_bit} {:?}]\n", String::from_utf8_lossy(&body));
                     body.clear();
                     server.answer(&ok);
                 }
@@ -47,17 +48,17 @@ fn play(mut server: Server, pieces: &[&[u8]]) -> String {
                     body.clear();
                 }
                 Event::AskChallenge(user) => {
-                    log += &format!("[challenge {user}]\n");
+                    let _ = write!(log, "[challenge {user}]\n");
                     let salt = Salt::new([7; 16]).unwrap();
                     server.challenge(&Challenge { cost: Cost::DEFAULT, salt });
                 }
                 Event::Credentials(_) => server.signed_in(Some(&Salt::new([9; 16]).unwrap())),
                 Event::Asked(a) => {
-                    log += &format!("[{a:?}]\n");
+                    let _ = write!(log, "[{a:?}]\n");
                     server.answer(&ok);
                 }
                 Event::Key(KeyCommand::StoreKeyring { replaces, data }) => {
-                    log += &format!("[keyring {replaces:?} {data:?}]\n");
+                    let _ = write!(log, "[keyring {replaces:?} {data:?}]\n");
                     server.answer(&ok);
                 }
                 Event::Key(_) | Event::Enrol(_) => {

@@ -5,7 +5,7 @@ use sealpost_proto::base64;
 use sha2::{Digest as _, Sha256};
 
 fn hex(data: &[u8]) -> String {
-    Sha256::digest(data).iter().map(|b| format!("{b:02x}")).collect()
+    format!("{:x}", Sha256::digest(data))
 }
 
 async fn store(client: &mut Client, replaces: &str, data: &[u8]) -> String {

@@ -1,7 +1,9 @@
 //! PUBKEY, SETPUBKEY, GETSALT, RSTSALT, XPASSWD, XKEYINFO (profile §5, §9).
 
 use super::kit::*;
+use sealpost_lookup::zone::{Zone, ZoneServer};
 use sealpost_proto::base64;
+use std::net::Ipv4Addr;
 
 const START_AGAIN: &str = "554 5.5.1 Key salt or key changed, start again\r\n";
 const OK: &str = "250 OK\r\n";
@@ -73,11 +75,45 @@ async fn r10_syntax_comes_first_and_foreign_domains_need_a_login() {
     assert!(client.reply().await.starts_with("501 5.1.3"));
     assert_eq!(client.cmd("PUBKEY a@elsewhere.example").await, "551 5.7.1 Not a domain of this server\r\n");
     assert_eq!(client.cmd("XKEYINFO a@elsewhere.example").await, "551 5.7.1 Not a domain of this server\r\n");
-    // Signed in, the home server asks; nothing answers at this resolver, which is no definite answer.
-    let failed = "451 4.4.1 Key lookup failed\r\n";
+}
+
+/// Profile §8 step 4: another server, home to home.example, asks ours for its signed-in user.
+#[tokio::test]
+async fn r10_r11_the_home_server_asks_other_domains_for_its_users() {
+    let kit = Kit::new().await;
     let (mut alice, _) = kit.alice().await;
-    assert_eq!(alice.cmd("PUBKEY a@elsewhere.example").await, failed);
-    assert_eq!(kit.alice_by_app_password().await.cmd("XKEYINFO a@elsewhere.example").await, failed);
+    assert_eq!(alice.cmd(&set_with(1, 0, 0)).await, OK);
+    let port = kit.server.addresses.submissions[0].port();
+    let mut ours = Zone::new("example.net");
+    ours.srv("_submissions._tcp.example.net", 0, 0, port, "mail.example.net");
+    ours.a("mail.example.net", Ipv4Addr::LOCALHOST);
+    // The same server for a domain that its name is not bound to, and a name that leads nowhere.
+    let mut unbound = Zone::new("example.org");
+    unbound.srv("_submissions._tcp.example.org", 0, 0, port, "mail.example.net");
+    let mut silent = Zone::new("silent.example");
+    silent.srv("_submissions._tcp.silent.example", 0, 0, 1, "mail.silent.example");
+    silent.a("mail.silent.example", Ipv4Addr::LOCALHOST);
+    let dns = ZoneServer::start("127.0.0.1:0".parse().unwrap(), vec![ours, unbound, silent]).await.unwrap();
+    let more = format!("dns = \"{}\"\nca_file = \"{}\"", dns.address(), kit.certificate().display());
+    let home = Kit::with_domains("home.example", &more).await;
+    let code = home.code("dora@home.example").await;
+    let mut dora = home.submission().await;
+    dora.cmd(&format!("XENROL dora@home.example {code} {}", phc(&[6; 16], 6))).await;
+    assert!(dora.cmd(&auth("dora@home.example", 6)).await.starts_with("235 "));
+    dora.reply().await;
+    let failed = "451 4.4.1 Key lookup failed\r\n";
+    for (command, want) in [
+        (format!("PUBKEY <{ALICE}>"), format!("220 ed25519 {}\r\n", key(1).wire())),
+        (format!("XKEYINFO {ALICE}"), format!("220 {}\r\n", statement(1, 0, 0))),
+        (format!("PUBKEY {BOB}"), format!("550 No public key available for {BOB}\r\n")),
+        (format!("XKEYINFO {BOB}"), format!("550 No public key available for {BOB}\r\n")),
+        // No key, says a server that is not provably the domain's: not definite.
+        ("PUBKEY nobody@example.org".into(), failed.into()),
+        ("PUBKEY a@silent.example".into(), failed.into()),
+        ("PUBKEY a@nowhere.example".into(), failed.into()),
+    ] {
+        assert_eq!(dora.cmd(&command).await, want, "{command}");
+    }
 }
 
 #[tokio::test]

@@ -32,18 +32,18 @@ use tokio::{
     net::TcpStream,
 };
 
-pub const ALICE: &str = "alice@example.net";
-pub const BOB: &str = "bob@example.net";
+pub(super) const ALICE: &str = "alice@example.net";
+pub(super) const BOB: &str = "bob@example.net";
 /// An app password of one's own choice.
-pub const TOKEN: &str = "a-token-for-scripted-set-ups";
+pub(super) const TOKEN: &str = "a-token-for-scripted-set-ups";
 /// When every test begins.
-pub const START: i64 = 1_795_469_760;
+pub(super) const START: i64 = 1_795_469_760;
 
 /// A clock that stands still until a test moves it.
-pub struct HandClock(AtomicI64);
+pub(super) struct HandClock(AtomicI64);
 
 impl HandClock {
-    pub fn forward(&self, seconds: i64) {
+    pub(super) fn forward(&self, seconds: i64) {
         self.0.fetch_add(seconds, Ordering::Relaxed);
     }
 }
@@ -64,13 +64,17 @@ fn certificate() -> &'static (String, String) {
 }
 
 /// A configuration in `folder`, all ports free ones on loopback; `more` is put in front of its tables.
-pub fn config(folder: &Path, more: &str) -> Config {
+pub(super) fn config(folder: &Path, more: &str) -> Config {
+    config_for("\"example.net\", \"example.org\"", folder, more)
+}
+
+fn config_for(domains: &str, folder: &Path, more: &str) -> Config {
     let (cert, key) = certificate();
     std::fs::write(folder.join("cert.pem"), cert).unwrap();
     std::fs::write(folder.join("key.pem"), key).unwrap();
     let text = format!(
-        "hostname = \"mail.example.net\"\ndomains = [\"example.net\", \"example.org\"]\ndata_dir = \"data\"\n\
-         dns = \"127.0.0.1:9\"\n{more}\n[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n[listen]\n\
+        "hostname = \"mail.example.net\"\ndomains = [{domains}]\ndata_dir = \"data\"\n\
+         {more}\n[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n[listen]\n\
          smtp = \"127.0.0.1:0\"\nsubmission = \"127.0.0.1:0\"\nsubmissions = \"127.0.0.1:0\"\n\
          imap = \"127.0.0.1:0\"\nimaps = \"127.0.0.1:0\"\n"
     );
@@ -78,31 +82,31 @@ pub fn config(folder: &Path, more: &str) -> Config {
 }
 
 /// A running server with its folder.
-pub struct Kit {
-    pub server: RunningServer,
-    pub store: Arc<SqliteStore>,
-    pub clock: Arc<HandClock>,
-    pub folder: TempDir,
+pub(super) struct Kit {
+    pub(super) server: RunningServer,
+    pub(super) store: Arc<SqliteStore>,
+    pub(super) clock: Arc<HandClock>,
+    pub(super) folder: TempDir,
 }
 
 /// The login hash all test accounts have; the server cannot tell it from a derived one.
-pub fn login_hash(n: u8) -> LoginHash {
+pub(super) fn login_hash(n: u8) -> LoginHash {
     LoginHash::from_bytes([n; 32])
 }
 
 /// base64(PHC) for XENROL and XPASSWD.
-pub fn phc(salt: &[u8], hash: u8) -> String {
+pub(super) fn phc(salt: &[u8], hash: u8) -> String {
     let challenge = Challenge { cost: Cost::DEFAULT, salt: Salt::new(salt).unwrap() };
     base64::encode(LoginPhc { challenge, hash: login_hash(hash) }.to_phc().as_bytes())
 }
 
 /// The initial response of HASHEDPASS.
-pub fn response(user: &str, hash: &str) -> String {
+pub(super) fn response(user: &str, hash: &str) -> String {
     base64::encode(format!("\0{user}\0{hash}"))
 }
 
 /// `AUTH HASHEDPASS …` with login hash number `n`.
-pub fn auth(user: &str, n: u8) -> String {
+pub(super) fn auth(user: &str, n: u8) -> String {
     format!("AUTH HASHEDPASS {}", response(user, &base64::encode([n; 32])))
 }
 
@@ -111,12 +115,12 @@ fn signing_key(n: u8) -> SigningKey {
 }
 
 /// Test key number `n`.
-pub fn key(n: u8) -> PublicKey {
+pub(super) fn key(n: u8) -> PublicKey {
     PublicKey::from_ed25519(signing_key(n).verifying_key().as_bytes()).unwrap()
 }
 
 /// A statement for key `n` after key `previous` (0: none), made `seconds` after the start.
-pub fn statement_for(address: &str, n: u8, previous: u8, seconds: i64) -> SignedStatement {
+pub(super) fn statement_for(address: &str, n: u8, previous: u8, seconds: i64) -> SignedStatement {
     let created = Timestamp(START + seconds);
     let text = Statement {
         addresses: vec![Address::parse(address).unwrap()],
@@ -138,38 +142,55 @@ pub fn statement_for(address: &str, n: u8, previous: u8, seconds: i64) -> Signed
 }
 
 /// The same for alice, as it goes on the wire.
-pub fn statement(n: u8, previous: u8, seconds: i64) -> String {
+pub(super) fn statement(n: u8, previous: u8, seconds: i64) -> String {
     statement_for(ALICE, n, previous, seconds).to_wire()
 }
 
 impl Kit {
     /// A server without accounts.
-    pub async fn empty() -> Self {
+    pub(super) async fn empty() -> Self {
         Self::with("").await
     }
 
     /// The same with more configuration keys.
-    pub async fn with(more: &str) -> Self {
+    pub(super) async fn with(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self::start(folder, more).await
     }
 
-    pub async fn start(folder: TempDir, more: &str) -> Self {
-        let config = config(folder.path(), more);
+    /// A server that is home to another domain.
+    pub(super) async fn with_domains(domain: &str, more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config_for(&format!("\"{domain}\""), folder.path(), more);
+        Self::run(folder, config).await
+    }
+
+    pub(super) async fn start(folder: TempDir, more: &str) -> Self {
+        // Nothing answers there: tests that look something up bring their own DNS.
+        let config = config(folder.path(), &format!("dns = \"127.0.0.1:9\"\n{more}"));
+        Self::run(folder, config).await
+    }
+
+    async fn run(folder: TempDir, config: Config) -> Self {
         let store = SqliteStore::open(&config.data_dir).unwrap();
         let clock = Arc::new(HandClock(AtomicI64::new(START)));
         let server = run_with(config, store.clone(), clock.clone()).await.unwrap();
         Self { server, store, clock, folder }
     }
 
+    /// The certificate's file.
+    pub(super) fn certificate(&self) -> std::path::PathBuf {
+        self.folder.path().join("cert.pem")
+    }
+
     /// A server with alice and bob enrolled (login hashes 1 and 2) and an app password ([`TOKEN`]) for alice.
-    pub async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let kit = Self::empty().await;
         kit.people().await;
         kit
     }
 
-    pub async fn people(&self) {
+    pub(super) async fn people(&self) {
         for (address, n) in [(ALICE, 1), (BOB, 2)] {
             let code = self.code(address).await;
             let mut client = self.submission().await;
@@ -179,7 +200,7 @@ impl Kit {
         self.app_password(ALICE, "test").await;
     }
 
-    pub async fn admin(&self, request: Request) -> Response {
+    pub(super) async fn admin(&self, request: Request) -> Response {
         let context = &self.server.context;
         let admin = Admin {
             config: &context.config,
@@ -191,14 +212,14 @@ impl Kit {
     }
 
     /// Adds an account; its one-time code.
-    pub async fn code(&self, address: &str) -> String {
+    pub(super) async fn code(&self, address: &str) -> String {
         match self.admin(Request::UserAdd { address: address.to_owned() }).await {
             Response::Code { code, .. } => code,
             _ => panic!("no code for {address}"),
         }
     }
 
-    pub async fn app_password(&self, address: &str, name: &str) {
+    pub(super) async fn app_password(&self, address: &str, name: &str) {
         let request = Request::AppPasswordAdd {
             address: address.to_owned(),
             name: name.to_owned(),
@@ -208,23 +229,23 @@ impl Kit {
     }
 
     /// Port 465, TLS, greeting read.
-    pub async fn submission(&self) -> Client {
+    pub(super) async fn submission(&self) -> Client {
         self.implicit(self.server.addresses.submissions[0]).await
     }
 
-    pub async fn implicit(&self, address: SocketAddr) -> Client {
+    pub(super) async fn implicit(&self, address: SocketAddr) -> Client {
         let mut client = Client::connect(address).await.start_tls().await;
         assert!(client.reply().await.starts_with("220 mail.example.net "));
         client
     }
 
     /// Port 25, in the clear, greeting read.
-    pub async fn mx(&self) -> Client {
+    pub(super) async fn mx(&self) -> Client {
         self.clear(self.server.addresses.smtp[0]).await
     }
 
     /// Port 587, in the clear, greeting read.
-    pub async fn starttls_port(&self) -> Client {
+    pub(super) async fn starttls_port(&self) -> Client {
         self.clear(self.server.addresses.submission[0]).await
     }
 
@@ -235,7 +256,7 @@ impl Kit {
     }
 
     /// Alice by HASHEDPASS on port 465; gives the key salt too.
-    pub async fn alice(&self) -> (Client, String) {
+    pub(super) async fn alice(&self) -> (Client, String) {
         let mut client = self.submission().await;
         let reply = client.cmd(&auth(ALICE, 1)).await;
         assert_eq!(reply, "235 2.7.0 Authentication successful\r\n");
@@ -245,7 +266,7 @@ impl Kit {
     }
 
     /// Alice by app password on port 465.
-    pub async fn alice_by_app_password(&self) -> Client {
+    pub(super) async fn alice_by_app_password(&self) -> Client {
         let mut client = self.submission().await;
         let reply = client.cmd(&format!("AUTH PLAIN {}", response(ALICE, TOKEN))).await;
         assert_eq!(reply, "235 2.7.0 Authentication successful\r\n");
@@ -253,7 +274,7 @@ impl Kit {
     }
 
     /// The messages in somebody's INBOX, as octets.
-    pub async fn inbox(&self, address: &str) -> Vec<String> {
+    pub(super) async fn inbox(&self, address: &str) -> Vec<String> {
         let store: Arc<dyn Store> = self.store.clone();
         let account = store.account(&Address::parse(address).unwrap()).await.unwrap().unwrap().id;
         let boxes = store.mailboxes(account).await.unwrap();
@@ -272,7 +293,7 @@ impl Kit {
     }
 
     /// Every octet that lies in the data folder.
-    pub fn disk(&self) -> Vec<u8> {
+    pub(super) fn disk(&self) -> Vec<u8> {
         let mut all = Vec::new();
         let mut folders = vec![self.folder.path().join("data")];
         while let Some(folder) = folders.pop() {
@@ -291,7 +312,7 @@ impl Kit {
 }
 
 /// Whether `needle` lies in `haystack`.
-pub fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+pub(super) fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|w| w == needle)
 }
 
@@ -299,25 +320,25 @@ trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// A client that talks in lines.
-pub struct Client {
+pub(super) struct Client {
     stream: Box<dyn Io>,
     input: Vec<u8>,
 }
 
 impl Client {
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub(super) async fn connect(address: SocketAddr) -> Self {
         let socket = TcpStream::connect(address).await.unwrap();
         socket.set_nodelay(true).unwrap();
         Self { stream: Box::new(socket), input: Vec::new() }
     }
 
     /// Over any stream.
-    pub fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
+    pub(super) fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         Self { stream: Box::new(stream), input: Vec::new() }
     }
 
     /// Shakes hands; the certificate is not the subject of these tests.
-    pub async fn start_tls(self) -> Self {
+    pub(super) async fn start_tls(self) -> Self {
         let mut roots = rustls::RootCertStore::empty();
         let pem = certificate().0.as_bytes();
         let der = rustls::pki_types::pem::PemObject::from_pem_slice(pem).unwrap();
@@ -335,19 +356,19 @@ impl Client {
     }
 
     /// EHLO, STARTTLS, handshake.
-    pub async fn upgrade(mut self) -> Self {
+    pub(super) async fn upgrade(mut self) -> Self {
         self.cmd("EHLO client.example").await;
         assert_eq!(self.cmd("STARTTLS").await, "220 2.0.0 Ready to start TLS\r\n");
         self.start_tls().await
     }
 
-    pub async fn send(&mut self, octets: impl AsRef<[u8]>) {
+    pub(super) async fn send(&mut self, octets: impl AsRef<[u8]>) {
         self.stream.write_all(octets.as_ref()).await.unwrap();
         self.stream.flush().await.unwrap();
     }
 
     /// One whole reply; empty at the end of the connection.
-    pub async fn reply(&mut self) -> String {
+    pub(super) async fn reply(&mut self) -> String {
         let mut reply = String::new();
         loop {
             let line = self.line().await;
@@ -360,7 +381,7 @@ impl Client {
     }
 
     /// One line with its CRLF; empty at the end of the connection.
-    pub async fn line(&mut self) -> String {
+    pub(super) async fn line(&mut self) -> String {
         loop {
             if let Some(end) = self.input.windows(2).position(|w| w == b"\r\n") {
                 let line: Vec<u8> = self.input.drain(..end + 2).collect();
@@ -376,20 +397,20 @@ impl Client {
     }
 
     /// What came in the first read, whole: for "in the same write".
-    pub async fn one_read(&mut self) -> String {
+    pub(super) async fn one_read(&mut self) -> String {
         assert!(self.input.is_empty());
         let mut buffer = vec![0; 4096];
         let n = self.stream.read(&mut buffer).await.unwrap();
         String::from_utf8(buffer[..n].to_vec()).unwrap()
     }
 
-    pub async fn cmd(&mut self, line: &str) -> String {
+    pub(super) async fn cmd(&mut self, line: &str) -> String {
         self.send(format!("{line}\r\n")).await;
         self.reply().await
     }
 
     /// A whole message from MAIL to the reply behind the final dot.
-    pub async fn mail(&mut self, from: &str, to: &[&str], message: &str) -> String {
+    pub(super) async fn mail(&mut self, from: &str, to: &[&str], message: &str) -> String {
         let reply = self.cmd(&format!("MAIL FROM:<{from}>")).await;
         if !reply.starts_with("250") {
             return reply;
@@ -406,7 +427,7 @@ impl Client {
     }
 
     /// Whether the server has closed the connection.
-    pub async fn is_closed(&mut self) -> bool {
+    pub(super) async fn is_closed(&mut self) -> bool {
         self.line().await.is_empty()
     }
 }

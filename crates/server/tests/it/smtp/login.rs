@@ -202,10 +202,8 @@ async fn enrolling_again_withdraws_the_key_and_closes_sessions() {
     let (mut alice, salt) = kit.alice().await;
     assert_eq!(alice.cmd(&format!("SETPUBKEY {} {}", key(1).wire(), statement(1, 0, 0))).await, "250 OK\r\n");
     let mut app = kit.alice_by_app_password().await;
-    let code = match kit.admin(Request::UserReset { address: ALICE.into() }).await {
-        Response::Code { code, .. } => code,
-        _ => panic!("no code"),
-    };
+    let reset = kit.admin(Request::UserReset { address: ALICE.into() }).await;
+    let Response::Code { code, .. } = reset else { panic!("no code") };
     assert_eq!(alice.cmd("NOOP").await, "250 2.0.0 OK\r\n", "the reset alone changes nothing");
     let mut device = kit.submission().await;
     assert_eq!(device.cmd(&format!("XENROL {ALICE} {code} {}", phc(&[5; 16], 5))).await, "250 2.0.0 OK\r\n");
