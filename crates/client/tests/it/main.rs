@@ -1,8 +1,11 @@
 //! The client as its users call it.
-
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails where the fault is")]
 #![allow(unreachable_pub, reason = "a test binary has no users; its modules share what they need")]
 
 mod account;
+#[path = "../../../lookup/tests/it/fake.rs"]
+mod fake;
+mod home;
 mod hostile;
 mod mail;
 mod message;

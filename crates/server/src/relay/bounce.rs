@@ -54,12 +54,13 @@ pub(super) async fn accepted(
             tracing::warn!(id = entry.id.0, "the sender of an undeliverable message has no account any more");
             return Ok(None);
         };
+        let text = format!("Return-Path: <>\r\n{text}");
         let message = NewMessage {
-            body: Body::from_bytes(format!("Return-Path: <>\r\n{text}").into_bytes()),
+            index: crate::imap::index::build(text.as_bytes())?,
+            body: Body::from_bytes(text.into_bytes()),
             flags: Flags::default(),
             keywords: Vec::new(),
             internal_date: now,
-            index: Vec::new(),
         };
         return Ok(Some(Accepted {
             reverse_path: None,

@@ -344,3 +344,109 @@ pub enum CommandError {
     #[error("the value is too long to be sent in one command")]
     TooLong,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::phc::{Challenge, Cost, Salt};
+
+    fn user() -> Address {
+        Address::parse("alice@example.net").unwrap()
+    }
+    fn mailbox(text: &str) -> Mailbox {
+        Mailbox::parse(text).unwrap()
+    }
+    fn login() -> LoginPhc {
+        let challenge = Challenge { cost: Cost::DEFAULT, salt: Salt::new([3; 16]).unwrap() };
+        LoginPhc { challenge, hash: LoginHash::from_bytes([7; 32]) }
+    }
+    fn wire(command: &Command) -> String {
+        String::from_utf8(command.wire().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn commands_read_as_the_drafts() {
+        let plain = MailParameters::default();
+        let all = MailParameters { size: Some(9), eight_bit: true, smtputf8: true };
+        for (command, expected) in [
+            (Command::ehlo("[127.0.0.1]"), "EHLO [127.0.0.1]"),
+            (Command::helo("a.example"), "HELO a.example"),
+            (Command::mail(None, plain), "MAIL FROM:<>"),
+            (Command::mail(Some("a@b"), all), "MAIL FROM:<a@b> SIZE=9 BODY=8BITMIME SMTPUTF8"),
+            (Command::rcpt("\"a b>\"@c"), "RCPT TO:<\"a b>\"@c>"),
+            (Command::pubkey(&mailbox("Alice@EXAMPLE.com")), "PUBKEY Alice@example.com"),
+            (Command::pubkey(&mailbox("\"a b\"@example.com")), "PUBKEY <\"a b\"@example.com>"),
+            (Command::pubkey(&mailbox("ü@müller.example")), "PUBKEY ü@xn--mller-kva.example"),
+            (Command::key_info(&mailbox("bob@example.com")), "XKEYINFO bob@example.com"),
+            (Ok(Command::getsalt()), "GETSALT"),
+            (Ok(Command::rstsalt()), "RSTSALT"),
+            (Ok(Command::starttls()), "STARTTLS"),
+            (Ok(Command::keyring()), "XKEYRING"),
+            (Ok(Command::bdat(7, false)), "BDAT 7"),
+            (Ok(Command::bdat(0, true)), "BDAT 0 LAST"),
+            (Ok(Command::auth_cancel()), "*"),
+        ] {
+            let command = command.unwrap();
+            assert_eq!(wire(&command), format!("{expected}\r\n"));
+            assert_eq!(command.shown(), expected);
+        }
+        let put = Command::put_keyring(None, b"\0\r\n").unwrap();
+        assert_eq!((wire(&put).as_str(), put.shown()), ("XKEYRING none 3\r\n\0\r\n", "XKEYRING none 3"));
+        let hash = format!("XKEYRING {} 0\r\n", "0a".repeat(32));
+        assert_eq!(wire(&Command::put_keyring(Some([10; 32]), b"").unwrap()), hash);
+    }
+
+    #[test]
+    fn nothing_ends_a_line_early() {
+        for text in ["a\r\nRSET", "a\nb", "a\0b", "", "a b", "a\x7fb", "<a", "a>"] {
+            assert!(Command::rcpt(text).is_err(), "{text:?}");
+            assert!(Command::mail(Some(text), MailParameters::default()).is_err(), "{text:?}");
+        }
+        for text in ["a\r\nRSET", "", "a b"] {
+            assert!(Command::ehlo(text).is_err());
+            assert!(Command::enrol(&user(), text, &login()).is_err());
+        }
+        assert!(Command::rcpt("\"open@x").is_err() && Command::rcpt("\"a\\\"@x").is_err());
+        assert!(Command::auth_plain("a\0b", "c").is_err() && Command::auth_plain("a", "b\0c").is_err());
+        assert!(Command::rcpt(&"a".repeat(COMMAND_MAX)).is_err());
+        assert!(Command::put_keyring(None, &vec![0; KEYRING_MAX + 1]).is_err());
+    }
+
+    #[test]
+    fn r15_r18_secret_commands_show_no_secret() {
+        let hash = LoginHash::from_bytes([7; 32]);
+        let text = base64::encode([7; 32]);
+        let payload = base64::encode(format!("\0alice@example.net\0{text}"));
+        let phc = base64::encode(login().to_phc().as_bytes());
+        let token = "an-app-password-token";
+        let one = Command::auth_hashed_pass(&user(), Some(&hash)).unwrap();
+        assert_eq!(wire(&one), format!("AUTH HASHEDPASS {payload}\r\n"));
+        let two = Command::hashed_pass_message(&user(), Some(&hash)).unwrap();
+        assert_eq!(wire(&two), format!("{payload}\r\n"));
+        let ask = Command::auth_hashed_pass(&user(), None).unwrap();
+        assert_eq!(wire(&ask), format!("AUTH HASHEDPASS {}\r\n", base64::encode("\0alice@example.net\0")));
+        let plain = Command::auth_plain("alice@example.net", token).unwrap();
+        let enrol = Command::enrol(&user(), "the-one-time-code", &login()).unwrap();
+        assert_eq!(wire(&enrol), format!("XENROL alice@example.net the-one-time-code {phc}\r\n"));
+        let plain_payload = base64::encode(format!("\0alice@example.net\0{token}"));
+        let secrets = [&text, &payload, &phc, &plain_payload, token, "the-one-time-code"];
+        for command in [one, two, ask, plain, enrol] {
+            // Not in what is shown of the command, nor of a reply that echoes it.
+            let echo = Reply::new(535, vec![wire(&command).trim_end().to_owned(), "5.7.8 no".into()]);
+            let shown = format!("{} {:?}", command.shown(), command.shown_reply(&echo));
+            for secret in secrets {
+                assert!(!shown.contains(secret), "{shown}");
+            }
+            assert!(shown.contains("5.7.8 no"), "the rest of a reply is shown");
+        }
+        for command in [Command::getsalt(), Command::rstsalt()] {
+            for code in [220, 250] {
+                let reply = Reply::new(code, vec!["SALT AAECAwQFBgcICQoLDA0ODw==".into()]);
+                assert_eq!(command.shown_reply(&reply).lines(), ["SALT …"]);
+            }
+        }
+        let ask = Command::auth_hashed_pass(&user(), None).unwrap();
+        let challenge = Reply::new(334, vec!["JGFyZ29uMmlk".into()]);
+        assert_eq!(ask.shown_reply(&challenge).lines(), ["…"]);
+    }
+}
