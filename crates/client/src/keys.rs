@@ -397,3 +397,40 @@ pub(crate) fn pin_of<'a>(
     let address = mailbox.canonical();
     trust.pins.get(&address).map(|pin| (address, pin))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sealpost_crypto::key::SecretKey;
+
+    #[test]
+    fn fingerprints_are_taken_as_people_copy_them_and_only_whole() {
+        let key = SecretKey::from_seed([1; 32]).public();
+        let whole = key.fingerprint();
+        let bare = whole.strip_prefix("SHA256:").expect("OpenSSH's form");
+        for good in [whole.as_str(), bare, &format!(" {whole}\n"), &format!("{whole}=")] {
+            assert!(is_fingerprint(good, &key), "{good:?}");
+        }
+        let other = SecretKey::from_seed([2; 32]).public().fingerprint();
+        for bad in ["", "SHA256:", "=", &bare[..42], &bare.to_lowercase(), &other, &format!("{whole}x")] {
+            assert!(!is_fingerprint(bad, &key), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn r05_renewal_is_due_in_the_last_half_of_a_statements_life() {
+        let created = Timestamp(1_795_469_760);
+        let statement = Statement {
+            addresses: vec![Address::parse("alice@example.net").expect("an address")],
+            key: SecretKey::from_seed([1; 32]).public(),
+            created,
+            expires: created.plus(LIFE_SECONDS),
+            previous: None,
+        };
+        for (seconds, due) in
+            [(0, false), (LIFE_SECONDS / 2 - 1, false), (LIFE_SECONDS / 2, true), (LIFE_SECONDS + 1, true)]
+        {
+            assert_eq!(is_renewal_due(&statement, created.plus(seconds)), due, "{seconds}");
+        }
+    }
+}

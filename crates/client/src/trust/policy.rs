@@ -125,21 +125,23 @@ fn decide_contact(
     answer: &Answer,
     now: Timestamp,
 ) -> Decision {
-    let overrule = format!(
-        "Ask {address} in another way; then `sealpost contact accept {address}` takes what is there now, or \
-         `sealpost contact forget {address}` starts anew"
+    let forget = format!(
+        "Ask {address} in another way; `sealpost contact forget {address}` starts anew, as if you had never met"
     );
+    // Only what can still be sealed to can be accepted.
+    let accept = format!("{forget}; `sealpost contact accept {address}` goes on with what is offered now");
     // A pinned key was used for sealing, so encryption was offered, whatever else is remembered.
     let mut keywords = remembered.keywords.clone();
     keywords.insert(Keyword::EncryptMessage);
     if let Some(gone) = vanished(&keywords, source) {
         return refuse(format!(
-            "the server of {} offered {gone} before and no longer does. {overrule}",
-            address.domain()
+            "the server of {} offered {gone} before and no longer does. {}",
+            address.domain(),
+            if offers(source, Keyword::EncryptMessage) { &accept } else { &forget }
         ));
     }
     let Answer::Key(key, chain) = answer else {
-        return refuse(format!("{address} had a key, and now its server says there is none. {overrule}"));
+        return refuse(format!("{address} had a key, and now its server says there is none. {forget}"));
     };
     if !chain.leads(pin, key) && pin != key {
         return refuse(format!(
@@ -197,12 +199,8 @@ fn decide_new(
             Some((server, format!("only {server} could be asked, which is not the server of {domain}")))
         }
     };
-    let offers = |keyword| match source {
-        Source::Direct { keywords, .. } => keywords.contains(&keyword),
-        Source::Home { .. } => true,
-    };
     let negative = match answer {
-        _ if !offers(Keyword::EncryptMessage) => {
+        _ if !offers(source, Keyword::EncryptMessage) => {
             Some(format!("the server of {domain} does not offer encryption (ENCRYPTMESSAGE)"))
         }
         Answer::Key(..) => None,
@@ -231,7 +229,7 @@ fn decide_new(
                     ended.to_rfc3339()
                 ));
             }
-            let sign = if offers(Keyword::SignMessage) {
+            let sign = if offers(source, Keyword::SignMessage) {
                 ""
             } else {
                 "; its server does not offer SIGNMESSAGE, so the signature may go unchecked"
@@ -264,6 +262,14 @@ fn decide_new(
         }
         // Unreachable: an answer without a key is a negative. Refusing is the safe way to be wrong.
         (None, _, _) => later(format!("the key of {address} could not be looked up; try again later")),
+    }
+}
+
+/// Whether the server that answered offers this; what the home server passes on does not tell.
+fn offers(source: &Source, keyword: Keyword) -> bool {
+    match source {
+        Source::Direct { keywords, .. } => keywords.contains(&keyword),
+        Source::Home { .. } => true,
     }
 }
 

@@ -259,7 +259,7 @@ fn r05_row_an_expired_key_is_refused_until_accepted() {
 
 #[test]
 fn r03_row_a_contacts_key_that_vanishes_is_refused_and_named() {
-    let overrule = &["contact accept bob@example.com", "contact forget bob@example.com"];
+    let overrule = &["contact forget bob@example.com"];
     for source in [direct(&ALL), unbound(&ALL), home()] {
         check_whatever("550", &contact(1), &source, &Answer::NoKey, Want::Refuse(overrule));
     }
@@ -269,6 +269,11 @@ fn r03_row_a_contacts_key_that_vanishes_is_refused_and_named() {
             check_whatever("extension gone", &contact(1), &source, &answer, want);
         }
     }
+    // Where sealing still works, accepting is another way out.
+    let left = direct(&[Keyword::EncryptMessage, Keyword::HashedPass]);
+    let want =
+        Want::Refuse(&["SIGNMESSAGE", "contact accept bob@example.com", "contact forget bob@example.com"]);
+    check_whatever("SIGNMESSAGE gone", &contact(1), &left, &published(1), want);
     // Without any memory of the domain a pin says that encryption was offered.
     let pin_only = Remembered { pin: Some(key(1)), ..new_contact() };
     check_whatever("pin only", &pin_only, &direct(&[]), &published(1), Want::Refuse(&["ENCRYPTMESSAGE"]));
