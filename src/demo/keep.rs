@@ -145,7 +145,7 @@ fn invite(output: Output, world: &World, users: &[User]) -> Result<(), Failure> 
     output.line(format!("  {program} --dir {} read last", quoted(&bob.actor.dir)))?;
     let com = &world.servers[1];
     output.line(format!(
-        "  curl --cacert {} --resolve {host}:{port}:{} --user {}:{} 'imaps://{host}:{port}/INBOX;MAILINDEX=1'",
+        "  curl --silent --show-error --cacert {} --resolve {host}:{port}:{} --user {}:{} 'imaps://{host}:{port}/INBOX;MAILINDEX=1'",
         quoted(&world.ca_file),
         com.address,
         bob.actor.address,

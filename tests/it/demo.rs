@@ -198,3 +198,101 @@ fn keep_refuses_a_folder_with_something_in_it() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("empty"), "{}", stderr(&output));
 }
+
+#[test]
+fn servers_end_with_a_demo_that_is_killed() {
+    let demo = Demo::start(&[]);
+    let servers = children(demo.pid());
+    assert_eq!(servers.len(), 2);
+    demo.kill();
+    for server in servers {
+        eventually("the end of the servers", || peak_memory_kib(server).is_none().then_some(()));
+    }
+}
+
+/// R17 and R18: the servers never see the password, and neither hash, code nor app password is in a log or a file
+/// of theirs, however much is logged.
+#[test]
+fn r17_r18_no_secret_is_in_logs_or_in_the_store() {
+    let demo = Demo::start_with(&[], &[("SEALPOST_LOG", "trace")]);
+    let (_, sent) = demo.json(0, &["send", "--to", "bob@example.com", "--subject", "x", "/dev/null"]);
+    demo.read_when_there(1, sent["message_id"].as_str().expect("a Message-ID"));
+    let mut secrets = Vec::new();
+    for number in 0..2 {
+        let password = demo.user(number, "password");
+        secrets.push(("app password", demo.user(number, "app_password")));
+        let file = Path::new(&demo.user(number, "client_dir")).join("secrets.json");
+        let kept: Value =
+            serde_json::from_str(&fs::read_to_string(file).expect("the client's secrets")).expect("JSON");
+        let text = |pointer: &str| kept.pointer(pointer).and_then(Value::as_str).expect(pointer).to_owned();
+        secrets.push(("login hash", text("/current/login_hash")));
+        secrets.push(("seed", text("/current/key/seed")));
+        // Also as SMTP carries it: base64 of NUL, user, NUL, hash.
+        let sasl = format!("\0{}\0{}", demo.user(number, "address"), text("/current/login_hash"));
+        secrets.push(("AUTH message", sealpost_proto::base64::encode(sasl.as_bytes())));
+        secrets.push(("base64 of the password", sealpost_proto::base64::encode(password.as_bytes())));
+        secrets.push(("password", password));
+    }
+    let mut looked_at = 0;
+    let mut traced = false;
+    for domain in ["example.net", "example.com"] {
+        let mut folders = vec![demo.home().join(domain)];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).expect("readable") {
+                let path = entry.expect("readable").path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let Ok(octets) = fs::read(&path) else { continue };
+                looked_at += 1;
+                traced |= path.ends_with("server.log") && String::from_utf8_lossy(&octets).contains("TRACE");
+                for (what, secret) in &secrets {
+                    let found = octets.windows(secret.len()).any(|w| w == secret.as_bytes());
+                    assert!(!found, "the {what} is in {}", path.display());
+                }
+            }
+        }
+    }
+    assert!(looked_at >= 8 && traced, "only {looked_at} files were looked at; traced: {traced}");
+}
+
+#[test]
+fn administration_works_without_a_running_server() {
+    let demo = Demo::start(&[]);
+    let config = demo.home().join(demo.server(0, "config"));
+    let admin = |args: &[&str]| run(sealpost().args(args).arg("--config").arg(&config));
+    // The server holds the store's lock; the control socket is the way.
+    assert_eq!(admin(&["user", "add", "erin@example.net"]).status.code(), Some(0));
+    let dir = demo.keep_folder();
+    let config = dir.path().join("demo").join("example.net/sealpost.toml");
+    let admin = |args: &[&str]| run(sealpost().args(args).arg("--config").arg(&config));
+    for (args, status, said) in [
+        (vec!["user", "add", "frank@example.net"], 0, "sealpost enrol frank@example.net"),
+        (vec!["user", "add", "frank@example.net"], 1, "user reset"),
+        (vec!["user", "add", "frank@example.com"], 1, "domains"),
+        (vec!["user", "add", "nobody"], 1, "mail address"),
+        (vec!["user", "reset", "frank@example.net"], 0, "One-time code"),
+        (vec!["user", "reset", "ghost@example.net"], 1, "no account"),
+        (vec!["user", "list"], 0, "erin@example.net"),
+        (vec!["app-password", "add", "frank@example.net", "phone"], 0, "shown this once"),
+        (vec!["app-password", "add", "frank@example.net", "phone"], 1, "already"),
+        (vec!["app-password", "list", "frank@example.net"], 0, "phone"),
+        (vec!["app-password", "revoke", "frank@example.net", "phone"], 0, "revoked"),
+        (vec!["app-password", "revoke", "frank@example.net", "phone"], 1, "no app password"),
+        (vec!["user", "remove", "frank@example.net"], 0, "removed"),
+        (vec!["user", "remove", "frank@example.net"], 1, "no account"),
+        (vec!["queue", "list"], 0, "Nothing waits"),
+    ] {
+        let output = admin(&args);
+        let text = format!("{}{}", stdout(&output), stderr(&output));
+        assert_eq!(output.status.code(), Some(status), "{args:?}: {text}");
+        assert!(text.contains(said), "{args:?} said {text}");
+    }
+    let short = dir.path().join("short");
+    fs::write(&short, "nineteen characters\n").expect("written");
+    let short = short.to_str().expect("UTF-8");
+    let output = admin(&["app-password", "add", "erin@example.net", "x", "--token-file", short]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("20 characters"), "{}", stderr(&output));
+}

@@ -112,6 +112,11 @@ pub struct Demo {
 impl Demo {
     /// Starts it and waits until it is ready.
     pub fn start(options: &[&str]) -> Self {
+        Self::start_with(options, &[])
+    }
+
+    /// The same with these environment variables.
+    pub fn start_with(options: &[&str], environment: &[(&str, &str)]) -> Self {
         let dir = TempDir::new().expect("temp dir");
         let log = fs::File::create(dir.path().join("log")).expect("log");
         let home = dir.path().join("demo");
@@ -119,6 +124,7 @@ impl Demo {
             .args(["demo", "--keep", "--dir"])
             .arg(&home)
             .args(options)
+            .envs(environment.iter().copied())
             .stdout(log.try_clone().expect("log"))
             .stderr(log)
             .spawn()
@@ -199,6 +205,19 @@ impl Demo {
     pub fn end(mut self) -> Option<i32> {
         terminate(self.process.id());
         self.process.wait().expect("a child").code()
+    }
+
+    /// Ends it as SIGKILL does, with no chance to tidy up.
+    pub fn kill(mut self) {
+        self.process.kill().expect("a child");
+        self.process.wait().expect("a child");
+    }
+
+    /// Ends it and leaves its folder.
+    pub fn keep_folder(mut self) -> TempDir {
+        terminate(self.process.id());
+        self.process.wait().expect("a child");
+        std::mem::replace(&mut self.dir, TempDir::new().expect("temp dir"))
     }
 }
 

@@ -195,12 +195,14 @@ impl<M> Connection<M> {
                 if !check.finish()? {
                     octets.extend_from_slice(b"\r\n");
                 }
-                self.show_data(&summary);
             }
             let command = Command::bdat(octets.len() as u64, last);
             self.begin()?;
             let block = self.options.timeouts.data_block;
             self.show_command(&command);
+            if last {
+                self.show_data(&summary);
+            }
             let written = async {
                 self.write(command.wire(), block, "BDAT").await?;
                 self.write(&octets, block, "BDAT").await?;
