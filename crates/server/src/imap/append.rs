@@ -59,6 +59,8 @@ impl Session {
         let uids: Vec<u32> = copied.uids.iter().map(|(_, uid)| *uid).collect();
         let code = SequenceSet::from_numbers(&uids)
             .map(|uids| Code::AppendUid(copied.uid_validity, uids.to_string()));
+        // What a client stored itself it is told at once (RFC 9051 §6.3.12).
+        self.expect_changes();
         self.updates(true).await;
         Ok(Done { code, text: "APPEND done" })
     }
@@ -113,8 +115,9 @@ impl Session {
             match self.wait(LITERAL_TIMEOUT).await? {
                 Event::Input => {}
                 Event::End => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-                Event::Silence => return Err(Refusal::Bye("the message did not come".to_owned())),
-                Event::Closed => return Err(Refusal::Bye("this account's sessions must end".to_owned())),
+                event => {
+                    return Err(Refusal::Bye(event.bye().unwrap_or("the message did not come").to_owned()));
+                }
             }
         }
     }
@@ -127,8 +130,10 @@ impl Session {
                 Received::More => match self.wait(LITERAL_TIMEOUT).await? {
                     Event::Input => {}
                     Event::End => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-                    Event::Silence | Event::Closed => {
-                        return Err(Refusal::Bye("the command did not end".to_owned()));
+                    event => {
+                        return Err(Refusal::Bye(
+                            event.bye().unwrap_or("the command did not end").to_owned(),
+                        ));
                     }
                 },
                 Received::Whole => {

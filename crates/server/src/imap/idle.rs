@@ -55,17 +55,12 @@ impl Session {
                 }
             };
             self.selected = view;
-            match event.transpose()? {
-                None | Some(Event::Input) => {}
-                Some(Event::End) => {
-                    return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
-                }
-                Some(Event::Silence) => return Err(Refusal::Bye("idle for too long".to_owned())),
-                Some(Event::Closed) => {
-                    return Err(Refusal::Bye(
-                        "the password or key of this account has changed; log in again".to_owned(),
-                    ));
-                }
+            let Some(event) = event.transpose()? else { continue };
+            if matches!(event, Event::End) {
+                return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+            }
+            if let Some(text) = event.bye() {
+                return Err(Refusal::Bye(text.to_owned()));
             }
         }
     }

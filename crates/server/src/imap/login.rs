@@ -126,8 +126,10 @@ impl Session {
                 Received::More => match self.wait(STEP_TIMEOUT).await? {
                     Event::Input => {}
                     Event::End => return Err(Refusal::Io(std::io::ErrorKind::UnexpectedEof.into())),
-                    Event::Silence | Event::Closed => {
-                        return Err(Refusal::Bye("the login took too long".to_owned()));
+                    event => {
+                        return Err(Refusal::Bye(
+                            event.bye().unwrap_or("the login took too long").to_owned(),
+                        ));
                     }
                 },
                 Received::Whole | Received::Literal(_) => {

@@ -91,6 +91,20 @@ pub(super) enum Event {
     Silence,
     /// The account's sessions must end.
     Closed,
+    /// The server shuts down.
+    Shutdown,
+}
+
+impl Event {
+    /// The words of the BYE that these events mean between commands; `None` for the others.
+    pub(super) fn bye(&self) -> Option<&'static str> {
+        match self {
+            Self::Input | Self::End => None,
+            Self::Silence => Some("idle for too long; connect again when needed"),
+            Self::Closed => Some("the password or key of this account has changed; log in again"),
+            Self::Shutdown => Some("the server is shutting down; connect again in a moment"),
+        }
+    }
 }
 
 /// One connection's session.
@@ -148,13 +162,12 @@ impl Session {
             match received {
                 Received::More => {
                     self.flush().await?;
-                    match self.wait(self.timeout()).await? {
-                        Event::Input => {}
-                        Event::End => break,
-                        Event::Silence => self.bye("idle for too long; connect again when needed"),
-                        Event::Closed => {
-                            self.bye("the password or key of this account has changed; log in again")
-                        }
+                    let event = self.wait(self.timeout()).await?;
+                    if matches!(event, Event::End) {
+                        break;
+                    }
+                    if let Some(text) = event.bye() {
+                        self.bye(text);
                     }
                 }
                 Received::Whole => {
@@ -197,8 +210,14 @@ impl Session {
                 std::future::pending::<()>().await;
             }
         };
+        let shutdown = async {
+            if self.ctx.shutdown.wait_for(|s| *s).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
         tokio::select! {
             biased;
+            () = shutdown => Ok(Event::Shutdown),
             () = closed => Ok(Event::Closed),
             read = conn.read() => Ok(if read? == 0 { Event::End } else { Event::Input }),
             () = tokio::time::sleep(silence) => Ok(Event::Silence),
@@ -236,7 +255,14 @@ impl Session {
 
     /// A literal begins: an argument, or the message of an APPEND.
     async fn literal(&mut self, head: LiteralHead) -> io::Result<()> {
-        if parse::is_append(self.receiver.so_far()) && self.signed_in.is_some() {
+        if parse::is_append(self.receiver.so_far()) {
+            if self.signed_in.is_none() {
+                let tag = parse::tag_of(self.receiver.so_far());
+                if self.drop_literal(head) {
+                    self.fault(tag.as_ref(), "log in first");
+                }
+                return Ok(());
+            }
             match parse::append_start(self.receiver.so_far(), self.names) {
                 Ok(Some(start)) => {
                     let tag = start.tag.clone();
@@ -316,7 +342,10 @@ impl Session {
         );
         let done = match body {
             Body::Capability => self.capability(),
-            Body::Noop => ok("NOOP done"),
+            Body::Noop => {
+                self.expect_changes();
+                ok("NOOP done")
+            }
             Body::Logout => {
                 self.bye("goodbye");
                 return ok("LOGOUT done");
@@ -336,7 +365,10 @@ impl Session {
             Body::Lsub { reference, pattern } => self.lsub(&reference, &pattern).await,
             Body::Status { mailbox, items } => self.status(&mailbox, &items).await,
             Body::Idle => self.idle().await,
-            Body::Check => self.view().map(drop).and_then(|()| ok("CHECK done")),
+            Body::Check => {
+                self.expect_changes();
+                self.view().map(drop).and_then(|()| ok("CHECK done"))
+            }
             Body::Close => return self.close(true).await,
             Body::Unselect => return self.close(false).await,
             Body::Expunge { uids } => self.expunge(uids.as_ref()).await,

@@ -308,6 +308,13 @@ impl Session {
         }
     }
 
+    /// Makes the next [`Session::updates`] ask the store, whatever the watch says.
+    pub(super) fn expect_changes(&mut self) {
+        if let Some(view) = &mut self.selected {
+            view.watch.mark_changed();
+        }
+    }
+
     /// The mailbox of a name.
     pub(super) async fn find(
         &self,

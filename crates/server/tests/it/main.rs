@@ -1,4 +1,5 @@
 //! Integration tests over real sockets with real TLS and a store in a temporary folder.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod imap;
 mod smtp;

@@ -1,0 +1,101 @@
+//! LIST, LSUB, CREATE, DELETE, RENAME, SUBSCRIBE, STATUS, NAMESPACE.
+
+use super::harness::Server;
+
+#[tokio::test]
+async fn default_mailboxes_with_special_use() {
+    let server = Server::start().await;
+    let mut client = server.session().await;
+    let mut lines = client.ok("LIST \"\" *").await;
+    lines.sort();
+    assert_eq!(
+        lines,
+        [
+            "* LIST (\\HasNoChildren \\Archive) \"/\" Archive",
+            "* LIST (\\HasNoChildren \\Drafts) \"/\" Drafts",
+            "* LIST (\\HasNoChildren \\Junk) \"/\" Junk",
+            "* LIST (\\HasNoChildren \\Sent) \"/\" Sent",
+            "* LIST (\\HasNoChildren \\Trash) \"/\" Trash",
+            "* LIST (\\HasNoChildren) \"/\" INBOX",
+        ]
+    );
+    assert_eq!(client.ok("LIST \"\" \"\"").await, ["* LIST (\\Noselect) \"/\" \"\""]);
+    assert_eq!(client.ok("LIST \"\" inbox").await, ["* LIST (\\HasNoChildren) \"/\" INBOX"]);
+    assert_eq!(client.ok("LIST (SPECIAL-USE) \"\" S*").await, ["* LIST (\\HasNoChildren \\Sent) \"/\" Sent"]);
+    assert_eq!(client.ok("NAMESPACE").await, ["* NAMESPACE ((\"\" \"/\")) NIL NIL"]);
+}
+
+#[tokio::test]
+async fn hierarchy_modified_utf7_and_rename() {
+    let server = Server::start().await;
+    let mut client = server.session().await;
+    client.ok("CREATE Entw&APw-rfe/2026/").await;
+    client.ok("CREATE \"A \\\"b\\\"\"").await;
+    let lines = client.ok("LIST \"\" Entw%").await;
+    assert_eq!(lines, ["* LIST (\\HasChildren) \"/\" Entw&APw-rfe"]);
+    assert_eq!(client.ok("LIST Entw&APw-rfe/ %").await, ["* LIST (\\HasNoChildren) \"/\" Entw&APw-rfe/2026"]);
+    assert_eq!(client.ok("LIST \"\" A*").await.len(), 2);
+    client.ok("RENAME Entw&APw-rfe Alt").await;
+    assert_eq!(client.ok("LIST \"\" Alt/*").await, ["* LIST (\\HasNoChildren) \"/\" Alt/2026"]);
+    // The level above goes, what is below stays.
+    client.ok("DELETE Alt").await;
+    assert_eq!(
+        client.ok("LIST \"\" Alt*").await,
+        ["* LIST (\\Noselect \\HasChildren) \"/\" Alt", "* LIST (\\HasNoChildren) \"/\" Alt/2026"]
+    );
+    for (command, start) in [
+        ("CREATE INBOX", "NO [ALREADYEXISTS]"),
+        ("CREATE Sent", "NO [ALREADYEXISTS]"),
+        ("CREATE \"\"", "NO [CANNOT]"),
+        ("CREATE a//b", "NO [CANNOT]"),
+        ("CREATE \"a*\"", "NO [CANNOT]"),
+        ("CREATE x (USE (\\Sent))", "NO [CANNOT]"),
+        ("CREATE x (USE (\\Odd))", "NO [USEATTR]"),
+        ("CREATE a&b", "BAD"),
+        ("DELETE INBOX", "NO [CANNOT]"),
+        ("DELETE Nowhere", "NO [NONEXISTENT]"),
+        ("RENAME Nowhere There", "NO [NONEXISTENT]"),
+        ("RENAME Alt/2026 Sent", "NO [ALREADYEXISTS]"),
+        ("RENAME Alt/2026 Alt/2026/x", "NO [CANNOT]"),
+        ("SELECT Nowhere", "NO [NONEXISTENT]"),
+        ("STATUS Nowhere (MESSAGES)", "NO [NONEXISTENT]"),
+    ] {
+        let status = client.refused(command).await;
+        assert!(status.starts_with(start), "{command}: {status}");
+    }
+}
+
+#[tokio::test]
+async fn subscriptions() {
+    let server = Server::start().await;
+    let mut client = server.session().await;
+    client.ok("CREATE a/b").await;
+    client.ok("SUBSCRIBE a/b").await;
+    client.ok("SUBSCRIBE gone").await;
+    let lines = client.ok("LIST (SUBSCRIBED) \"\" *").await;
+    assert!(lines.contains(&"* LIST (\\Subscribed \\HasNoChildren) \"/\" a/b".to_owned()), "{lines:?}");
+    assert!(
+        lines.contains(&"* LIST (\\NonExistent \\Subscribed \\HasNoChildren) \"/\" gone".to_owned()),
+        "{lines:?}"
+    );
+    assert_eq!(client.ok("LSUB \"\" a*").await, ["* LSUB () \"/\" a/b"]);
+    assert_eq!(client.ok("LSUB \"\" a%").await, ["* LSUB (\\Noselect) \"/\" a"]);
+    let lines = client.ok("LIST (SUBSCRIBED RECURSIVEMATCH) \"\" a").await;
+    assert_eq!(lines, ["* LIST (\\HasChildren) \"/\" a (\"CHILDINFO\" (\"SUBSCRIBED\"))"]);
+    client.ok("UNSUBSCRIBE a/b").await;
+    assert!(client.ok("LSUB \"\" a*").await.is_empty());
+    assert!(client.refused("LIST (RECURSIVEMATCH) \"\" *").await.starts_with("BAD"));
+}
+
+#[tokio::test]
+async fn status_counts() {
+    let server = Server::start().await;
+    let mut client = server.session().await;
+    client.append("Sent (\\Seen)", b"A: b\r\n\r\n").await;
+    client.append("Sent (\\Deleted)", b"A: b\r\n\r\n").await;
+    let lines = client.ok("STATUS Sent (MESSAGES RECENT UIDNEXT UNSEEN DELETED SIZE)").await;
+    assert_eq!(lines, ["* STATUS Sent (MESSAGES 2 RECENT 0 UIDNEXT 3 UNSEEN 1 DELETED 1 SIZE 16)"]);
+    let lines = client.ok("LIST \"\" Sent RETURN (SPECIAL-USE STATUS (MESSAGES))").await;
+    assert_eq!(lines, ["* LIST (\\HasNoChildren \\Sent) \"/\" Sent", "* STATUS Sent (MESSAGES 2)"]);
+    assert!(client.refused("STATUS Sent ()").await.starts_with("BAD"));
+}

@@ -1,0 +1,12 @@
+//! IMAP over real sockets and TLS, against a store in a temporary folder.
+
+mod append;
+mod dialogues;
+mod fetch;
+mod folders;
+mod harness;
+mod hostile;
+mod login;
+mod messages;
+mod search;
+mod updates;
