@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 use std::{fmt, num::NonZeroU32};
 
 /// A tagged command.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
     /// The client's tag.
     pub tag: Tag,
@@ -17,13 +17,13 @@ pub struct Command {
 }
 
 /// The wire form, secrets left out.
-impl fmt::Debug for Command {
+impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if matches!(self.body, Body::Login { .. } | Body::Authenticate { .. }) {
-            return write!(f, "{} (credentials …)", self.tag);
+        if matches!(self, Self::Login { .. } | Self::Authenticate { .. }) {
+            return f.write_str("(credentials …)");
         }
         let bytes: Vec<u8> =
-            super::encode::command(self, super::Names::Utf8).iter().flat_map(|p| p.bytes.to_vec()).collect();
+            super::encode::body(self, super::Names::Utf8).iter().flat_map(|p| p.bytes.to_vec()).collect();
         f.write_str(&String::from_utf8_lossy(&bytes))
     }
 }

@@ -36,6 +36,14 @@ pub fn command(command: &Command, names: Names) -> Vec<Piece> {
     e.pieces
 }
 
+/// The same without tag and line end.
+pub(crate) fn body(body: &Body, names: Names) -> Vec<Piece> {
+    let mut e = Encoder { pieces: Vec::new(), out: Zeroizing::new(Vec::new()), names };
+    e.body(body);
+    e.pieces.push(Piece { bytes: e.out, wait: false });
+    e.pieces
+}
+
 impl Encoder {
     fn text(&mut self, text: &str) {
         self.out.extend_from_slice(text.as_bytes());

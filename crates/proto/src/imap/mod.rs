@@ -30,3 +30,7 @@ pub use receive::{Limits, LiteralHead, Received, Receiver};
 pub use reply::{Condition, FetchValue, Reply, Text, reply};
 pub use response::quote_mailbox;
 pub use types::{Atom, Flag, MailboxName, Names, Secret, SeqNumber, SequenceSet, Tag};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::wildcard_imports, reason = "tests")]
+mod tests;
