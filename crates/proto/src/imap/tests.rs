@@ -51,7 +51,7 @@ fn key() -> impl Strategy<Value = SearchKey> {
         (atom(), any::<bool>()).prop_map(|(a, on)| SearchKey::Keyword(a, on)),
         (date_test(), day()).prop_map(|(t, d)| SearchKey::Internal(t, d)),
         (date_test(), day()).prop_map(|(t, d)| SearchKey::Sent(t, d)),
-        (0..u64::MAX / 2).prop_map(SearchKey::Larger),
+        any::<u32>().prop_map(|n| SearchKey::Larger(n.into())),
         ("X-[a-z]{1,5}|SUBJECT|FROM", text()).prop_map(|(field, value)| SearchKey::Header { field, value }),
         text().prop_map(SearchKey::Body),
         text().prop_map(SearchKey::Text),
@@ -118,9 +118,11 @@ fn body() -> impl Strategy<Value = Body> {
         Just(Body::Idle),
         Just(Body::Expunge { uids: None }),
         set().prop_map(|s| Body::Expunge { uids: Some(s) }),
-        ("[A-Z0-9-]{1,9}", option::of("[A-Za-z0-9+/=]{1,20}")).prop_map(|(m, initial)| Body::Authenticate {
-            mechanism: Atom::new(m).unwrap(),
-            initial: initial.map(|t| Secret::new(t.into_bytes())),
+        ("[A-Z0-9-]{1,9}", option::of("([A-Za-z0-9+/]{4}){1,4}")).prop_map(|(m, initial)| {
+            Body::Authenticate {
+                mechanism: Atom::new(m).unwrap(),
+                initial: initial.map(|t| Secret::new(t.into_bytes())),
+            }
         }),
         (text(), text()).prop_map(|(user, password)| Body::Login {
             user: user.into_bytes(),
@@ -212,7 +214,9 @@ proptest! {
             _ => false,
         };
         let saved = String::from_utf8_lossy(&bytes).contains('$');
-        prop_assume!(!ours_alone(&command.body) && !saved);
+        if ours_alone(&command.body) || saved {
+            return Ok(());
+        }
         let decoded = CommandCodec::default().decode(&bytes);
         let Ok((rest, theirs)) = decoded else {
             return Err(TestCaseError::fail(format!("{decoded:?}\n{}", String::from_utf8_lossy(&bytes))));
