@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod account;
+mod downgrade;
 #[path = "../../../lookup/tests/it/fake.rs"]
 mod fake;
 mod home;

@@ -72,6 +72,8 @@ pub struct World {
     pub dns: ZoneServer,
     pub net: RunningServer,
     pub com: RunningServer,
+    issuer: Issuer<'static, KeyPair>,
+    zones: Mutex<Vec<Zone>>,
     dir: TempDir,
 }
 
@@ -109,7 +111,7 @@ impl World {
                 net.shutdown().await;
                 continue;
             };
-            let world = Self { clock, dns, net, com, dir };
+            let world = Self { clock, dns, net, com, issuer, zones: Mutex::default(), dir };
             world.publish(net_name, com_name);
             return world;
         }
@@ -136,7 +138,32 @@ impl World {
             }
             zones.push(zone);
         }
-        self.dns.replace(zones);
+        self.dns.replace(zones.clone());
+        *self.zones.lock().unwrap() = zones;
+    }
+
+    /// Certificate and key for `name`, in DER.
+    pub fn issue(&self, name: &str) -> (Vec<u8>, Vec<u8>) {
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new(vec![name.into()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        (leaf.der().to_vec(), key.serialize_der())
+    }
+
+    /// One more domain, whose keys are asked for at `host` on this port of 127.0.0.1.
+    pub fn add_domain(&self, domain: &str, host: &str, port: u16) {
+        let mut zones = self.zones.lock().unwrap();
+        let mut zone = Zone::new(domain);
+        zone.srv(&format!("_submissions._tcp.{domain}"), 0, 0, port, host);
+        let ip = std::net::Ipv4Addr::LOCALHOST;
+        if host.ends_with(domain) {
+            zone.a(host, ip);
+        } else {
+            let mut other = Zone::new(host);
+            other.a(host, ip);
+            zones.push(other);
+        }
+        zones.push(zone);
+        self.dns.replace(zones.clone());
     }
 
     fn server(&self, address: &str) -> &RunningServer {
