@@ -242,9 +242,9 @@ impl Config {
     /// listened on. Opens no store and binds no port.
     pub fn check(&self) -> Result<(), ConfigError> {
         let check = |what: &str, e: &dyn fmt::Display| ConfigError::Check(format!("{what}: {e}"));
-        crate::tls::server_config(&self.tls).map_err(|e| check("[tls]", &e))?;
+        crate::tls::check(&self.tls, &self.hostname).map_err(|e| check("[tls]", &e))?;
         if let Some(ca) = &self.ca_file {
-            std::fs::metadata(ca).map_err(|e| check(&format!("ca_file {}", ca.display()), &e))?;
+            crate::tls::check_roots(ca).map_err(|e| check("ca_file", &e))?;
         }
         let l = &self.listen;
         if [&l.smtp, &l.submission, &l.submissions, &l.imap, &l.imaps].iter().all(|a| a.is_empty()) {

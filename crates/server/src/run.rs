@@ -86,9 +86,25 @@ pub struct RunningServer {
     tasks: JoinSet<()>,
 }
 
-/// Opens the store and starts serving.
+/// Memory holds login hashes and tokens for moments; a core dump would put them on the disk for good (profile §10).
+fn forbid_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%error, "core dumps could not be switched off");
+    }
+    // The limit does not hold for a core_pattern that is a pipe; this does.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+    {
+        tracing::warn!(%error, "core dumps could not be switched off");
+    }
+}
+
+/// Opens the store and starts serving: the program's way in. Core dumps of the process are switched off.
 pub async fn run(config: Config) -> Result<RunningServer, RunError> {
     config.check()?;
+    forbid_core_dumps();
     let folder = config.data_dir.clone();
     let store = tokio::task::spawn_blocking(move || SqliteStore::open(&folder))
         .await

@@ -3,8 +3,9 @@
 use crate::config;
 use rustls::{
     ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    server::{ClientHello, ResolvesServerCert},
+    client::verify_server_name,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+    server::{ClientHello, ParsedCertificate, ResolvesServerCert},
     sign::CertifiedKey,
 };
 use std::{
@@ -87,7 +88,27 @@ pub fn acceptor(certificate: Arc<Certificate>) -> Result<tokio_rustls::TlsAccept
     Ok(tokio_rustls::TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Reads the files and builds the settings, for `serve --check`.
-pub fn server_config(files: &config::Tls) -> Result<(), TlsError> {
-    acceptor(Certificate::load(files)?).map(|_| ())
+/// `serve --check`: the files can be read, fit together, and the certificate bears `hostname`.
+pub fn check(files: &config::Tls, hostname: &str) -> Result<(), TlsError> {
+    let certificate = Certificate::load(files)?;
+    let chain = certificate.current.read().unwrap_or_else(PoisonError::into_inner).cert.clone();
+    let bears = |name: &str| -> Result<(), rustls::Error> {
+        let own = chain.first().ok_or(rustls::Error::NoCertificatesPresented)?;
+        let name = ServerName::try_from(name.to_owned())
+            .map_err(|_| rustls::Error::General("not a host name".to_owned()))?;
+        verify_server_name(&ParsedCertificate::try_from(own)?, &name)
+    };
+    bears(hostname).map_err(|e| {
+        file_error(&files.cert, format!("the certificate does not bear the name {hostname}: {e}"))
+    })?;
+    acceptor(certificate).map(|_| ())
+}
+
+/// That a file holds certificates, for `serve --check`.
+pub fn check_roots(file: &Path) -> Result<(), TlsError> {
+    let count = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|e| file_error(file, e))?
+        .len();
+    if count == 0 { Err(file_error(file, "it holds no certificate")) } else { Ok(()) }
 }

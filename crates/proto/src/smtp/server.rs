@@ -24,7 +24,7 @@ use zeroize::Zeroize as _;
 
 /// Commands that were not understood or out of order before the session is ended: enough for a clumsy program, few
 /// enough that nobody uses a session to guess.
-const ERRORS_MAX: u32 = 50;
+const ERRORS_MAX: u32 = 100;
 
 /// What the port is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

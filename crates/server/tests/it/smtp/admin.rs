@@ -100,3 +100,25 @@ async fn nonsense_is_refused_without_repeating_it() {
         assert!(answer.starts_with("{\"response\":\"error\"") && !answer.contains("secret"), "{answer}");
     }
 }
+
+/// `serve --check` says what is wrong before anything is started.
+#[test]
+fn check_finds_what_does_not_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = config(folder.path(), "");
+    good.check().unwrap();
+    let refusal = |change: &dyn Fn(&mut sealpost_server::config::Config)| {
+        let mut config = good.clone();
+        change(&mut config);
+        config.check().unwrap_err().to_string()
+    };
+    assert!(
+        refusal(&|c| c.hostname = "mx.example.net".into()).contains("does not bear the name mx.example.net")
+    );
+    assert!(refusal(&|c| c.tls.key = c.tls.cert.clone()).contains("cert.pem"));
+    assert!(refusal(&|c| c.tls.cert = "/nowhere".into()).contains("/nowhere"));
+    assert!(refusal(&|c| c.ca_file = Some(c.tls.key.clone())).contains("no certificate"));
+    assert!(refusal(&|c| c.listen = sealpost_server::config::Listen::default()).contains("[listen]"));
+    let elsewhere = sealpost_proto::address::Address::parse("a@elsewhere.example").ok();
+    assert!(refusal(&|c| c.postmaster.clone_from(&elsewhere)).contains("a@elsewhere.example"));
+}

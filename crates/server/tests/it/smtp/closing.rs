@@ -69,3 +69,14 @@ async fn certificates_are_read_again() {
     let shaken = tokio::spawn(async move { Client::connect(address).await.start_tls().await });
     assert!(shaken.await.is_err(), "the new certificate is another one");
 }
+
+/// R18: no core dump can hold a login hash.
+#[tokio::test]
+async fn r18_core_dumps_are_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = sealpost_server::run(config(folder.path(), "")).await.unwrap();
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let core = limits.lines().find(|l| l.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    server.shutdown().await;
+}

@@ -16,7 +16,10 @@ use sealpost_server::{
     config::Config,
     run_with,
 };
-use sealpost_store::{Store, sqlite::SqliteStore};
+use sealpost_store::{
+    Store,
+    sqlite::{Options, SqliteStore},
+};
 use std::{
     net::SocketAddr,
     path::Path,
@@ -171,8 +174,20 @@ impl Kit {
         Self::run(folder, config).await
     }
 
+    /// A server whose database cannot grow beyond `pages`.
+    pub(super) async fn with_pages(pages: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), "");
+        let options = Options { max_pages: Some(pages), ..Options::default() };
+        Self::run_with_options(folder, config, options).await
+    }
+
     async fn run(folder: TempDir, config: Config) -> Self {
-        let store = SqliteStore::open(&config.data_dir).unwrap();
+        Self::run_with_options(folder, config, Options::default()).await
+    }
+
+    async fn run_with_options(folder: TempDir, config: Config, options: Options) -> Self {
+        let store = SqliteStore::open_with(&config.data_dir, options).unwrap();
         let clock = Arc::new(HandClock(AtomicI64::new(START)));
         let server = run_with(config, store.clone(), clock.clone()).await.unwrap();
         Self { server, store, clock, folder }

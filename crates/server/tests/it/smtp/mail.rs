@@ -224,3 +224,27 @@ async fn utf8_addresses_need_smtputf8() {
     assert!(client.cmd("Subject: ä\r\n\r\n.").await.starts_with("250 2.0.0"));
     assert!(kit.inbox("zoë@example.net").await[0].contains("with UTF8SMTP\r\n"));
 }
+
+/// A full disk: 452, nothing is half there, and the server goes on.
+#[tokio::test]
+async fn a_full_disk_is_452_and_nothing_acknowledged_is_lost() {
+    let kit = Kit::with_pages(600).await;
+    kit.people().await;
+    let mut client = kit.mx().await;
+    client.cmd("EHLO relay.example.com").await;
+    let message = format!("Subject: x\r\n\r\n{}", "0123456789abcdef\r\n".repeat(5000));
+    let mut accepted = 0;
+    let refusal = loop {
+        let reply = client.mail("x@example.com", &[BOB], &message).await;
+        if !reply.starts_with("250 2.0.0") {
+            break reply;
+        }
+        accepted += 1;
+        assert!(accepted < 100);
+    };
+    assert!(refusal.starts_with("452 4.3.1"), "{refusal}");
+    assert!(accepted > 0);
+    assert_eq!(kit.inbox(BOB).await.len(), accepted);
+    assert_eq!(client.cmd("NOOP").await, "250 2.0.0 OK\r\n");
+    assert!(client.mail("x@example.com", &[BOB], "Subject: small\r\n\r\n").await.starts_with('2'));
+}
