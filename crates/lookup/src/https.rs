@@ -174,4 +174,15 @@ mod tests {
             assert_eq!(get(answer.as_bytes()).await, expected, "{}", &answer[..answer.len().min(80)]);
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(octets: Vec<u8>, body in "([0-9a-fx;]{0,4}|\r\n){0,12}") {
+            let _ = parse(&octets, true, 100);
+            let text = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+            if let Ok(Some(document)) = parse(text.as_bytes(), true, 100) {
+                proptest::prop_assert!(document.len() <= 100);
+            }
+        }
+    }
 }

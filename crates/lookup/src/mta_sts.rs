@@ -235,4 +235,15 @@ mod tests {
         assert!(cache.policy(&domain, Err(NoAnswer::NoRecords), never, &clock).await.is_none());
         assert!(cache.policy(&domain, record("1"), fails, &clock).await.is_none());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(octets: Vec<u8>, lines in "(version: STSv1|mode: (enforce|x)|mx: [*.a]{0,5}|max_age: [0-9]{0,12}|[:;]|\n){0,12}") {
+            let _ = Policy::parse(&octets);
+            if let Some(policy) = Policy::parse(lines.as_bytes()) {
+                let _ = policy.enforces("a.a");
+            }
+            let _ = record_id(&[lines]);
+        }
+    }
 }

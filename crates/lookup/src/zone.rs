@@ -289,4 +289,11 @@ mod tests {
         assert_eq!(ask(&zones, "long.example.net", RecordType::TXT, false).answers.len(), 1);
         assert!(respond(&zones, b"\0\0", true).is_none());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(octets: Vec<u8>) {
+            let _ = respond(&[Zone::new("example.net")], &octets, true);
+        }
+    }
 }

@@ -108,17 +108,7 @@ impl World {
     }
     /// What lies in alice's INBOX.
     async fn inbox(&self) -> Vec<String> {
-        let store = &self.ctx.store;
-        let boxes = store.mailboxes(self.alice).await.unwrap();
-        let inbox = boxes.iter().find(|mailbox| mailbox.name == "INBOX").unwrap();
-        let mut all = Vec::new();
-        for entry in store.entries(inbox.id).await.unwrap() {
-            let content = store.content(entry.content).await.unwrap();
-            let mut octets = vec![0; usize::try_from(content.len()).unwrap()];
-            content.read_at(0, &mut octets).unwrap();
-            all.push(String::from_utf8(octets).unwrap());
-        }
-        all
+        inbox(&*self.ctx.store, self.alice).await
     }
     /// The one bounce, and nothing left in the queue.
     async fn bounce(&self) -> String {
@@ -126,6 +116,19 @@ impl World {
         assert_eq!((queued, inbox.len()), (0, 1), "{inbox:?}");
         inbox.remove(0)
     }
+}
+
+async fn inbox(store: &dyn Store, account: AccountId) -> Vec<String> {
+    let boxes = store.mailboxes(account).await.unwrap();
+    let inbox = boxes.iter().find(|mailbox| mailbox.name == "INBOX").unwrap();
+    let mut all = Vec::new();
+    for entry in store.entries(inbox.id).await.unwrap() {
+        let content = store.content(entry.content).await.unwrap();
+        let mut octets = vec![0; usize::try_from(content.len()).unwrap()];
+        content.read_at(0, &mut octets).unwrap();
+        all.push(String::from_utf8(octets).unwrap());
+    }
+    all
 }
 
 fn mx(zone: &mut Zone) {
@@ -396,4 +399,42 @@ async fn the_worker_delivers_what_is_queued_and_stops_when_told() {
     timeout(Duration::from_secs(20), all_sent(2)).await.unwrap();
     stop.send(()).unwrap();
     timeout(Duration::from_secs(20), worker).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn r23_between_two_real_servers_every_octet_arrives() {
+    let ca = Ca::new();
+    let dir = tempfile::tempdir().unwrap();
+    let (certificate, key) = ca.issue("mail.example.com");
+    std::fs::write(dir.path().join("cert.pem"), certificate).unwrap();
+    std::fs::write(dir.path().join("key.pem"), key).unwrap();
+    let text = "hostname = \"mail.example.com\"\ndomains = [\"example.com\"]\ndata_dir = \"data\"\n\
+                [tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n[listen]\nsmtp = \"127.0.0.1:0\"\n";
+    let config = Config::parse(text, &dir.path().join("sealpost.toml")).unwrap();
+    let store: Arc<dyn Store> = SqliteStore::open(&dir.path().join("data")).unwrap();
+    let clock = Arc::new(HandClock(AtomicI64::new(START)));
+    let bob = Address::parse("bob@example.com").unwrap();
+    let bob = store.create_account(&bob, [0; 32], Timestamp(START), Timestamp(START)).await.unwrap();
+    let server = crate::run_with(config, Arc::clone(&store), clock).await.unwrap();
+
+    let world =
+        World::with_ca(&ca, server.addresses.smtp[0].port(), "require_tls = [\"example.com\"]", mx).await;
+    // Dots where they hurt, and more than one chunk.
+    let mut message = String::from("From: alice@example.net\r\nSubject: [...]\r\n\r\n.\r\n..\r\n");
+    while message.len() < 600_000 {
+        message.push_str(".line that begins with a dot\r\n\r\n");
+    }
+    message.push_str(".\r\n");
+    let message: &'static str = message.leak();
+    let recipients = ["bob@example.com", "nobody@example.com"];
+    world.queue(&recipients, message.as_bytes(), BodyNeeds::default()).await;
+    world.attempt().await;
+    let received = inbox(&*store, bob).await;
+    assert_eq!(received.len(), 1);
+    assert!(received[0].ends_with(message), "not an octet changed");
+    let bounce = world.bounce().await;
+    assert!(bounce.contains("\r\nFinal-Recipient: rfc822; nobody@example.com\r\n"));
+    let transcript = std::fs::read_to_string(world.dir.path().join("transcript.txt")).unwrap();
+    assert!(transcript.contains("-- TLS\n"), "{transcript}");
+    server.shutdown().await;
 }

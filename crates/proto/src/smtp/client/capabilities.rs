@@ -109,4 +109,12 @@ mod tests {
         assert_eq!(ehlo(&["SIZE"]).size_limit(), None);
         assert_eq!(ehlo(&["SIZE x"]).size_limit(), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(lines: Vec<String>) {
+            let c = Capabilities::from_reply(&Reply::new(250, lines));
+            let _ = (c.size_limit(), c.sealpost(), c.hashed_pass());
+        }
+    }
 }
