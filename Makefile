@@ -16,7 +16,7 @@ clippy:
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 licences: ## Licences of all dependencies against deny.toml, offline
-	$(CARGO) test --locked --quiet --test it licences::
+	$(CARGO) test --locked --workspace --quiet --test it licences::
 
 test: tools ## Every test; installs the programs that tests talk to (age, Postfix, ...)
 	$(CARGO) test --locked --workspace
