@@ -77,8 +77,8 @@ async fn converse(
         let verb = line.split_ascii_whitespace().next().unwrap_or_default().to_ascii_uppercase();
         let reply = match verb.as_str() {
             "EHLO" => {
-                let more: String = script.keywords.iter().map(|k| format!("250-{k}\r\n")).collect();
-                format!("250-mail.example.org\r\n{more}250 PIPELINING\r\n")
+                let offered = [&["mail.example.org"], script.keywords.as_slice()].concat();
+                format!("250-{}\r\n250 PIPELINING\r\n", offered.join("\r\n250-"))
             }
             "PUBKEY" => format!("{}\r\n", script.pubkey),
             "QUIT" => "221 bye\r\n".to_owned(),
