@@ -125,11 +125,13 @@ impl Receiver {
                     let n = end.map_or(input.len(), |at| at + 1);
                     let line = self.buffer.len() - self.line_start + n;
                     if line > self.limits.line || self.buffer.len() + n > self.limits.whole {
+                        // What has come of this line may be the beginning of an announcement.
+                        let line = &self.buffer[self.line_start..];
+                        self.tail = line[line.len().saturating_sub(TAIL)..].to_vec();
                         let keep = self.buffer.len().min(HEAD);
                         self.buffer.truncate(keep);
                         let more = (HEAD - keep).min(n);
                         self.buffer.extend_from_slice(&input[..more]);
-                        self.tail.clear();
                         self.state = State::Discard;
                         continue;
                     }
@@ -312,6 +314,17 @@ mod tests {
         let _ = r.take();
         assert_eq!(r.receive(&mut input), Received::Whole);
         assert_eq!(&r.take()[..], b"d\r\n");
+    }
+
+    #[test]
+    fn an_announcement_cut_where_the_line_gets_too_long_still_counts() {
+        let line = format!("{}{{9+}}\r\nb LOGOUT\n\r\nc NOOP\r\n", "x".repeat(95));
+        for cut in 90..110 {
+            let outcomes = outcomes(&[&line.as_bytes()[..cut], &line.as_bytes()[cut..]]);
+            assert_eq!(outcomes.len(), 2, "{cut}");
+            assert_eq!((outcomes[0].0, outcomes[1].0), (Received::TooLong, Received::Whole));
+            assert_eq!(outcomes[1].1, b"c NOOP\r\n");
+        }
     }
 
     #[test]
