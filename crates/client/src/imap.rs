@@ -426,7 +426,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Imap<S> {
         let tag = self.next_tag();
         for piece in encode::command(&Command { tag: tag.clone(), body }, Names::Utf7) {
             self.send(&piece.bytes).await?;
-            while piece.wait {
+            if !piece.wait {
+                continue;
+            }
+            loop {
                 match self.next_reply(&mut None).await?.0 {
                     Reply::Continue(_) => break,
                     Reply::Tagged(t, condition, text) if t == tag => {
@@ -571,5 +574,58 @@ fn login_result(condition: Condition, text: Text) -> Result<()> {
         Ok(_) => Ok(()),
         Err(ImapError::Refused { text, .. }) => Err(ImapError::Login(text)),
         Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// A server that says what it is told, whatever it is asked.
+    async fn told(answers: Vec<u8>) -> Result<Vec<u8>> {
+        let (near, mut far) = tokio::io::duplex(1 << 16);
+        let server = tokio::spawn(async move {
+            let mut buffer = [0; 1024];
+            far.write_all(b"* OK hi\r\n").await.unwrap();
+            let _ = far.read(&mut buffer).await;
+            far.write_all(b"* CAPABILITY IMAP4rev1\r\ns1 OK\r\n").await.unwrap();
+            let _ = far.read(&mut buffer).await;
+            // It may hang up in the middle: that is an answer, too.
+            let _ = far.write_all(&answers).await;
+        });
+        let mut imap = Imap::start(near).await?;
+        let mut got = Vec::new();
+        let result = imap.fetch_message(1, 1000, &mut got, &mut |_, _| {}).await;
+        drop(imap);
+        let _ = server.await;
+        result.map(|_| got)
+    }
+
+    #[tokio::test]
+    async fn hostile_servers_are_errors_not_memory() {
+        for answers in [
+            b"* 1 FETCH (BODY[] {99999999999}\r\n".to_vec(),
+            b"* 1 FETCH (BODY[TEXT] {99999999999}\r\n".to_vec(),
+            b"* 1 FETCH (BODY[] {1001}\r\n".to_vec(),
+            b"* 1 FETCH (BODY[] NIL)\r\ns2 OK\r\n".to_vec(),
+            b"* 1 FETCH (BODY[] {3}\r\nab".to_vec(),
+            b"* BYE\r\n".to_vec(),
+            b"s9 OK\r\n".to_vec(),
+            b"s2 NO\r\n".to_vec(),
+            b"\xff\xff\r\n".to_vec(),
+            [b"* OK ".as_slice(), &vec![b'x'; 2 << 20]].concat(),
+            [b"* 1 FETCH (X ".as_slice(), &[b'('; 5000], b"\r\n"].concat(),
+            Vec::new(),
+        ] {
+            let shown = String::from_utf8_lossy(&answers[..answers.len().min(40)]).into_owned();
+            assert!(told(answers).await.is_err(), "{shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_among_other_responses_is_streamed() {
+        let answers = b"* 9 EXISTS\r\n* 2 FETCH (FLAGS ())\r\n* 1 FETCH (UID 1 BODY[] {5}\r\na)\r\nb FLAGS ())\r\ns2 OK\r\n";
+        assert_eq!(told(answers.to_vec()).await.unwrap(), b"a)\r\nb");
     }
 }

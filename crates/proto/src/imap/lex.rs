@@ -151,13 +151,11 @@ impl<'a> Cursor<'a> {
     }
     /// `astring = 1*ASTRING-CHAR / string`
     pub(crate) fn astring(&mut self) -> Result<Vec<u8>> {
-        match self.peek() {
-            Some(b'"' | b'{') => self.string(),
-            _ => {
-                let text = self.while_(is_astring_char);
-                if text.is_empty() { expected("an atom or a string") } else { Ok(text.to_vec()) }
-            }
+        if let Some(b'"' | b'{') = self.peek() {
+            return self.string();
         }
+        let text = self.while_(is_astring_char);
+        if text.is_empty() { expected("an atom or a string") } else { Ok(text.to_vec()) }
     }
     /// An astring that is text.
     pub(crate) fn astring_text(&mut self) -> Result<String> {
@@ -174,15 +172,14 @@ impl<'a> Cursor<'a> {
     }
     /// `list-mailbox = 1*list-char / string`
     pub(crate) fn list_mailbox(&mut self, names: Names) -> Result<String> {
-        let raw = match self.peek() {
-            Some(b'"' | b'{') => utf8(self.string()?)?,
-            _ => {
-                let text = self.while_(|b| is_astring_char(b) || b == b'%' || b == b'*');
-                if text.is_empty() {
-                    return expected("a mailbox pattern");
-                }
-                ascii(text).to_owned()
+        let raw = if let Some(b'"' | b'{') = self.peek() {
+            utf8(self.string()?)?
+        } else {
+            let text = self.while_(|b| is_astring_char(b) || b == b'%' || b == b'*');
+            if text.is_empty() {
+                return expected("a mailbox pattern");
             }
+            ascii(text).to_owned()
         };
         Ok(mailbox_name(raw, names)?.as_str().to_owned())
     }

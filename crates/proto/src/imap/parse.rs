@@ -254,7 +254,7 @@ fn list(c: &mut Cursor<'_>, names: Names) -> Result<Body> {
             return expected("another selection option beside RECURSIVEMATCH");
         }
     }
-    list.reference = c.mailbox(names)?.as_str().to_owned();
+    c.mailbox(names)?.as_str().clone_into(&mut list.reference);
     c.space()?;
     if c.peek() == Some(b'(') {
         list.extended = true;

@@ -70,7 +70,7 @@ fn write_body(out: &mut Vec<u8>, structure: &Structure, at: usize, extended: boo
         nstring(out, node.field(field));
     }
     out.push(b' ');
-    let encoding = node.field(Field::Encoding).map(|v| strip_comments(v)).unwrap_or_default();
+    let encoding = node.field(Field::Encoding).map(strip_comments).unwrap_or_default();
     string(out, if encoding.is_empty() { b"7bit" } else { encoding.as_bytes() });
     out.extend_from_slice(format!(" {}", node.end.saturating_sub(node.body)).as_bytes());
     if let (Kind::Message, Some(child)) = (node.kind, node.children.first()) {

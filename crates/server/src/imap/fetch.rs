@@ -38,11 +38,11 @@ impl Session {
             items.insert(0, FetchItem::Uid);
         }
         let sets_seen = !view.read_only && items.iter().any(sets_seen);
-        let indexed = items.iter().any(wants_index);
+        let by_index = items.iter().any(wants_index);
         let mut missing = false;
         for batch in positions.chunks(BATCH) {
             let seen = if sets_seen { self.set_seen(batch).await? } else { Vec::new() };
-            let indexes = if indexed { self.stored_indexes(batch).await? } else { Vec::new() };
+            let indexes = if by_index { self.stored_indexes(batch).await? } else { Vec::new() };
             for (n, at) in batch.iter().enumerate() {
                 let index = indexes.get(n).and_then(|stored| Index::read(stored));
                 let with_flags = seen.contains(at);

@@ -29,7 +29,7 @@ impl Session {
         let login = match (self.signed_in.is_some(), self.is_tls()) {
             (true, _) => String::new(),
             (false, false) => " STARTTLS LOGINDISABLED".to_owned(),
-            (false, true) => Mechanism::ALL.iter().map(|m| format!(" AUTH={}", m.name())).collect(),
+            (false, true) => Mechanism::ALL.iter().fold(String::new(), |all, m| all + " AUTH=" + m.name()),
         };
         format!("IMAP4rev1{login} {EXTENSIONS} APPENDLIMIT={}", self.ctx.config.limits.message_size)
     }

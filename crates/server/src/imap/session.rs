@@ -36,6 +36,7 @@ pub(super) struct Done {
 }
 
 /// `OK` with words.
+#[allow(clippy::unnecessary_wraps, reason = "every handler ends in it")]
 pub(super) fn ok(text: &'static str) -> Result<Done, Refusal> {
     Ok(Done { code: None, text })
 }
@@ -174,7 +175,7 @@ impl Session {
                     let bytes = self.receiver.take();
                     match parse::command(&bytes, self.names) {
                         Ok(command) => self.command(command).await?,
-                        Err(bad) => self.bad(bad),
+                        Err(bad) => self.bad(&bad),
                     }
                 }
                 Received::TooLong => {
@@ -241,7 +242,7 @@ impl Session {
         self.over = true;
     }
 
-    fn bad(&mut self, bad: BadCommand) {
+    fn bad(&mut self, bad: &BadCommand) {
         self.fault(bad.tag.as_ref(), &bad.to_string());
     }
 
@@ -267,12 +268,12 @@ impl Session {
                 Ok(Some(start)) => {
                     let tag = start.tag.clone();
                     let result = self.append(start, head).await;
-                    return self.reply(&tag, result).await;
+                    return self.reply(&tag, result);
                 }
                 Ok(None) => {}
                 Err(bad) => {
                     if self.drop_literal(head) {
-                        self.bad(bad);
+                        self.bad(&bad);
                     }
                     return Ok(());
                 }
@@ -312,10 +313,10 @@ impl Session {
     async fn command(&mut self, command: Command) -> io::Result<()> {
         let Command { tag, body } = command;
         let result = self.dispatch(&tag, body).await;
-        self.reply(&tag, result).await
+        self.reply(&tag, result)
     }
 
-    async fn reply(&mut self, tag: &Tag, result: Result<Done, Refusal>) -> io::Result<()> {
+    fn reply(&mut self, tag: &Tag, result: Result<Done, Refusal>) -> io::Result<()> {
         match result {
             Ok(done) => {
                 self.faults = 0;

@@ -141,7 +141,7 @@ fn find_in_text(
     let mut decoder = decoder(&text.charset);
     let mut transfer = Transfer::new(text.encoding);
     let mut buffer = vec![0; CHUNK];
-    let mut decoded = Vec::new();
+    let mut raw = Vec::new();
     let mut at = range.start;
     while at < range.end && !finder.found {
         let want = usize::try_from(range.end - at).unwrap_or(CHUNK).min(CHUNK);
@@ -150,12 +150,11 @@ fn find_in_text(
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         at += n as u64;
-        decoded.clear();
-        transfer.decode(&buffer[..n], &mut decoded);
+        raw.clear();
+        transfer.decode(&buffer[..n], &mut raw);
         let last = at == range.end;
-        let mut out =
-            String::with_capacity(decoder.max_utf8_buffer_length(decoded.len()).unwrap_or(CHUNK * 4));
-        let _ = decoder.decode_to_string(&decoded, &mut out, last);
+        let mut out = String::with_capacity(decoder.max_utf8_buffer_length(raw.len()).unwrap_or(CHUNK * 4));
+        let _ = decoder.decode_to_string(&raw, &mut out, last);
         finder.push(&out);
     }
     Ok(())
@@ -225,9 +224,9 @@ impl Transfer {
                 for &byte in input {
                     if pending.is_empty() {
                         if byte == b'=' {
-                            pending.push(byte)
+                            pending.push(byte);
                         } else {
-                            out.push(byte)
+                            out.push(byte);
                         }
                         continue;
                     }

@@ -209,11 +209,11 @@ impl Session {
         let messages: Vec<Message> = store.entries(id).await?.into_iter().map(Message::from).collect();
         let uid_next = messages.last().map_or(0, |m| m.uid.saturating_add(1)).max(status.uid_next);
         let mut keywords: Vec<&str> =
-            messages.iter().flat_map(|m| m.keywords()).map(String::as_str).collect();
+            messages.iter().flat_map(Message::keywords).map(String::as_str).collect();
         keywords.sort_unstable();
         keywords.dedup();
         let system = SYSTEM.map(|(_, name)| name).join(" ");
-        let words: String = keywords.iter().map(|k| format!(" {k}")).collect();
+        let words = keywords.iter().fold(String::new(), |all, k| all + " " + k);
         let out = &mut self.out;
         response::line(out, format_args!("* FLAGS ({system}{words})"));
         response::line(out, format_args!("* {} EXISTS", messages.len()));
@@ -277,14 +277,14 @@ impl Session {
         if view.watch.has_changed().unwrap_or(true) {
             view.watch.mark_unchanged();
             match self.ctx.store.changes(view.id, view.modseq).await {
-                Ok(changes) => {
+                Ok(news) => {
                     let last = view.messages.last().map_or(0, |m| m.uid);
                     let known: Vec<Entry>;
-                    (new, known) = changes.entries.into_iter().partition(|e| e.uid > last);
+                    (new, known) = news.entries.into_iter().partition(|e| e.uid > last);
                     let positions = view.update(known);
                     changed = view.uids(&positions);
-                    view.modseq = changes.modseq;
-                    view.vanished.extend(changes.vanished);
+                    view.modseq = news.modseq;
+                    view.vanished.extend(news.vanished);
                 }
                 // Another session removed the mailbox: all its messages are gone.
                 Err(StoreError::Gone(_)) => view.vanished = view.messages.iter().map(|m| m.uid).collect(),

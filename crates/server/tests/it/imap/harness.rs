@@ -18,11 +18,11 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-pub const TOKEN: &str = "app-password-of-alice-0001";
-pub const ALICE: &str = "alice@example.net";
-pub const HASH: [u8; 32] = [7; 32];
+pub(super) const TOKEN: &str = "app-password-of-alice-0001";
+pub(super) const ALICE: &str = "alice@example.net";
+pub(super) const HASH: [u8; 32] = [7; 32];
 /// 2026-11-23 21:36:00 UTC
-pub const NOW: Timestamp = Timestamp(1_795_469_760);
+pub(super) const NOW: Timestamp = Timestamp(1_795_469_760);
 
 struct FixedClock;
 impl Clock for FixedClock {
@@ -32,23 +32,23 @@ impl Clock for FixedClock {
 }
 
 /// A running server; ends with the test.
-pub struct Server {
-    pub imap: SocketAddr,
-    pub imaps: SocketAddr,
-    pub ctx: Context,
-    pub account: AccountId,
-    pub connector: TlsConnector,
-    pub stop: tokio::sync::watch::Sender<bool>,
+pub(super) struct Server {
+    pub(super) imap: SocketAddr,
+    pub(super) imaps: SocketAddr,
+    pub(super) ctx: Context,
+    pub(super) account: AccountId,
+    pub(super) connector: TlsConnector,
+    pub(super) stop: tokio::sync::watch::Sender<bool>,
     _dir: tempfile::TempDir,
 }
 
 impl Server {
-    pub async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::start_with("").await
     }
 
     /// With lines for `[limits]`.
-    pub async fn start_with(limits: &str) -> Self {
+    pub(super) async fn start_with(limits: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let key = rcgen::generate_simple_self_signed(vec!["mail.example.net".to_owned()]).unwrap();
         let (cert_file, key_file) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
@@ -65,7 +65,7 @@ impl Server {
         let alice = Address::parse(ALICE).unwrap();
         let account = store.create_account(&alice, [1; 32], Timestamp(i64::MAX), NOW).await.unwrap();
         let verifier = LoginHash::from_bytes(HASH).verifier();
-        let login = Login { salt: Salt::new(&[3; 16]).unwrap(), cost: Cost::DEFAULT, verifier };
+        let login = Login { salt: Salt::new([3; 16]).unwrap(), cost: Cost::DEFAULT, verifier };
         assert_eq!(store.enrol(&alice, [1; 32], login, NOW).await.unwrap(), Enrolment::Done(account));
         store.add_app_password(account, apppass::make("test", TOKEN, NOW)).await.unwrap();
         let store: Arc<dyn Store> = store;
@@ -81,28 +81,28 @@ impl Server {
     }
 
     /// Inside TLS, greeting read.
-    pub async fn connect(&self) -> Client<TlsStream<TcpStream>> {
+    pub(super) async fn connect(&self) -> Client<TlsStream<TcpStream>> {
         let mut client = Client::over(self.tls().await);
         let greeting = client.line().await;
         assert!(greeting.starts_with("* OK [CAPABILITY "), "{greeting}");
         client
     }
 
-    pub async fn tls(&self) -> TlsStream<TcpStream> {
+    pub(super) async fn tls(&self) -> TlsStream<TcpStream> {
         let socket = TcpStream::connect(self.imaps).await.unwrap();
         let name = rustls::pki_types::ServerName::try_from("mail.example.net").unwrap();
         self.connector.connect(name, socket).await.unwrap()
     }
 
     /// Signed in with an app password.
-    pub async fn session(&self) -> Client<TlsStream<TcpStream>> {
+    pub(super) async fn session(&self) -> Client<TlsStream<TcpStream>> {
         let mut client = self.connect().await;
         client.ok(&format!("LOGIN {ALICE} {TOKEN}")).await;
         client
     }
 
     /// Signed in, INBOX selected.
-    pub async fn inbox(&self) -> Client<TlsStream<TcpStream>> {
+    pub(super) async fn inbox(&self) -> Client<TlsStream<TcpStream>> {
         let mut client = self.session().await;
         client.ok("SELECT INBOX").await;
         client
@@ -129,22 +129,22 @@ async fn listen(ctx: Context, implicit: bool) -> SocketAddr {
 }
 
 /// A client of octets.
-pub struct Client<S> {
-    pub stream: S,
+pub(super) struct Client<S> {
+    pub(super) stream: S,
     buffer: Vec<u8>,
     tags: u32,
 }
 
 impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Client<S> {
-    pub fn over(stream: S) -> Self {
+    pub(super) fn over(stream: S) -> Self {
         Self { stream, buffer: Vec::new(), tags: 0 }
     }
-    pub async fn send(&mut self, text: impl AsRef<[u8]>) {
+    pub(super) async fn send(&mut self, text: impl AsRef<[u8]>) {
         self.stream.write_all(text.as_ref()).await.unwrap();
         self.stream.flush().await.unwrap();
     }
     /// One line, without its end; empty at the end of the connection.
-    pub async fn line(&mut self) -> String {
+    pub(super) async fn line(&mut self) -> String {
         loop {
             if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
@@ -156,20 +156,20 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Client<S> {
         }
     }
     /// Exactly so many octets.
-    pub async fn octets(&mut self, n: usize) -> Vec<u8> {
+    pub(super) async fn octets(&mut self, n: usize) -> Vec<u8> {
         while self.buffer.len() < n {
             assert!(self.stream.read_buf(&mut self.buffer).await.unwrap() > 0, "the connection ended");
         }
         self.buffer.drain(..n).collect()
     }
     /// Sends a command; everything up to its tagged reply, and that reply's words.
-    pub async fn run(&mut self, command: &str) -> (Vec<String>, String) {
+    pub(super) async fn run(&mut self, command: &str) -> (Vec<String>, String) {
         self.tags += 1;
         let tag = format!("t{}", self.tags);
         self.send(format!("{tag} {command}\r\n")).await;
         self.until(&tag).await
     }
-    pub async fn until(&mut self, tag: &str) -> (Vec<String>, String) {
+    pub(super) async fn until(&mut self, tag: &str) -> (Vec<String>, String) {
         let mut untagged = Vec::new();
         loop {
             let line = self.line().await;
@@ -190,19 +190,19 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Client<S> {
         }
     }
     /// A command that must succeed; its untagged lines.
-    pub async fn ok(&mut self, command: &str) -> Vec<String> {
+    pub(super) async fn ok(&mut self, command: &str) -> Vec<String> {
         let (untagged, status) = self.run(command).await;
         assert!(status.starts_with("OK"), "{command}: {status}");
         untagged
     }
     /// A command that must not; its tagged words.
-    pub async fn refused(&mut self, command: &str) -> String {
+    pub(super) async fn refused(&mut self, command: &str) -> String {
         let (_, status) = self.run(command).await;
         assert!(!status.starts_with("OK"), "{command}: {status}");
         status
     }
     /// APPEND with a literal that does not wait; the tagged words.
-    pub async fn append(&mut self, head: &str, message: &[u8]) -> String {
+    pub(super) async fn append(&mut self, head: &str, message: &[u8]) -> String {
         self.tags += 1;
         let tag = format!("t{}", self.tags);
         self.send(format!("{tag} APPEND {head} {{{}+}}\r\n", message.len())).await;
@@ -211,7 +211,7 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Client<S> {
         self.until(&tag).await.1
     }
     /// FETCH of one literal of one message: its octets.
-    pub async fn fetch(&mut self, n: u32, item: &str) -> Vec<u8> {
+    pub(super) async fn fetch(&mut self, n: u32, item: &str) -> Vec<u8> {
         self.tags += 1;
         let tag = format!("t{}", self.tags);
         self.send(format!("{tag} FETCH {n} {item}\r\n")).await;

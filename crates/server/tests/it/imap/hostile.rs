@@ -20,7 +20,7 @@ async fn faulty_commands_are_bad_and_the_session_goes_on() {
         (b"a SELECT {3+}\r\na\0b\r\n".to_vec(), "a BAD"),
         ([b"a SEARCH ".as_slice(), &[b'('; 10_000], b"ALL\r\n"].concat(), "a BAD"),
         ([b"a SEARCH ".as_slice(), &b"NOT ".repeat(10_000), b"ALL\r\n"].concat(), "a BAD"),
-        ([b"a SEARCH TEXT ".as_slice(), &[b'x'; 1024 * 1024], b"\r\n"].concat(), "a BAD"),
+        ([b"a SEARCH TEXT ".as_slice(), &b"x".repeat(1024 * 1024), b"\r\n"].concat(), "a BAD"),
     ] {
         client.send(&raw).await;
         let line = client.line().await;
