@@ -238,8 +238,8 @@ async fn keyring_over_many_lines() {
     let mut answer = String::new();
     let chunks: Vec<&str> = text.as_bytes().chunks(510).map(|c| std::str::from_utf8(c).unwrap()).collect();
     for (at, chunk) in chunks.iter().enumerate() {
-        let mark = if at + 1 == chunks.len() { ' ' } else { '-' };
-        answer.push_str(&format!("220{mark}{chunk}\r\n"));
+        let mark = if at + 1 == chunks.len() { " " } else { "-" };
+        answer.extend(["220", mark, chunk, "\r\n"]);
     }
     let recorder = Arc::new(Recorder::default());
     let script = [

@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn stuffs_dots_and_refuses_bare_line_ends() {
-        let cases: &[(&[u8], Result<&[u8], BareLineEnd>)] = &[
+        type Case<'a> = (&'a [u8], Result<&'a [u8], BareLineEnd>);
+        let cases: &[Case<'_>] = &[
             (b"", Ok(b".\r\n")),
             (b"a", Ok(b"a\r\n.\r\n")),
             (b"a\r\n", Ok(b"a\r\n.\r\n")),

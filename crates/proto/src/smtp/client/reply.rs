@@ -325,8 +325,8 @@ mod tests {
         fn round_trips(code in 200u16..256, lines in proptest::collection::vec("[ -~]{0,60}", 1..6)) {
             let mut wire = String::new();
             for (at, line) in lines.iter().enumerate() {
-                let mark = if at + 1 == lines.len() { ' ' } else { '-' };
-                wire.push_str(&format!("{code}{mark}{line}\r\n"));
+                let mark = if at + 1 == lines.len() { " " } else { "-" };
+                wire.extend([&code.to_string(), mark, line, "\r\n"]);
             }
             prop_assert_eq!(read(wire.as_bytes()), Ok(Some(Reply::new(code, lines))));
         }
