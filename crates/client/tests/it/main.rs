@@ -1,7 +1,6 @@
 //! The client as its users call it.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where the fault is")]
 #![allow(unreachable_pub, reason = "a test binary has no users; its modules share what they need")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod account;
 mod downgrade;

@@ -23,7 +23,7 @@ fn body(octets: &[u8]) -> &[u8] {
 
 fn open(octets: &[u8], key: &SecretKey) -> Vec<u8> {
     let mut out = Vec::new();
-    seal::open_armoured(&[key.clone()], body(octets)).unwrap().read_to_end(&mut out).unwrap();
+    seal::open_armoured(std::slice::from_ref(key), body(octets)).unwrap().read_to_end(&mut out).unwrap();
     out
 }
 

@@ -46,8 +46,8 @@ fn a_large_attachment_goes_through_in_bounded_memory() {
         std::io::copy(&mut outgoing.open().unwrap(), &mut spool).unwrap();
         let mut opened = Message::read(spool).unwrap().judge(&[bob()], &facts()).unwrap();
         assert_eq!(opened.verdict, Verdict::Good);
-        let save = tempfile::tempdir().unwrap();
-        let content = opened.content(false, Some(save.path())).unwrap().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let content = opened.content(false, Some(folder.path())).unwrap().unwrap();
         assert_eq!(content.attachments, [("large.bin".to_owned(), OCTETS)]);
         let same = Command::new("cmp").arg(&path).arg(&content.saved[0]).status().unwrap();
         assert!(same.success());
