@@ -69,7 +69,7 @@ async fn read(stream: &mut (impl AsyncRead + Unpin), octets_max: usize) -> Resul
 }
 
 /// The body, once it is whole; `None` asks for more octets.
-fn parse(octets: &[u8], ended: bool, octets_max: usize) -> Result<Option<Vec<u8>>, Error> {
+pub(crate) fn parse(octets: &[u8], ended: bool, octets_max: usize) -> Result<Option<Vec<u8>>, Error> {
     let Some(end) = octets.windows(4).position(|w| w == b"\r\n\r\n") else {
         return if octets.len() > HEADER_MAX || ended { Err(Error::Syntax) } else { Ok(None) };
     };

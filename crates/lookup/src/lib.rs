@@ -4,6 +4,8 @@
 mod binding;
 mod connect;
 mod dns;
+#[doc(hidden)]
+pub mod hostile;
 mod https;
 mod keys;
 mod mta_sts;

@@ -83,7 +83,7 @@ impl Policy {
 }
 
 /// The `id` of the one STSv1 record among `records`; with none or several there is no policy (RFC 8461 §3.1).
-fn record_id(records: &[String]) -> Option<String> {
+pub(crate) fn record_id(records: &[String]) -> Option<String> {
     let mut ours = records.iter().filter(|record| {
         let version = record.split(';').next().unwrap_or_default();
         version.trim() == "v=STSv1"

@@ -1,0 +1,65 @@
+//! Hostile input for every parser and state machine: thin targets, committed corpora, a runner that needs nothing but
+//! stable Rust.
+//!
+//! A target takes octets and panics where a promise is broken: an inverse that is none, an event that may not happen,
+//! a secret that shows, a verdict that a changed message must not get. `fuzz/corpus/TARGET/` holds good inputs; the
+//! runner changes them. A finding becomes a named test beside the code at fault.
+
+mod dictionary;
+mod mutate;
+mod rng;
+mod run;
+pub mod seeds;
+mod targets;
+
+pub use dictionary::dictionary;
+pub use mutate::{MAX_OCTETS, Mutator};
+pub use rng::Rng;
+pub use run::{Budget, Done, Finding, run};
+
+use std::{fs, path::Path};
+use targets::{account, imap, keys, lookup, message, names, open, smtp};
+
+/// A name and what it does with octets.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    ("address", names::address),
+    ("mailboxes", names::mailboxes),
+    ("base64", names::base64),
+    ("time", names::time),
+    ("phc", keys::phc),
+    ("key", keys::key),
+    ("sshsig", keys::sshsig),
+    ("statement", keys::statement),
+    ("keyring", account::keyring),
+    ("age", account::age),
+    ("vectors", account::vectors),
+    ("sasl", account::sasl),
+    ("config", account::config),
+    ("smtp-command", smtp::command::command),
+    ("smtp-server", smtp::server::session),
+    ("smtp-data", smtp::server::data),
+    ("smtp-reply", smtp::client::reply),
+    ("smtp-client", smtp::client::conversation),
+    ("transcript", smtp::client::transcript),
+    ("imap-command", imap::command),
+    ("imap-reply", imap::reply),
+    ("imap-names", imap::names),
+    ("mime", imap::mime),
+    ("header", message::header),
+    ("write", message::write),
+    ("open", open::open),
+    ("mta-sts", lookup::mta_sts),
+    ("http", lookup::http),
+];
+
+/// The committed inputs of a target, in the order of their names; none where there is no folder.
+pub fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    let mut paths: Vec<_> =
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    paths.iter().filter_map(|path| fs::read(path).ok()).collect()
+}

@@ -1,0 +1,18 @@
+//! What each target promises.
+
+pub(crate) mod account;
+pub(crate) mod imap;
+pub(crate) mod keys;
+pub(crate) mod lookup;
+pub(crate) mod message;
+pub(crate) mod names;
+pub(crate) mod open;
+pub(crate) mod smtp;
+
+/// The lines of an input that are UTF-8, without their ends.
+fn lines(input: &[u8]) -> impl Iterator<Item = &str> {
+    input
+        .split(|b| *b == b'\n')
+        .filter_map(|line| std::str::from_utf8(line).ok())
+        .map(|l| l.trim_end_matches('\r'))
+}

@@ -1,0 +1,5 @@
+//! SMTP, both sides.
+
+pub(crate) mod client;
+pub(crate) mod command;
+pub(crate) mod server;
