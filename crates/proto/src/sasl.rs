@@ -170,8 +170,10 @@ impl Exchange {
     }
 
     fn message(&mut self, text: &[u8]) -> Result<Step, SaslError> {
+        // Whatever is wrong with the message, the exchange is over.
+        let state = std::mem::replace(&mut self.state, State::Over);
         let octets = Zeroizing::new(base64::decode(text).map_err(|_| SaslError::Base64)?);
-        match (std::mem::replace(&mut self.state, State::Over), self.mechanism) {
+        match (state, self.mechanism) {
             (State::FirstMessage, Mechanism::HashedPass) => {
                 let (user, hash) = hashed_pass(&octets)?;
                 if let Some(hash) = hash {
@@ -348,6 +350,14 @@ mod tests {
             assert_eq!(error(exchange.line(&text)), want);
             assert_eq!(error(exchange.line(&text)), if text == b"*" { want } else { SaslError::Order });
         }
+    }
+
+    /// Found by the fuzzer: after malformed base64 the exchange went on with the next line.
+    #[test]
+    fn an_exchange_is_over_after_malformed_base64() {
+        let mut exchange = Exchange::new(Mechanism::HashedPass);
+        assert_eq!(error(exchange.start(Some(b"!"))), SaslError::Base64);
+        assert_eq!(error(exchange.line(&message("", USER, &hash_text()))), SaslError::Order);
     }
 
     #[test]

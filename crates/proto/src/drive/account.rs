@@ -60,7 +60,7 @@ impl Connection<Tls> {
         let reply = self.exchange(&command).await?;
         if reply.code() == 334 {
             // It did not take the initial response. Cancel rather than say the hash a second time.
-            self.exchange(&Command::auth_cancel()).await?;
+            self.exchange(&Command::auth_cancel().hiding(&command)).await?;
         }
         self.after_login(&command, &reply).await
     }
@@ -84,7 +84,7 @@ impl Connection<Tls> {
         if reply.code() != 235 {
             return Err(SmtpError::refused(command, reply));
         }
-        let getsalt = Command::getsalt();
+        let getsalt = Command::getsalt().hiding(command);
         let mut rule = SaltAfterLogin::default();
         self.begin()?;
         self.send(&getsalt).await?;

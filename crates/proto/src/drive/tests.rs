@@ -222,6 +222,26 @@ async fn r03_no_login_where_hashedpass_is_not_offered() {
     assert!(matches!(connection.keyring().await, Err(SmtpError::NotOffered("XSEALPOST 1"))));
 }
 
+/// Found by the fuzzer: a server that says the client's message back one command later had it shown.
+#[tokio::test]
+async fn r18_a_hash_said_back_to_a_later_command_is_not_shown() {
+    let user = crate::address::Address::parse("alice@example.net").unwrap();
+    let hash = crate::phc::LoginHash::from_bytes([7; 32]);
+    let message = crate::base64::encode(format!("\0{user}\0{}", crate::base64::encode([7; 32])));
+    let cancelled = format!("501 5.5.2 {message} cancelled\r\n");
+    let no_salt = format!("550 {message}\r\n");
+    for script in [
+        [("AUTH HASHEDPASS ", "334 \r\n"), ("*", cancelled.as_str())],
+        [("AUTH HASHEDPASS ", "235 2.7.0 OK\r\n"), ("GETSALT", no_salt.as_str())],
+    ] {
+        let tap = Arc::new(Recorder::default());
+        let mut connection = tls(&[&[GREET, EHLO], script.as_slice()].concat(), Some(tap.clone())).await;
+        let error = connection.authenticate_hashed_pass(&user, &hash).await.unwrap_err();
+        let shown = format!("{} {error} {error:?}", tap.to_text());
+        assert!(!shown.contains(&message), "{shown}");
+    }
+}
+
 #[tokio::test]
 async fn app_passwords_are_not_shown() {
     let recorder = Arc::new(Recorder::default());

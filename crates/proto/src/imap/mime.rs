@@ -200,6 +200,8 @@ pub struct Scanner {
     line: Vec<u8>,
     /// Its length so far.
     line_len: u64,
+    /// Whether its last octet so far is CR; `line` may hold its beginning only.
+    after_cr: bool,
     newlines: u64,
     /// Length of the line end before the current line.
     last_eol: u64,
@@ -224,6 +226,7 @@ impl Scanner {
             at: 0,
             line: Vec::new(),
             line_len: 0,
+            after_cr: false,
             newlines: 0,
             last_eol: 0,
             keeping: false,
@@ -236,9 +239,11 @@ impl Scanner {
     /// The next octets.
     pub fn push(&mut self, mut bytes: &[u8]) {
         while let Some(end) = memchr::memchr(b'\n', bytes) {
+            // The CR may have come with an earlier push.
+            let crlf = if end == 0 { self.after_cr } else { bytes[end - 1] == b'\r' };
             self.keep(&bytes[..=end]);
             self.newlines += 1;
-            let eol = if self.last_two_are_crlf(&bytes[..=end]) { 2 } else { 1 };
+            let eol = if crlf { 2 } else { 1 };
             self.end_line(eol);
             bytes = &bytes[end + 1..];
         }
@@ -266,15 +271,7 @@ impl Scanner {
         let room = max.saturating_sub(self.line.len()).min(bytes.len());
         self.line.extend_from_slice(&bytes[..room]);
         self.line_len += bytes.len() as u64;
-    }
-
-    /// Whether the line that ends here ends in CRLF; the CR may have come with an earlier push.
-    fn last_two_are_crlf(&self, tail: &[u8]) -> bool {
-        match tail {
-            [.., b'\r', b'\n'] => true,
-            [b'\n'] => self.line.len() as u64 == self.line_len && self.line.ends_with(b"\r\n"),
-            _ => false,
-        }
+        self.after_cr = bytes.last().map_or(self.after_cr, |b| *b == b'\r');
     }
 
     fn end_line(&mut self, eol: u64) {
@@ -463,4 +460,25 @@ pub fn part<N>(
         });
     }
     Some(current.unwrap_or(0)).filter(|at| *at < nodes.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by the fuzzer: behind a long line, a CRLF before a delimiter that came in two pieces counted as one octet,
+    /// so that the part was one octet too long.
+    #[test]
+    fn a_line_end_cut_in_two_behind_a_long_line() {
+        let long = "x".repeat(BODY_LINE_MAX + 1);
+        let message =
+            format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n{long}\r\n--b--\r\n");
+        let (before, after) = message.split_at(message.rfind("\n--b--").expect("it is there"));
+        let mut scanner = Scanner::new();
+        scanner.push(before.as_bytes());
+        scanner.push(after.as_bytes());
+        let structure = scanner.finish();
+        let part = structure.part([1]).expect("it has one part");
+        assert_eq!(part.end - part.body, long.len() as u64);
+    }
 }

@@ -20,8 +20,9 @@ pub fn is_header_text(text: &str) -> bool {
 pub fn text_field(name: &str, text: &str) -> String {
     let mut out = format!("{name}:");
     // White space at the ends or in runs does not survive unfolding everywhere; a long word cannot be folded.
+    let room = COLUMNS.saturating_sub(name.len() + ": ".len());
     let plain = text.bytes().all(|b| (0x20..0x7f).contains(&b))
-        && text.split(' ').all(|word| !word.is_empty() && word.len() < COLUMNS && !word.contains("=?"));
+        && text.split(' ').all(|word| !word.is_empty() && word.len() <= room && !word.contains("=?"));
     if text.is_empty() {
         out.push(' ');
     } else if plain {
@@ -224,6 +225,10 @@ mod tests {
         ];
         for (text, want) in rows {
             assert_eq!(text_field("Subject", text), want);
+        }
+        // Found by the fuzzer: the first word stays beside the name, so that it needs room there.
+        for length in [67, 68, 75, 76, 77] {
+            assert!(is_narrow(&text_field("Subject", &"x".repeat(length))), "{length}");
         }
         let long = "word ".repeat(40);
         assert!(text_field("Subject", long.trim()).matches("\r\n ").count() >= 2);

@@ -35,13 +35,12 @@ impl Judge {
         if self.fault.is_some() {
             return;
         }
-        self.octets = self.octets.saturating_add(octets.len() as u64);
-        if self.octets > self.limit {
-            self.fault = Some(Fault::TooBig);
-            return;
-        }
+        // The first fault counts, however the message is cut: what lies over the limit is not looked at.
+        let room = usize::try_from(self.limit - self.octets).unwrap_or(usize::MAX);
+        let within = &octets[..octets.len().min(room)];
+        self.octets += within.len() as u64;
         let mut after_cr = self.after_cr;
-        for &b in octets {
+        for &b in within {
             if (b == b'\n') != after_cr {
                 self.fault = Some(Fault::BareLineEnd);
                 return;
@@ -54,6 +53,9 @@ impl Judge {
             self.eight_bit |= b >= 0x80;
         }
         self.after_cr = after_cr;
+        if within.len() < octets.len() {
+            self.fault = Some(Fault::TooBig);
+        }
     }
     /// What is wrong with it so far; pieces seen after a fault are to be dropped.
     pub fn fault(&self) -> Option<Fault> {
@@ -216,6 +218,17 @@ mod tests {
             let mut judge = Judge::new(1000);
             judge.update(&vec![b'x'; size]);
             assert_eq!(judge.finish(), fault);
+        }
+    }
+
+    /// Found by the fuzzer: a message with two faults was called by the one or the other, by how it was cut.
+    #[test]
+    fn the_first_fault_counts_however_the_message_is_cut() {
+        let message = [b"\0".as_slice(), &[b'x'; 1000]].concat();
+        for step in [1, 7, 1001] {
+            let mut judge = Judge::new(1000);
+            message.chunks(step).for_each(|piece| judge.update(piece));
+            assert_eq!(judge.finish(), Some(Fault::Nul), "in pieces of {step}");
         }
     }
 

@@ -500,7 +500,7 @@ enum Line {
 /// A line without its CRLF; only CRLF ends it (RFC 5321 §2.3.8). `max` counts the CRLF.
 fn take_line(input: &mut BytesMut, max: usize) -> Line {
     let window = &input[..input.len().min(max)];
-    match window.windows(2).position(|w| w == b"\r\n") {
+    match crlf(window) {
         Some(end) => {
             let mut line = input.split_to(end + 2);
             line.truncate(end);
@@ -511,9 +511,15 @@ fn take_line(input: &mut BytesMut, max: usize) -> Line {
     }
 }
 
+/// Where the first CRLF is. A line may trickle in octet by octet and is looked at each time: at memchr's speed that
+/// costs nothing beside the system call.
+fn crlf(octets: &[u8]) -> Option<usize> {
+    memchr::memchr_iter(b'\n', octets).find_map(|lf| lf.checked_sub(1).filter(|cr| octets[*cr] == b'\r'))
+}
+
 /// Drops up to the next CRLF; a CR at the end stays, as its LF may follow.
 fn drop_line(input: &mut BytesMut) -> bool {
-    if let Some(end) = input.windows(2).position(|w| w == b"\r\n") {
+    if let Some(end) = crlf(input) {
         let _ = input.split_to(end + 2);
         return true;
     }

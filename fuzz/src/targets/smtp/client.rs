@@ -223,6 +223,7 @@ pub(crate) fn transcript(input: &[u8]) {
             recorder.take();
             clean(&pending.finish(&LoginHash::from_bytes(HASH)).await, &recorder, &secrets[..2]);
         }
+        recorder.take();
         if let Some(mut c) = start(&input, &recorder).await {
             clean(&c.authenticate_plain(USER, TOKEN).await, &recorder, &secrets[2..4]);
         }

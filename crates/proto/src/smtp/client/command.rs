@@ -268,6 +268,14 @@ impl Command {
         Ok(command)
     }
 
+    /// The same, with what is secret in `other` hidden in the replies to this one too: a server may say back what it
+    /// was told a command earlier.
+    #[must_use]
+    pub fn hiding(mut self, other: &Self) -> Self {
+        self.secrets.extend(other.secrets.iter().cloned());
+        self
+    }
+
     /// The verb, for errors.
     pub fn verb(&self) -> &'static str {
         self.verb
