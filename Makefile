@@ -2,7 +2,7 @@
 # dependencies) serves check, test and demo, so that a cold machine compiles the dependencies once.
 CARGO ?= cargo
 
-.PHONY: help check fmt clippy licences test tools demo docs audit clean
+.PHONY: help check fmt clippy licences test tools fuzz demo docs audit clean
 
 help: ## List what can be done
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,11 @@ test: tools ## Every test; installs the programs that tests talk to (age, Postfi
 
 tools: ## Install or unpack the programs that tests talk to
 	./scripts/tools
+
+TARGET ?= all
+SECONDS ?= 60
+fuzz: ## Hostile input for TARGET (or all), SECONDS each
+	$(CARGO) run --locked --quiet -p sealpost-fuzz -- $(TARGET) --seconds $(SECONDS)
 
 demo: ## Two servers, two people, in seconds
 	$(CARGO) run --locked --quiet -- demo

@@ -62,21 +62,21 @@ pub(super) fn parse(json: &str) -> Option<Keyring> {
 
 fn retired(value: Value) -> Option<Retired> {
     let Value::Object(mut members) = value else { return None };
-    let Some(Value::String(seed)) = members.remove("seed") else { return None };
+    let Some(Value::String(seed)) = members.shift_remove("seed") else { return None };
     let seed = Zeroizing::new(seed);
     let seed = Zeroizing::new(base64::decode(seed.as_bytes()).ok()?);
     let key = SecretKey::from_seed(<[u8; 32]>::try_from(seed.as_slice()).ok()?);
-    let named = PublicKey::from_openssh(members.remove("key")?.as_str()?).ok()?;
-    let from = time(&members.remove("from")?)?;
-    let until = time(&members.remove("until")?)?;
+    let named = PublicKey::from_openssh(members.shift_remove("key")?.as_str()?).ok()?;
+    let from = time(&members.shift_remove("from")?)?;
+    let until = time(&members.shift_remove("until")?)?;
     (key.public() == named).then_some(Retired { key, from, until, other: members })
 }
 
 fn pin(value: Value) -> Option<Pin> {
     let Value::Object(mut members) = value else { return None };
-    let key = PublicKey::from_openssh(members.remove("key")?.as_str()?).ok()?;
-    let since = time(&members.remove("since")?)?;
-    let signs = members.remove("signs").is_some_and(|signs| signs == Value::Bool(true));
+    let key = PublicKey::from_openssh(members.shift_remove("key")?.as_str()?).ok()?;
+    let since = time(&members.shift_remove("since")?)?;
+    let signs = members.shift_remove("signs").is_some_and(|signs| signs == Value::Bool(true));
     Some(Pin { key, since, signs, other: members })
 }
 
@@ -88,7 +88,7 @@ fn time(value: &Value) -> Option<Timestamp> {
 
 /// An absent member is an empty one; one of another type is an error.
 fn take_object(members: &mut Map<String, Value>, name: &str) -> Option<Map<String, Value>> {
-    match members.remove(name) {
+    match members.shift_remove(name) {
         None => Some(Map::new()),
         Some(Value::Object(object)) => Some(object),
         Some(_) => None,
@@ -96,7 +96,7 @@ fn take_object(members: &mut Map<String, Value>, name: &str) -> Option<Map<Strin
 }
 
 fn take_list(members: &mut Map<String, Value>, name: &str) -> Option<Vec<Value>> {
-    match members.remove(name) {
+    match members.shift_remove(name) {
         None => Some(Vec::new()),
         Some(Value::Array(list)) => Some(list),
         Some(_) => None,

@@ -198,6 +198,15 @@ fn unknown_members_are_kept_and_times_are_read_in_any_form() {
     assert_eq!(json_of(&keyring), expected);
 }
 
+/// Found by the fuzzer: unknown members changed places at each writing, so that a keyring nobody changed was another.
+#[test]
+fn unknown_members_keep_their_order() {
+    let json =
+        json!({"retired": [], "pins": {}, "domains": {}, "replay": {}, "seen": {}, "one": 1, "two": 2});
+    let keyring = open_json(&json).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(json_of(&keyring).to_string(), json.to_string());
+}
+
 #[test]
 fn r08_replay_memory_keeps_the_first_payload() {
     let (bob, mut keyring) = (address("bob@example.com"), Keyring::default());
