@@ -30,7 +30,9 @@ fn command(arguments: &[String]) -> Result<bool, String> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["list"] => {
-            TARGETS.iter().for_each(|(name, _)| println!("{name}"));
+            for (name, _) in TARGETS {
+                println!("{name}");
+            }
             Ok(true)
         }
         ["seeds"] => seeds::write().map(|()| true).map_err(|e| format!("the corpora cannot be written: {e}")),
@@ -98,7 +100,7 @@ fn fuzz(words: &[&str]) -> Result<bool, String> {
 fn save(target: &str, input: &[u8]) -> std::io::Result<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("findings");
     fs::create_dir_all(&folder)?;
-    let path = folder.join(format!("{target}-{:016x}", sealpost_fuzz::Rng::of(input).next()));
+    let path = folder.join(format!("{target}-{:016x}", sealpost_fuzz::Rng::of(input).bits()));
     fs::write(&path, input)?;
     Ok(path)
 }

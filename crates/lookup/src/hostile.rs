@@ -12,7 +12,7 @@ pub fn policy_id(records: &[String]) -> Option<String> {
     mta_sts::record_id(records)
 }
 
-/// The body of an HTTP answer; `Ok(None)` asks for more octets.
-pub fn http_body(octets: &[u8], ended: bool, octets_max: usize) -> Result<Option<Vec<u8>>, ()> {
-    https::parse(octets, ended, octets_max).map_err(drop)
+/// The body of an HTTP answer; `Ok(None)` asks for more octets, an error is in words.
+pub fn http_body(octets: &[u8], ended: bool, octets_max: usize) -> Result<Option<Vec<u8>>, String> {
+    https::parse(octets, ended, octets_max).map_err(|error| error.to_string())
 }

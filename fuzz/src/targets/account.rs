@@ -45,7 +45,7 @@ pub(crate) fn keyring(input: &[u8]) {
 pub(crate) fn age(input: &[u8]) {
     let check = |plain: &[u8]| {
         let rest = plain.strip_prefix(seeds::SEALED).expect("only what was sealed is opened");
-        assert!(rest.len() % 10 == 0 && rest.chunks(10).all(|line| line == b"and more\r\n"));
+        assert!(rest.len().is_multiple_of(10) && rest.chunks(10).all(|line| line == b"and more\r\n"));
         assert!(rest.is_empty() || rest.len() == 35_000, "the end is cut off");
     };
     for key in [seeds::bob(), seeds::mallory()] {

@@ -18,14 +18,14 @@ fn receive(pieces: &[&[u8]], limits: Limits) -> Vec<(Received, Vec<u8>)> {
     for piece in pieces {
         input.extend_from_slice(piece);
         loop {
-            let received = receiver.receive(&mut input);
-            match received {
+            let what = receiver.receive(&mut input);
+            match what {
                 Received::More => break,
                 Received::Literal(head) => {
                     let taken = receiver.accept_literal(head);
                     assert!(!taken || head.len <= limits.literal as u64);
                     if !taken && head.sync {
-                        all.push((received, receiver.refuse_literal().to_vec()));
+                        all.push((what, receiver.refuse_literal().to_vec()));
                     } else if !taken {
                         receiver.skip_literal(head);
                     }
@@ -33,7 +33,7 @@ fn receive(pieces: &[&[u8]], limits: Limits) -> Vec<(Received, Vec<u8>)> {
                 Received::Whole | Received::TooLong => {
                     let whole = receiver.take().to_vec();
                     assert!(whole.len() <= limits.whole, "more than the limit is kept");
-                    all.push((received, whole));
+                    all.push((what, whole));
                 }
             }
         }
@@ -125,7 +125,9 @@ pub(crate) fn names(input: &[u8]) {
 
 fn scan(pieces: &[&[u8]]) -> Structure {
     let mut scanner = Scanner::new();
-    pieces.iter().for_each(|piece| scanner.push(piece));
+    for piece in pieces {
+        scanner.push(piece);
+    }
     scanner.finish()
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn address(input: &[u8]) {
                 "canonical is canonical"
             );
             assert_eq!(Domain::parse(address.domain().as_str()), Ok(address.domain()));
-            assert!(!line.chars().any(|c| c.is_control()), "no control character gets through");
+            assert!(!line.chars().any(char::is_control), "no control character gets through");
             let again = Mailbox::parse(&format!("{}@{}", mailbox.local(), mailbox.domain()));
             assert_eq!(again.map(|m| m.canonical()), Ok(address.clone()), "as it goes on the wire");
             if let Some(shorter) = address.without_detail() {

@@ -52,7 +52,7 @@ pub(crate) fn open(input: &[u8]) {
     }
     if let Some(content) = &shown {
         let header = [&content.from, &content.subject, &content.date, &content.message_id];
-        assert!(!header.iter().any(|field| field.chars().any(|c| c.is_control())), "{content:?}");
+        assert!(!header.iter().any(|field| field.chars().any(char::is_control)), "{content:?}");
         assert!(!content.text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')), "{content:?}");
     }
     if vouched {

@@ -16,7 +16,7 @@ use sealpost_proto::{
     },
     transcript::{DataSummary, Recorder},
 };
-use std::{cell::OnceCell, io::Cursor, sync::Arc};
+use std::{cell::OnceCell, fmt::Write as _, io::Cursor, sync::Arc};
 use tokio::runtime::{Builder, Runtime};
 
 fn read(pieces: &[&[u8]], limits: ReplyLimits) -> (Vec<Reply>, Option<ReplyError>) {
@@ -65,15 +65,15 @@ pub(crate) fn reply(input: &[u8]) {
 
 fn stuffing(input: &[u8], pieces: &[&[u8]]) {
     let (mut stuffer, mut wire) = (DotStuffer::default(), Vec::new());
-    let stuffed = pieces.iter().try_for_each(|piece| stuffer.push(piece, &mut wire));
-    let stuffed = stuffed.and_then(|()| stuffer.finish(&mut wire));
+    let sent = pieces.iter().try_for_each(|piece| stuffer.push(piece, &mut wire));
+    let sent = sent.and_then(|()| stuffer.finish(&mut wire));
     if input.contains(&0) {
         return; // refused by servers, passed on by the client's half, which has the server's word for it
     }
     let mut judge = Judge::new(u64::MAX);
     judge.update(input);
-    assert_eq!(stuffed.is_ok(), judge.finish().is_none(), "client and server differ about line ends");
-    if stuffed.is_ok() {
+    assert_eq!(sent.is_ok(), judge.finish().is_none(), "client and server differ about line ends");
+    if sent.is_ok() {
         let mut message = Vec::new();
         let (used, end) = DotReader::default().read(&wire, &mut message);
         assert!(end && used == wire.len(), "the end is not the end");
@@ -185,7 +185,7 @@ fn with_secrets(input: &[u8], secrets: &[(&str, String)]) -> Vec<u8> {
 fn clean<T>(outcome: &Result<T, SmtpError>, recorder: &Recorder, secrets: &[(&str, String)]) {
     let mut shown = recorder.to_text();
     if let Err(error) = outcome {
-        shown.push_str(&format!("{error} {error:?}"));
+        let _ = write!(shown, "{error} {error:?}");
     }
     for (name, secret) in secrets {
         assert!(!shown.contains(secret.as_str()), "{name} shows in: {shown}");

@@ -46,7 +46,7 @@ pub(crate) fn command(input: &[u8]) {
         if let Ok(command) = Command::ehlo(line) {
             assert!(
                 command.wire().ends_with(b"\r\n")
-                    && command.wire().iter().filter(|b| **b == b'\n').count() == 1
+                    && command.wire().iter().position(|b| *b == b'\n') == Some(command.wire().len() - 1)
             );
         }
     }
@@ -93,7 +93,7 @@ fn keys(args: &[u8]) {
         let command = Command::setpubkey(&key, statement.as_deref()).expect("what was read can be written");
         match parse::set_pub_key(arguments(&command, "SETPUBKEY")) {
             Ok(KeyCommand::SetPubKey { key: again, statement: same }) => {
-                assert!(again == key && same == statement)
+                assert!(again == key && same == statement);
             }
             _ => panic!("SETPUBKEY does not read back"),
         }
