@@ -57,7 +57,10 @@ pub(crate) fn reply(input: &[u8]) {
             let written = reply::Reply::lines(reply.code(), lines.clone()).to_bytes();
             let (again, error) = read(&[&written], ReplyLimits::KEYRING);
             assert!(error.is_none() && again.len() == 1, "a reply of ours is not one reply");
-            assert_eq!(again[0].lines(), lines);
+            // What is no UTF-8 grew when it was read: writing cuts it to the limit of a line.
+            if lines.iter().all(|line| line.len() <= reply::LONG_LINE_MAX - "220-".len()) {
+                assert_eq!(again[0].lines(), lines);
+            }
         }
     }
     stuffing(input, &pieces);
