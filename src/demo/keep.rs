@@ -64,7 +64,7 @@ fn empty_folder(dir: &Path) -> Result<PathBuf, Failure> {
 
 async fn set_up(dir: &Path, no_limits: bool, output: Output) -> Result<(World, Vec<User>), Failure> {
     output.line("Starting two mail servers …")?;
-    let world = World::start(dir, Plan { no_limits, tamper: None }).await?;
+    let world = World::start(dir, Plan { no_limits, ..Plan::default() }).await?;
     let mut users = Vec::new();
     for (name, server) in ["alice", "bob"].into_iter().zip(&world.servers) {
         output.line(format!("Enrolling {name}@{} …", server.domain))?;

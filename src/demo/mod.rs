@@ -40,7 +40,7 @@ pub fn demo(args: &Demo, global: &Global, output: Output) -> Outcome {
 async fn tell(folder: &std::path::Path, args: &Demo, output: Output) -> Outcome {
     let interrupted = signals::asked_to_end()?;
     tokio::pin!(interrupted);
-    let plan = Plan { no_limits: false, tamper: args.tamper };
+    let plan = Plan { no_limits: false, transcripts: true, tamper: args.tamper };
     let world = tokio::select! {
         world = World::start(folder, plan) => world?,
         () = &mut interrupted => return Ok(signals::interrupted()),

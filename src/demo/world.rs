@@ -92,6 +92,8 @@ impl Server {
 pub struct Plan {
     /// Lift limits per network, address and account.
     pub no_limits: bool,
+    /// Record what the relays say and hear; not for load tests, where it would only cost.
+    pub transcripts: bool,
     /// Put a proxy before the second server.
     pub tamper: Option<Tamper>,
 }
@@ -194,14 +196,16 @@ fn config(number: usize, host: &str, dir: &Path, places: &Places, dns: SocketAdd
          [queue]\n\
          retry = [\"1s\", \"2s\", \"5s\"]\n\
          lifetime = \"1d\"\n\
-         \n\
-         [debug]\n\
-         transcript = {transcript}\n",
+         {debug}",
         data = quoted(&dir.join("data")),
         ca = quoted(&dir.with_file_name("ca.pem")),
         cert = quoted(&dir.join("cert.pem")),
         key = quoted(&dir.join("key.pem")),
-        transcript = quoted(&dir.join("relay.txt")),
+        debug = if plan.transcripts {
+            format!("\n[debug]\ntranscript = {}\n", quoted(&dir.join("relay.txt")))
+        } else {
+            String::new()
+        },
         mx = ports.smtp,
         smtp = ports.smtp,
         submission = ports.submission,
