@@ -24,17 +24,32 @@ mod vectors;
 use clap::Parser as _;
 use cli::{Cli, Command};
 use context::Context;
-use exit::Outcome;
+use exit::{Failure, Outcome};
 use output::Output;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_understood(&error),
+    };
     let output = Output::new(cli.global.json);
     match run(&cli, output) {
         Ok(status) => status,
         Err(failure) => output.failure(&failure),
     }
+}
+
+/// Help and version on standard output, a wrong command line on standard error; with `--json` an object too, for which
+/// the option has to be found by hand, since nothing was parsed.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().skip(1).take_while(|word| word != "--").any(|word| word == "--json");
+    if json && error.use_stderr() {
+        let message = error.render().to_string();
+        let message = message.trim_end().trim_start_matches("error: ");
+        return Output::new(true).failure(&Failure::usage(message));
+    }
+    error.exit()
 }
 
 fn run(cli: &Cli, output: Output) -> Outcome {

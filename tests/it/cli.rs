@@ -33,7 +33,6 @@ fn statuses_tell_usage_from_failure() {
         (vec!["demo", "--keep"], 2, "--dir"),
         (vec!["--dir", empty, "demo"], 2, "--keep"),
         (vec!["serve", "--config", "/nonexistent/sealpost.toml"], 1, "/nonexistent/sealpost.toml"),
-        (vec!["vectors", "/nonexistent.json"], 1, "/nonexistent.json"),
     ] {
         let output = run(sealpost().args(&args));
         assert_eq!(output.status.code(), Some(status), "{args:?}: {}", stderr(&output));
@@ -49,6 +48,28 @@ fn json_failures_are_one_object_on_standard_output() {
     let object: Value = serde_json::from_slice(&output.stdout).expect("one object");
     assert_eq!(object["exit"], 1);
     assert!(object["error"].as_str().is_some_and(|e| e.contains("sealpost enrol")));
+    for args in [vec!["nonsense", "--json"], vec!["--json"], vec!["send", "--json", "--subject", "x"]] {
+        let output = run(sealpost().args(&args));
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let object: Value = serde_json::from_slice(&output.stdout).expect("one object");
+        assert_eq!(object["exit"], 2, "{args:?}");
+        assert!(object["error"].as_str().is_some_and(|e| e.contains("Usage: sealpost")), "{object}");
+    }
+    let output = run(sealpost().args(["send", "--", "--json"]));
+    assert_eq!((output.status.code(), stdout(&output)), (Some(2), String::new()));
+}
+
+#[test]
+fn vectors_end_in_the_count_whatever_the_file_is() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let binary = dir.path().join("binary.json");
+    fs::write(&binary, b"\xff\xfe").expect("written");
+    for path in ["/nonexistent.json".as_ref(), binary.as_path(), dir.path()] {
+        let output = run(sealpost().arg("vectors").arg(path));
+        assert_eq!(output.status.code(), Some(1), "{}", path.display());
+        assert_eq!(stdout(&output), "0 passed, 1 failed\n", "{}", path.display());
+        assert!(stderr(&output).contains(&*path.display().to_string()), "{}", stderr(&output));
+    }
 }
 
 #[test]

@@ -14,17 +14,29 @@ fn python_smtplib_and_imaplib() {
     assert!(stdout(&output).ends_with("ok\n"), "{}{}", stdout(&output), stderr(&output));
 }
 
-/// Requirements R01 to R29 as another program sees them: a client written from docs/protocol.md alone.
-#[test]
-fn a_second_implementation_exchanges_sealed_mail_with_ours() {
+/// Runs a script of `tests/second` against two servers.
+fn second(script: &str) {
     let demo = Demo::start(&["--no-limits"]);
     let output = run(python()
-        .arg(root().join("tests/second/exchange.py"))
+        .arg(root().join("tests/second").join(script))
         .arg(sealpost().get_program())
         .arg(demo.home()));
     let said = stdout(&output);
     assert!(output.status.success(), "{said}{}", stderr(&output));
     assert!(said.trim_end().ends_with(" passed, 0 failed"), "{said}");
+}
+
+/// Requirements R01 to R29 as another program sees them: a client written from docs/protocol.md alone.
+#[test]
+fn a_second_implementation_exchanges_sealed_mail_with_ours() {
+    second("exchange.py");
+}
+
+/// R03 to R09, R17 to R29 at the client's side: mail that is wrong in every way, keys that change in every way, and
+/// what each command promises.
+#[test]
+fn the_client_judges_what_a_second_implementation_sends() {
+    second("client.py");
 }
 
 /// `curl` to a server of the demo, which it finds by name as others do.

@@ -15,7 +15,8 @@ use zeroize::Zeroizing;
 pub use crate::{
     contact::{Accepted, ContactReport},
     keys::{ExportedKey, KeyReport, LookupReport, Published, RetiredReport},
-    read::{ListEntry, ReadReport, ReadRequest, Which},
+    list::ListEntry,
+    read::{ReadReport, ReadRequest, Which},
     send::{Outcome, Policy, RecipientReport, ReplyTo, SendReport, SendRequest},
 };
 

@@ -12,6 +12,7 @@ mod folder;
 pub mod imap;
 mod keyring_sync;
 pub mod keys;
+pub mod list;
 mod login;
 mod lookups;
 mod mailbox;

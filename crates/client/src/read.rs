@@ -1,11 +1,10 @@
-//! `list` and `read`: fetch, gather the facts, judge, remember (profile §6, §8).
+//! `read`: fetch, gather the facts, judge, remember (profile §6, §8).
 
 use crate::{
     client::Client,
     error::ClientError,
-    imap::Meta,
     mailbox::{Mail, imap_error},
-    open::{Content, Facts, Message, OpenError, Opened, Summary, Verdict},
+    open::{Content, Facts, Message, OpenError, Opened, Verdict},
     seen::{SeenMessage, SeenMessages},
     session::Session,
     state::State,
@@ -60,29 +59,8 @@ pub struct ReadReport {
     pub content: Option<Content>,
 }
 
-/// One line of `list`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListEntry {
-    /// UID.
-    pub uid: u32,
-    /// `Date:` as written, else the day of arrival.
-    pub date: String,
-    /// From, decoded.
-    pub from: String,
-    /// Subject, decoded; of sealed mail as it was when last read here, else `[...]`.
-    pub subject: String,
-    /// IMAP flags.
-    pub flags: Vec<String>,
-    /// Octets.
-    pub size: u64,
-    /// Verdict of the last reading here.
-    pub verdict: Option<Verdict>,
-}
-
 /// Longest message fetched, in octets: far over what servers take, far under what fills a disk.
 const MESSAGE_MAX: u64 = 1 << 30;
-/// Most messages listed, the newest.
-const LIST_MAX: usize = 1_000;
 
 /// A message as fetched, judged.
 pub(crate) struct Judged {
@@ -91,6 +69,8 @@ pub(crate) struct Judged {
     pub sender: Option<Mailbox>,
     /// Message-ID with its angle brackets.
     pub message_id: Option<String>,
+    /// A look-up was due and failed, so the verdict was not remembered.
+    pub lookup_failed: bool,
 }
 
 /// Where a message lies.
@@ -195,7 +175,7 @@ impl Client {
             place,
             failed.is_some(),
         )?;
-        Ok(Judged { opened, sender, message_id })
+        Ok(Judged { opened, sender, message_id, lookup_failed: failed.is_some() })
     }
 
     /// Replay and first-seen memory of messages whose signature is good, and the verdict, unless a look-up failed.
@@ -239,14 +219,14 @@ impl Client {
         Ok(())
     }
 
-    /// The subject for `list`, which is sealed in the message; never of withheld content, `--force` or not.
-    fn remember_subject(
+    /// The subject for `list`, as it is inside; never of withheld content, `--force` or not.
+    pub(crate) fn remember_subject(
         state: &State,
         place: &Place<'_>,
         opened: &Opened,
         content: Option<&Content>,
     ) -> Result<(), ClientError> {
-        let Some(content) = content.filter(|_| opened.sealed && !opened.verdict.is_withheld()) else {
+        let Some(content) = content.filter(|_| !opened.verdict.is_withheld()) else {
             return Ok(());
         };
         let mut seen: SeenMessages = state.locked.read()?.unwrap_or_default();
@@ -256,54 +236,6 @@ impl Client {
             state.locked.write(&seen)?;
         }
         Ok(())
-    }
-
-    pub(crate) async fn list_messages(&self, mailbox: &str) -> Result<Vec<ListEntry>, ClientError> {
-        let mut state = State::load(self).await?;
-        let lookup = state.account.lookup(self)?;
-        let mut mail = self.mail(&mut state, &lookup).await?;
-        let selected = mail.examine(mailbox).await.map_err(imap_error)?;
-        let mut uids = if selected.exists == 0 {
-            Vec::new()
-        } else {
-            mail.search(SearchKey::All).await.map_err(imap_error)?
-        };
-        uids.sort_unstable();
-        let newest = uids.split_off(uids.len().saturating_sub(LIST_MAX));
-        let metas = match SequenceSet::from_numbers(&newest) {
-            Some(set) => mail
-                .fetch_meta(set, &["Date", "From", "Subject", "X-Sender-Encrypted", "X-Sender-Signature"])
-                .await
-                .map_err(imap_error)?,
-            None => Vec::new(),
-        };
-        let _ = mail.logout().await;
-        let seen: SeenMessages = state.locked.read()?.unwrap_or_default();
-        let mut entries: Vec<ListEntry> = metas
-            .iter()
-            .map(|meta| entry(meta, seen.get(mailbox, selected.uid_validity, meta.uid)))
-            .collect();
-        entries.sort_by_key(|e| e.uid);
-        self.finish(state, &lookup, None).await?;
-        Ok(entries)
-    }
-}
-
-fn entry(meta: &Meta, seen: Option<&SeenMessage>) -> ListEntry {
-    let summary = Summary::read(&meta.header);
-    let date = if summary.date.is_empty() {
-        meta.internal_date.map(sealpost_proto::time::Timestamp::to_rfc5322).unwrap_or_default()
-    } else {
-        summary.date
-    };
-    ListEntry {
-        uid: meta.uid,
-        date,
-        from: summary.from,
-        subject: seen.and_then(|m| m.subject.clone()).unwrap_or(summary.subject),
-        flags: meta.flags.iter().map(ToString::to_string).collect(),
-        size: meta.size,
-        verdict: seen.and_then(SeenMessage::verdict),
     }
 }
 
@@ -364,7 +296,7 @@ async fn judge(
     blocking(move || message.judge(&identities, &facts)).await
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, OpenError> + Send + 'static,
 ) -> Result<T, ClientError> {
     match tokio::task::spawn_blocking(work).await {

@@ -68,11 +68,11 @@ impl SeenMessages {
         known.messages.get(&uid)
     }
 
-    /// Another message of the mailbox with the same payload: of that one, this is a copy.
+    /// An earlier message of the mailbox with the same payload: of that one, this is a copy.
     pub(crate) fn copy_of(&self, mailbox: &str, uid_validity: u32, uid: u32, payload: &str) -> Option<u32> {
         let known = self.mailboxes.get(mailbox).filter(|m| m.uid_validity == uid_validity)?;
         let same = |(other, m): (&u32, &SeenMessage)| {
-            (*other != uid && m.payload.as_deref() == Some(payload)).then_some(*other)
+            (*other < uid && m.payload.as_deref() == Some(payload)).then_some(*other)
         };
         known.messages.iter().find_map(same)
     }
@@ -128,6 +128,7 @@ mod tests {
         seen.set("Sent", 1, 8, message("b"));
         assert_eq!(seen.copy_of("INBOX", 1, 9, "a"), Some(7));
         assert_eq!(seen.copy_of("INBOX", 1, 7, "a"), None, "not of itself");
+        assert_eq!(seen.copy_of("INBOX", 1, 6, "a"), None, "the first is no copy of the second");
         assert_eq!(seen.copy_of("INBOX", 1, 9, "b"), None, "not across mailboxes");
     }
 

@@ -259,7 +259,8 @@ impl Client {
         let file = self.fetch(&mut mail, uid).await?;
         let _ = mail.logout().await;
         let place = Place { mailbox: &reply.mailbox, uid_validity: selected.uid_validity, uid };
-        let Judged { opened, sender, message_id } = self.judge(state, lookup, session, file, &place).await?;
+        let Judged { opened, sender, message_id, .. } =
+            self.judge(state, lookup, session, file, &place).await?;
         if opened.verdict.is_withheld() {
             notes.push(format!(
                 "the message it answers is withheld ({}); nothing of it was taken over",

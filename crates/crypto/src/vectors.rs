@@ -91,6 +91,12 @@ fn cases(json: &str) -> Result<Vec<Value>, String> {
     if let Some(unknown) = file.keys().find(|k| !["rules", "cases"].contains(&k.as_str())) {
         return Err(format!("unknown member \"{}\"", unknown.escape_debug()));
     }
+    match file.remove("rules") {
+        None => {}
+        Some(Value::Array(rules)) if rules.is_empty() => return Err("the list of rules is empty".into()),
+        Some(Value::Array(rules)) if rules.iter().all(Value::is_string) => {}
+        Some(_) => return Err("\"rules\" is not a list of texts".into()),
+    }
     match file.remove("cases") {
         Some(Value::Array(cases)) if cases.is_empty() => Err("the list of cases is empty".into()),
         Some(Value::Array(cases)) if cases.len() > MAX_CASES => Err(format!("more than {MAX_CASES} cases")),
@@ -295,6 +301,8 @@ mod tests {
             "{\"rules\":[]}".into(),
             "{\"cases\":[1]}".into(),
             format!("{{\"cases\":[{good}],\"more\":1}}"),
+            format!("{{\"rules\":[],\"cases\":[{good}]}}"),
+            format!("{{\"rules\":[1],\"cases\":[{good}]}}"),
             format!("{{\"cases\":[{good}]}} x"),
             format!("{{\"cases\":[{good}],\"cases\":[{good}]}}"),
             format!("{{\"cases\":[{twice}]}}"),

@@ -35,8 +35,10 @@ async fn r23_r27_a_letter_and_its_answer() {
 
     // Bob has never met Alice: her key comes through his home server and is said to be unconfirmed.
     let listed = world.arrived(&bob, 1).await;
-    assert_eq!(listed[0].subject, "[...]");
-    assert_eq!(listed[0].verdict, None);
+    // Listing opens what was not read yet, and marks nothing as read.
+    assert_eq!(listed[0].subject, "Grüße ✉ 你好");
+    assert_eq!(listed[0].verdict, Some(Verdict::SenderNotYetConfirmed));
+    assert!(!listed[0].flags.iter().any(|f| f == "\\Seen"));
     let first = read_last(&bob).await;
     assert_eq!(first.verdict, Verdict::SenderNotYetConfirmed, "{:?}", first.notes);
     let content = first.content.unwrap();

@@ -49,8 +49,8 @@ fn a_large_attachment_goes_through_in_bounded_memory() {
         let folder = tempfile::tempdir().unwrap();
         let content = opened.content(false, Some(folder.path())).unwrap().unwrap();
         assert_eq!(content.attachments, [("large.bin".to_owned(), OCTETS)]);
-        let same = Command::new("cmp").arg(&path).arg(&content.saved[0]).status().unwrap();
-        assert!(same.success());
+        let compared = Command::new("cmp").arg(&path).arg(&content.saved[0]).status().unwrap();
+        assert!(compared.success());
     }
     let peak = peak_kib();
     println!("peak {peak} KiB");

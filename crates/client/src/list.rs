@@ -1,0 +1,157 @@
+//! `list`: the newest messages of a mailbox, each with its verdict. What was not read here before is opened, as far as
+//! that is quick, since the outer header of a sealed message says nothing of its subject.
+
+use crate::{
+    client::Client,
+    error::ClientError,
+    imap::Meta,
+    mailbox::{Mail, imap_error},
+    open::{Summary, Verdict},
+    read::{Place, blocking},
+    seen::{SeenMessage, SeenMessages},
+    session::Session,
+    state::State,
+};
+use sealpost_lookup::Lookup;
+use sealpost_proto::imap::{SearchKey, SequenceSet};
+use std::collections::BTreeSet;
+
+/// One line of `list`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListEntry {
+    /// UID.
+    pub uid: u32,
+    /// `Date:` as written, else the day of arrival.
+    pub date: String,
+    /// From, decoded.
+    pub from: String,
+    /// Subject, decoded; of sealed mail as it was when last read here, else `[...]`.
+    pub subject: String,
+    /// IMAP flags.
+    pub flags: Vec<String>,
+    /// Octets.
+    pub size: u64,
+    /// Verdict of the last reading here.
+    pub verdict: Option<Verdict>,
+}
+
+/// Most messages listed, the newest.
+const LIST_MAX: usize = 1_000;
+/// Most messages opened by one call, the newest: a first look at a full mailbox must not take minutes.
+const OPEN_MAX: usize = 100;
+/// Largest message opened, in octets: with [`OPEN_MAX`] this bounds what one call fetches.
+const OPEN_SIZE_MAX: u64 = 1 << 20;
+/// Failed look-ups after which nothing more is opened: each may have taken its whole time limit.
+const FAILED_LOOKUPS_MAX: usize = 3;
+/// What stands in place of a subject that is sealed or withheld (profile §6).
+const HIDDEN_SUBJECT: &str = "[...]";
+
+impl Client {
+    pub(crate) async fn list_messages(&self, mailbox: &str) -> Result<Vec<ListEntry>, ClientError> {
+        let mut state = State::load(self).await?;
+        let lookup = state.account.lookup(self)?;
+        let mut mail = self.mail(&mut state, &lookup).await?;
+        let selected = mail.examine(mailbox).await.map_err(imap_error)?;
+        let mut uids = if selected.exists == 0 {
+            Vec::new()
+        } else {
+            mail.search(SearchKey::All).await.map_err(imap_error)?
+        };
+        uids.sort_unstable();
+        let newest = uids.split_off(uids.len().saturating_sub(LIST_MAX));
+        let mut metas = match SequenceSet::from_numbers(&newest) {
+            Some(set) => mail
+                .fetch_meta(set, &["Date", "From", "Subject", "X-Sender-Encrypted", "X-Sender-Signature"])
+                .await
+                .map_err(imap_error)?,
+            None => Vec::new(),
+        };
+        metas.sort_by_key(|meta| meta.uid);
+        let mut session = None;
+        let place = |uid| Place { mailbox, uid_validity: selected.uid_validity, uid };
+        self.open_unknown(&mut state, &lookup, &mut session, &mut mail, &metas, place).await?;
+        let _ = mail.logout().await;
+        let seen: SeenMessages = state.locked.read()?.unwrap_or_default();
+        let entries = metas
+            .iter()
+            .map(|meta| entry(meta, seen.get(mailbox, selected.uid_validity, meta.uid)))
+            .collect();
+        self.finish(state, &lookup, session).await?;
+        Ok(entries)
+    }
+
+    /// Judges what is not known yet, exactly as `read` does but for showing it; oldest first, so that of two messages
+    /// with one Message-ID the later one is the replay.
+    async fn open_unknown<'a>(
+        &self,
+        state: &mut State,
+        lookup: &Lookup,
+        session: &mut Option<Session>,
+        mail: &mut Mail,
+        metas: &[Meta],
+        place: impl Fn(u32) -> Place<'a>,
+    ) -> Result<(), ClientError> {
+        let seen: SeenMessages = state.locked.read()?.unwrap_or_default();
+        let unknown = |meta: &&Meta| {
+            let Place { mailbox, uid_validity, uid } = place(meta.uid);
+            meta.size <= OPEN_SIZE_MAX && seen.get(mailbox, uid_validity, uid).is_none_or(is_without_subject)
+        };
+        let newest: Vec<&Meta> = metas.iter().rev().filter(unknown).take(OPEN_MAX).collect();
+        let mut unanswered = BTreeSet::new();
+        for meta in newest.into_iter().rev() {
+            let from = Summary::read(&meta.header).from;
+            if unanswered.contains(&from) {
+                continue;
+            }
+            // A message that is gone meanwhile or a connection that broke: the list is worth having without.
+            let Ok(file) = self.fetch(mail, meta.uid).await else { break };
+            let place = place(meta.uid);
+            let judged = self.judge(state, lookup, session, file, &place).await?;
+            if judged.lookup_failed {
+                unanswered.insert(from);
+                if unanswered.len() >= FAILED_LOOKUPS_MAX {
+                    break;
+                }
+                continue;
+            }
+            let opened = judged.opened;
+            let (opened, content) = blocking(move || {
+                let mut opened = opened;
+                let content = opened.content(false, None)?;
+                Ok((opened, content))
+            })
+            .await?;
+            Self::remember_subject(state, &place, &opened, content.as_ref())?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a message was judged and may be shown, but its subject was not kept, as when it was only answered.
+fn is_without_subject(message: &SeenMessage) -> bool {
+    message.subject.is_none() && message.verdict().is_some_and(|v| !v.is_withheld())
+}
+
+fn entry(meta: &Meta, seen: Option<&SeenMessage>) -> ListEntry {
+    let summary = Summary::read(&meta.header);
+    let date = if summary.date.is_empty() {
+        meta.internal_date.map(sealpost_proto::time::Timestamp::to_rfc5322).unwrap_or_default()
+    } else {
+        summary.date
+    };
+    let verdict = seen.and_then(SeenMessage::verdict);
+    let subject = if verdict.is_some_and(Verdict::is_withheld) {
+        HIDDEN_SUBJECT.to_owned()
+    } else {
+        seen.and_then(|m| m.subject.clone()).unwrap_or(summary.subject)
+    };
+    ListEntry {
+        uid: meta.uid,
+        date,
+        from: summary.from,
+        subject,
+        flags: meta.flags.iter().map(ToString::to_string).collect(),
+        size: meta.size,
+        verdict,
+    }
+}
