@@ -32,7 +32,7 @@ pub fn mail(args: &[u8]) -> Result<Mail, Reply> {
     for param in params.split_ascii_whitespace() {
         let (key, value) = param.split_once('=').map_or((param, None), |(k, v)| (k, Some(v)));
         let key = key.to_ascii_uppercase();
-        let bad = || Reply::new(501, "5.5.4", format!("Syntax error in parameter {key}"));
+        let bad = || Reply::new(501, "5.5.4", format!("Syntax error in parameter {key:.40}"));
         if seen.contains(&key) {
             return Err(bad());
         }
@@ -44,7 +44,7 @@ pub fn mail(args: &[u8]) -> Result<Mail, Reply> {
             // RFC 4954 §5: taken because AUTH is offered, and not trusted.
             ("AUTH", Some(v)) if !v.is_empty() && v.is_ascii() => {}
             ("SIZE" | "BODY" | "SMTPUTF8" | "AUTH", _) => return Err(bad()),
-            _ => return Err(Reply::new(555, "5.5.4", format!("Unknown parameter {key}"))),
+            _ => return Err(Reply::new(555, "5.5.4", format!("Unknown parameter {key:.40}"))),
         }
         seen.push(key);
     }
@@ -61,7 +61,7 @@ pub fn rcpt(args: &[u8], smtputf8: bool) -> Result<Rcpt, Reply> {
     let (path, params) = after_keyword(text, "TO:").and_then(path).ok_or_else(syntax)?;
     if let Some(param) = params.split_ascii_whitespace().next() {
         let key = param.split('=').next().unwrap_or_default().to_ascii_uppercase();
-        return Err(Reply::new(555, "5.5.4", format!("Unknown parameter {key}")));
+        return Err(Reply::new(555, "5.5.4", format!("Unknown parameter {key:.40}")));
     }
     if path.eq_ignore_ascii_case("postmaster") {
         return Ok(Rcpt::Postmaster);

@@ -223,7 +223,10 @@ impl Server {
                     Line::Whole(line) => line,
                     Line::More => return Progress::More,
                     Line::TooLong => {
-                        self.mode = Mode::Overlong(Reply::new(500, "5.5.2", "Line too long"));
+                        self.mode = Mode::Overlong(match verb::at_start(input) {
+                            Some(verb) if verb.brings_octets() => command::malformed_length(),
+                            _ => Reply::new(500, "5.5.2", "Line too long"),
+                        });
                         return Progress::Again;
                     }
                 };

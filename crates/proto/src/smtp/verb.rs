@@ -102,6 +102,11 @@ impl Verb {
         }
     }
 
+    /// Whether octets that are no commands may follow its line.
+    pub fn brings_octets(self) -> bool {
+        matches!(self, Self::Bdat | Self::XKeyring)
+    }
+
     /// Longest line, CRLF included.
     pub fn line_max(self) -> usize {
         match self {
@@ -123,8 +128,12 @@ impl Verb {
 
 /// Longest line that begins as `line` does; lines of unknown verbs keep RFC 5321's limit.
 pub fn line_max(line: &[u8]) -> usize {
-    let keyword = line.split(|b| *b == b' ' || *b == b'\r').next().unwrap_or_default();
-    Verb::from_keyword(keyword).map_or(LINE_MAX, Verb::line_max)
+    at_start(line).map_or(LINE_MAX, Verb::line_max)
+}
+
+/// The verb that `line` begins with.
+pub fn at_start(line: &[u8]) -> Option<Verb> {
+    Verb::from_keyword(line.split(|b| *b == b' ' || *b == b'\r').next().unwrap_or_default())
 }
 
 /// MAIL.

@@ -24,7 +24,12 @@ impl Server {
             return self.fail(&Reply::new(500, "5.5.2", "Command not recognized"));
         };
         if args.iter().any(u8::is_ascii_control) {
-            return self.fail(&Reply::new(500, "5.5.2", "Control characters in the command line"));
+            let reply = if verb.brings_octets() {
+                malformed_length()
+            } else {
+                Reply::new(500, "5.5.2", "Control characters in the command line")
+            };
+            return self.fail(&reply);
         }
         // XKEYRING brings octets, which must be read whatever the answer is.
         let lack = self.lack(verb.needs());
@@ -249,6 +254,11 @@ impl Server {
             None => Err(out_of_order("No mail transaction is open; send MAIL first")),
         }
     }
+}
+
+/// What follows such a line may be octets of a message or a keyring, and must not be read as commands.
+pub(super) fn malformed_length() -> Reply {
+    Reply::new(501, "5.5.4", "Malformed length of the octets that follow").and_close()
 }
 
 /// Without white space at the ends, which RFC 5321 §4.1.1 asks to tolerate before the CRLF.

@@ -210,6 +210,30 @@ fn line_limits_are_exact() {
     }
 }
 
+/// Octets behind a line that was not understood are no commands: the session ends.
+#[test]
+fn lines_that_bring_octets_close_when_malformed() {
+    for line in [
+        "BDAT 6\tLAST",
+        "BDAT x",
+        &format!("BDAT {}", "1".repeat(600)),
+        "XKEYRING none\t6",
+        "XKEYRING none 6 6",
+        &format!("XKEYRING none {}", "1".repeat(13_000)),
+    ] {
+        let log = play(server(Role::Mx, true), &[format!("{line}\r\nNOOP\r\n").as_bytes()]);
+        assert!(log.contains("501 5.5.4") || log.contains("552 5.3.4"), "{line:.40}: {log}");
+        assert!(log.ends_with("[close]\n") && !log.contains("250 2.0.0 OK"), "{line:.40}: {log}");
+    }
+}
+
+#[test]
+fn replies_keep_to_512_octets_whatever_the_parameter() {
+    let script = format!("EHLO a\r\nMAIL FROM:<> {}\r\n", "X".repeat(1000));
+    let log = play(server(Role::Mx, false), &[script.as_bytes()]);
+    assert!(log.contains("555 5.5.4 ") && log.lines().all(|l| l.len() <= 510), "{log}");
+}
+
 #[test]
 fn keyrings_are_cut_into_lines_of_510_octets() {
     let lines = cut_lines(&"x".repeat(1200));
