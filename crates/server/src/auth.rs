@@ -79,7 +79,7 @@ pub enum AuthError {
 /// How XENROL ended, beyond failure.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Enrolled {
-    /// Done; the account's other sessions are closed.
+    /// Done; the sessions of the old login are closed.
     Done,
     /// 501: the login salt is in use; the code stays usable.
     SaltInUse,
@@ -222,7 +222,13 @@ impl Authenticator {
         };
         match self.store.enrol(user, code_sha256, login, now).await? {
             Enrolment::Done(account) => {
-                self.close_sessions(account, None);
+                // App passwords go with a key that is withdrawn (profile §5); where there was none they stay, and so
+                // do their sessions. Where that cannot be told, all are closed: the enrolment is done.
+                let kept = self.store.app_passwords(account).await.unwrap_or_default();
+                self.sessions.close(account, |_, kind| match kind {
+                    Kind::AppPassword(name) => !kept.iter().any(|password| password.name == *name),
+                    Kind::Pending | Kind::HashedPass => true,
+                });
                 Ok(Enrolled::Done)
             }
             Enrolment::SaltInUse => Ok(Enrolled::SaltInUse),
