@@ -39,6 +39,12 @@ fn the_client_judges_what_a_second_implementation_sends() {
     second("client.py");
 }
 
+/// The server's side of the profile by sentence: odd and hostile input, limits, signals, crashes.
+#[test]
+fn a_hostile_client_gets_the_replies_of_the_profile() {
+    second("probes.py");
+}
+
 /// `curl` to a server of the demo, which it finds by name as others do.
 fn curl(demo: &Demo, server: usize, scheme: &str, port: &str, path: &str) -> Command {
     let host = demo.server(server, "host");
