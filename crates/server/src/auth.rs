@@ -152,6 +152,7 @@ impl Authenticator {
         let matches = verifier.matches(hash);
         match (matches, account, place) {
             (true, Some(account), Some((place, closed))) if place.account == account => {
+                self.allowed(&attempt)?;
                 place.set(Kind::HashedPass);
                 Ok(SignedIn {
                     account,
@@ -187,6 +188,7 @@ impl Authenticator {
             .map_err(|e| StoreError::Io(std::io::Error::other(e)))?;
         match (name, address, place) {
             (Some(name), Some(address), Some((place, closed))) => {
+                self.allowed(&attempt)?;
                 place.set(Kind::AppPassword(name));
                 Ok(SignedIn {
                     account: place.account,
@@ -256,8 +258,17 @@ impl Authenticator {
         let mut account = [0; 16];
         account.copy_from_slice(&Sha256::digest(user.as_bytes())[..16]);
         let attempt = Attempt { network, account, since: Instant::now() };
-        if self.per_account.has_room(&(network, account)) && self.per_network.has_room(&network) {
-            Ok(attempt)
+        self.allowed(&attempt)?;
+        Ok(attempt)
+    }
+
+    /// Asked when an attempt begins, and again when it came out right: else as many guesses as one has sessions
+    /// could be made at once, all of them begun before the first failure was counted.
+    fn allowed(&self, attempt: &Attempt) -> Result<(), AuthError> {
+        if self.per_account.has_room(&(attempt.network, attempt.account))
+            && self.per_network.has_room(&attempt.network)
+        {
+            Ok(())
         } else {
             Err(AuthError::TooMany)
         }
@@ -265,13 +276,13 @@ impl Authenticator {
 
     /// Counts a failure at once, then waits.
     async fn failed(&self, attempt: Attempt) -> AuthError {
-        self.per_account.take(&(attempt.network, attempt.account));
-        self.per_network.take(&attempt.network);
+        let one_of_the_account = self.per_account.take(&(attempt.network, attempt.account));
+        let one_of_the_network = self.per_network.take(&attempt.network);
         let spent = attempt.since.elapsed().as_millis();
         let steps = spent / FAILURE_DELAY.as_millis() + 1;
         let wait = FAILURE_DELAY.saturating_mul(u32::try_from(steps).unwrap_or(1));
         tokio::time::sleep_until(attempt.since + wait).await;
-        AuthError::Invalid
+        if one_of_the_account && one_of_the_network { AuthError::Invalid } else { AuthError::TooMany }
     }
 }
 
