@@ -4,6 +4,7 @@
 mod cli;
 mod conformance;
 mod demo;
+mod docs;
 mod interop;
 mod large;
 mod licences;
