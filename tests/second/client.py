@@ -5,6 +5,7 @@ the stock `age` program, so that their mail can be wrong in every way; bob and n
 Prints one line a check and `N passed, M failed`.
 """
 import imaplib, json, os, quopri, secrets, shutil, stat, subprocess, sys, tempfile, traceback
+from urllib.parse import quote
 
 from wire import *
 
@@ -740,6 +741,93 @@ def _():
         out, err = p.communicate(b"x\n")
         assert p.returncode in (0, 4), (p.args, err)
         json.loads(out)
+
+
+@check("hostile words: header injection, terminal control, file names, repeated recipients")
+def _():
+    r = bob.cli("send", "--to", ruth.address, "--subject", "a\r\nBcc: eve@example.com", "-", stdin=b"x\n")
+    if r.code == 0:
+        raw = imap_last("Sent")
+        assert b"eve@example.com" not in raw.split(b"\r\n\r\n")[0], raw
+        eq(bob.cli("read", "--mailbox", "Sent", "last").ok().json()["verdict"], "good")
+    eq(bob.cli("send", "--to", "x@example.net\r\nBcc: eve@example.com", "--subject", "s", "-", stdin=b"x").code, 2)
+    out = bob.cli("send", "--to", ruth.address, "--cc", ruth.address.upper(), "--bcc", ruth.address, "--subject", "s", "-", stdin=b"").ok().json()
+    eq([x["done"] for x in out["recipients"]], ["sealed"])
+    eq(bob.cli("read", "--mailbox", "Sent", "last").ok().json()["verdict"], "good")
+    body = f"Text {MARK} \x1b[2J\x1b]0;title\x07 \u202egood\r\n".encode()
+    uid = verdict(plain_message("someone@example.com", signed=False, body=body), "plain")["uid"]
+    text = bob.cli("read", uid, json=False).ok().out
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202e]", text), repr(text)
+    starts(text, "plain: ")
+    names = ["../../escape", "/etc/passwd", "..", ".", "", "a/b", "x\x00y", "con\x1b[2J", "same", "same", ".bashrc", "ü" * 300]
+    parts = "".join(f"--b\r\nContent-Type: application/octet-stream\r\nContent-Disposition: attachment; filename*=utf-8''{quote(n)}\r\n\r\nx\r\n" for n in names)
+    raw = (f"From: someone@example.com\r\nTo: {bob.address}\r\nSubject: s\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n{parts}--b--\r\n").encode()
+    top = os.path.join(WORK, "deep")
+    save = os.path.join(top, "deeper", "save")
+    os.makedirs(save)
+    os.symlink(os.path.join(top, "target"), os.path.join(save, "same"))
+    out = bob.cli("read", append(raw), "--save", save).ok().json()
+    eq(len(out["attachments"]), len(names))
+    eq(len(os.listdir(save)), len(names) + 1)
+    assert not os.path.exists(os.path.join(top, "target")) and os.listdir(top) == ["deeper"] and os.listdir(os.path.join(top, "deeper")) == ["save"]
+    assert all(os.path.isfile(os.path.join(save, n)) for n in os.listdir(save) if n != "same"), os.listdir(save)
+    # unsigned and malformed: some verdict, never a failure
+    for raw in (b"", b"\r\n", b"no colon\r\n\r\nx\r\n", b"From: a@b.example\r\nFrom: c@d.example\r\n\r\nx\r\n", b"X-Sender-Signature: \r\n\r\n", b"From: \xff\xfe@x\r\n\r\n\xff\r\n",
+                b"X-Sender-Encrypted: yes\r\nX-Sender-Encrypted: no\r\n\r\nx\r\n", b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" * 500):
+        r = bob.cli("read", append(raw or b"\r\n"))
+        assert r.code in (0, 4), (raw[:60], r.code, r.err)
+        assert r.json()["verdict"], r.out
+    bob.cli("list").ok().json()
+
+
+def imap_last(mailbox):
+    im = imap()
+    im.select(mailbox)
+    return im.uid("fetch", "*", "(BODY.PEEK[])")[1][0][1]
+
+
+@check("addresses in Unicode: the local part as written, the domain as A-labels; upper case is one account")
+def _():
+    grete = Sender("grün")
+    out = send(grete.address).ok().json()
+    eq([(x["done"], x["address"]) for x in out["recipients"]], [("sealed", grete.address)])
+    raw = imap_last("Sent")
+    has(split_message(raw)[0].decode(), grete.address)
+    eq(bob.cli("read", "--mailbox", "Sent", "last").ok().json()["verdict"], "good")
+    raw = sealed_message(grete.address, grete.key, bob.address, [BOB_KEY], "Betreff " + MARK, "Text " + MARK, new_id())
+    has(verdict(raw, "good")["from"], grete.address)
+    has(str(bob.cli("contact", "show", grete.address.upper()).ok().json()["address"]), grete.address)
+    d = os.path.join(WORK, "upper")
+    Run(["--dir", d, "--json", "--password-file", erin.password_file, *NETWORK, "login", erin.address.upper()]).ok()
+    eq(send("x@grüße.example").code, 5)
+
+
+@check("secrets: from standard input, one a line; a missing file; none in an error; an empty folder says what to do")
+def _():
+    address = f"fritz-{RUN}@example.com"
+    code = admin(COM, "user", "add", address)["code"]
+    d = os.path.join(WORK, "fritz")
+    word = "vier ganz lange Wörter vom Fritz 77"
+    r = Run(["--dir", d, "--json", *NETWORK, "enrol", address], stdin=f"{code}\n{word}\n".encode()).ok()
+    assert word not in r.out + r.err and code not in r.out + r.err
+    r = Run(["--dir", d, "--json", "key", "rotate"], stdin=b"")
+    eq(r.code, 2)
+    has(r.json()["error"], "--password-file")
+    Run(["--dir", d, "--json", "key", "rotate"], stdin=(word + "\n").encode()).ok()
+    eq(Run(["--dir", d, "--json", "--password-file", "/no/such", "key", "rotate"]).code, 1)
+    # a wrong present password changes nothing and leaves no generated file behind
+    new = os.path.join(WORK, "fritz.new")
+    r = Run(["--dir", d, "--json", "--password-file", file("wrong horse"), "passwd", "--new-password-file", new])
+    eq(r.code, 6)
+    assert not os.path.exists(new), "a passphrase that was never set is left behind"
+    r = Run(["--dir", d, "--json", "passwd"], stdin=(word + "\nnoch ein ganz langes Wort 4711 Fritz\n").encode()).ok()
+    Run(["--dir", d, "--json", "list"]).ok()
+    for name in os.listdir(d):
+        eq(stat.S_IMODE(os.stat(os.path.join(d, name)).st_mode), 0o600)
+        assert word.encode() not in open(os.path.join(d, name), "rb").read()
+    r = Run(["--dir", os.path.join(WORK, "empty"), "--json", "send", "--to", bob.address, "--subject", "s"], stdin=b"x")
+    eq(r.code, 1)
+    has(r.json()["error"], "enrol", "login")
 
 
 @check("R06 vectors: a changed field, an unknown one, an empty list, no JSON")
