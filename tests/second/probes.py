@@ -253,6 +253,49 @@ def _():
         starts(s.reply()[0], want)
 
 
+@check("R10 R11 §5: what is an address, and what of it comes back")
+def _():
+    s = plain()
+    local, label = "x" * 64, ".".join(["d" * 61] * 4)
+    for good in ('"a b"@example.net', '"a@b"@example.net', '"\\""@example.net', "!#$%&'*+-/=?^_`{|}~@example.net", local + "@example.net", "üñ@example.net", "a@EXAMPLE.net",
+                 "x+y+z@example.net", '""@example.net'):
+        for form in (good, f"<{good}>"):
+            eq(s.one("PUBKEY " + form), "550 No public key available for " + good)
+    for foreign in ("a@" + label[:253], "a@[192.0.2.1]", "a@[IPv6:2001:db8::1]", "a@bücher.example", "a@example.net.example", "a@sub.example.net"):
+        eq(s.one("PUBKEY " + foreign), "551 5.7.1 Not a domain of this server")
+    for bad in (local + "x@example.net", "a@" + label + "." + "d" * 8, "a@[192.0.2.300]", "a@[nonsense", "a..b@example.net", ".a@example.net", "a.@example.net", "a b@example.net", '"a@example.net', "a@-x.example",
+                "a@x..example", "a@", "@", "<>", "<<a@example.net>>", "a@example.net>", "a(c)@example.net", "Postmaster", "ü" * 33 + "@example.net"):
+        starts(s.one("PUBKEY " + bad), "501 5.1.3")
+        starts(s.one("XKEYINFO " + bad), "501 5.1.3")
+    eq(s.one("PUBKEY ALICE+tag@example.net"), s.one("PUBKEY " + ALICE["address"]))
+    assert s.alive()
+
+
+@check("RFC 1870, RFC 5321: a message too large is 552 after its end, by DATA and BDAT; a thousand recipients, then 452")
+def _():
+    s = plain()
+    s.send("MAIL FROM:<x@c.example>\r\n" + f"RCPT TO:<{ALICE['address']}>\r\n" * 1001 + "RSET\r\n")
+    got = reads(s, 1003)
+    eq(([r[:3] for r in got[1:1001]], got[1001][:9], got[1002][:3]), (["250"] * 1000, "452 4.5.3", "250"))
+    piece = (b"x" * 998 + b"\r\n") * 1024
+    s.one("MAIL FROM:<x@c.example>")
+    s.one(f"RCPT TO:<{ALICE['address']}>")
+    s.one("DATA")
+    for _ in range(104857600 // len(piece) + 1):
+        s.send(piece)
+    s.send(".\r\n")
+    starts(s.reply()[0], "552 5.3.4")
+    s.one("MAIL FROM:<x@c.example>")
+    s.one(f"RCPT TO:<{ALICE['address']}>")
+    s.send(b"BDAT 104857601 LAST\r\n")
+    left = 104857601
+    while left:
+        s.send(piece[:left])
+        left -= min(left, len(piece))
+    starts(s.reply()[0], "552 5.3.4")
+    assert s.alive()
+
+
 # --- TLS ---
 
 @check("TLS 1.2 and 1.3, on 465 and by STARTTLS; nothing older; plain text behind STARTTLS is never run")

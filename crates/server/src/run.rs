@@ -121,6 +121,9 @@ pub async fn run_with(
     let (context, stop) = Context::new(config, store, clock)?;
     let listen = context.config.listen.clone();
     let mut server = RunningServer { addresses: Addresses::default(), context, stop, tasks: JoinSet::new() };
+    // Before the ports: who finds them open may administer the server.
+    let socket = admin::socket::bind(&server.context)?;
+    server.tasks.spawn(admin::socket::serve(socket, server.context.clone()));
     let places = Arc::new(Semaphore::new(SESSIONS_MAX));
     let addresses = &mut server.addresses;
     for (wanted, bound, service, implicit_tls) in [
@@ -141,8 +144,6 @@ pub async fn run_with(
     let mut stopping = server.context.shutdown.clone();
     let stopped = async move { drop(stopping.wait_for(|stop| *stop).await) };
     server.tasks.spawn(relay::run(server.context.clone(), stopped));
-    let socket = admin::socket::bind(&server.context)?;
-    server.tasks.spawn(admin::socket::serve(socket, server.context.clone()));
     Ok(server)
 }
 
