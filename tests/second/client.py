@@ -10,7 +10,6 @@ from urllib.parse import quote
 from wire import *
 
 SEALPOST, DIR = sys.argv[1], sys.argv[2]
-ONLY = sys.argv[3] if len(sys.argv) > 3 else ""
 DEMO = json.load(open(os.path.join(DIR, "demo.json")))
 at = lambda p: p if os.path.isabs(p) else os.path.join(DIR, p)
 CA, DNS = at(DEMO["ca_file"]), DEMO["dns"]
@@ -26,8 +25,6 @@ passed, failed = 0, 0
 def check(name):
     def run(f):
         global passed, failed
-        if ONLY not in name:
-            return f
         try:
             f()
             passed += 1
