@@ -1,5 +1,6 @@
-# Everything a contributor does has a line here; .ci/run calls only these. One build profile (dev, with optimised
-# dependencies) serves check, test and demo, so that a cold machine compiles the dependencies once.
+# Everything a contributor does has a line here. What a machine without make needs stands in scripts/; .ci/run calls only
+# that. One build profile (dev, with optimised dependencies) serves check, test and demo, so that a cold machine compiles
+# the dependencies once.
 CARGO ?= cargo
 
 .PHONY: help check fmt clippy licences test tools fuzz demo docs audit clean
@@ -7,7 +8,8 @@ CARGO ?= cargo
 help: ## List what can be done
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-check: fmt clippy licences ## Format, lints, licences: all that is not a test
+check: ## Format, lints, licences: all that is not a test
+	./scripts/check
 
 fmt:
 	$(CARGO) fmt --all --check
@@ -18,8 +20,8 @@ clippy:
 licences: ## Licences of all dependencies against deny.toml, offline
 	$(CARGO) test --locked --workspace --quiet --test it licences::
 
-test: tools ## Every test; installs the programs that tests talk to (age, Postfix, ...)
-	$(CARGO) test --locked --workspace
+test: ## Every test; installs the programs that tests talk to (age, Postfix, ...)
+	./scripts/test
 
 tools: ## Install or unpack the programs that tests talk to
 	./scripts/tools
