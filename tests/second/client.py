@@ -4,46 +4,17 @@ DEMO_DIR is what `sealpost demo --keep --dir DEMO_DIR --no-limits` serves. The s
 the stock `age` program, so that their mail can be wrong in every way; bob and new accounts read it with the program.
 Prints one line a check and `N passed, M failed`.
 """
-import imaplib, json, os, quopri, secrets, shutil, stat, subprocess, sys, tempfile, traceback
+import imaplib, json, os, quopri, secrets, shutil, stat, subprocess, tempfile
 from urllib.parse import quote
 
+from checks import *
 from wire import *
 
-SEALPOST, DIR = sys.argv[1], sys.argv[2]
-DEMO = json.load(open(os.path.join(DIR, "demo.json")))
-at = lambda p: p if os.path.isabs(p) else os.path.join(DIR, p)
-CA, DNS = at(DEMO["ca_file"]), DEMO["dns"]
-NET, COM = DEMO["servers"][0], DEMO["servers"][1]
-ALICE, BOB = DEMO["users"][0], DEMO["users"][1]
+DNS = DEMO["dns"]
 MX_PORT = NET["smtp"].rsplit(":", 1)[1]
 COST = (19456, 2, 1)
 WORK = tempfile.mkdtemp(prefix="sealpost-second-")
 RUN = secrets.token_hex(4)  # accounts of this run, so that it can be repeated on one demo
-passed, failed = 0, 0
-
-
-def check(name):
-    def run(f):
-        global passed, failed
-        try:
-            f()
-            passed += 1
-            print("ok  ", name)
-        except Exception as e:  # every kind of failure is a failed check
-            failed += 1
-            lines = [t.lineno for t in traceback.extract_tb(e.__traceback__)]
-            print("FAIL", name, "--", type(e).__name__, str(e)[:600], f"(lines {lines})")
-        sys.stdout.flush()
-        return f
-    return run
-
-
-def eq(got, want):
-    assert got == want, f"got {got!r}, want {want!r}"
-
-
-def starts(got, want):
-    assert got.startswith(want), f"got {got!r}, want {want!r}…"
 
 
 def has(text, *words):
@@ -92,6 +63,7 @@ bob = User(BOB["address"], BOB["password"], at(BOB["client_dir"]))
 
 
 def admin(server, *args):
+    """As in checks.py, and holds the program to one JSON object."""
     return Run(["--json", *args, "--config", at(server["config"])]).ok().json()
 
 
@@ -867,5 +839,4 @@ def _():
 
 
 shutil.rmtree(WORK)
-print(f"{passed} passed, {failed} failed")
-sys.exit(1 if failed or not passed else 0)
+finish()

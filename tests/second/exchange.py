@@ -2,43 +2,12 @@
 
 DEMO_DIR is what `sealpost demo --keep --dir DEMO_DIR` serves. Prints one line a check and `N passed, M failed`.
 """
-import imaplib, json, os, secrets, subprocess, sys, tempfile, time, traceback
-import hashlib
+import hashlib, imaplib, json, secrets, subprocess, tempfile, time
 
+from checks import *
 from wire import *
 
-SEALPOST, DIR = sys.argv[1], sys.argv[2]
-DEMO = json.load(open(os.path.join(DIR, "demo.json")))
-at = lambda p: p if os.path.isabs(p) else os.path.join(DIR, p)
-CA = at(DEMO["ca_file"])
-NET, COM = DEMO["servers"][0], DEMO["servers"][1]
-ALICE, BOB = DEMO["users"][0], DEMO["users"][1]
 COST = (65536, 3, 1)
-passed, failed = 0, 0
-
-
-def check(name):
-    def run(f):
-        global passed, failed
-        try:
-            f()
-            passed += 1
-            print("ok  ", name)
-        except Exception as e:  # every kind of failure is a failed check
-            failed += 1
-            where = traceback.extract_tb(e.__traceback__)[-1]
-            print("FAIL", name, "--", type(e).__name__, str(e)[:300], f"(line {traceback.extract_tb(e.__traceback__)[1].lineno if len(traceback.extract_tb(e.__traceback__)) > 1 else where.lineno})")
-        sys.stdout.flush()
-        return f
-    return run
-
-
-def eq(got, want):
-    assert got == want, f"got {got!r}, want {want!r}"
-
-
-def starts(got, want):
-    assert got.startswith(want), f"got {got!r}, want {want!r}…"
 
 
 def cli(user, *args, ok=True):
@@ -49,12 +18,6 @@ def cli(user, *args, ok=True):
                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert not ok or p.returncode == 0, f"{args}: exit {p.returncode}: {p.stderr.decode()[-300:]} {p.stdout.decode()[-300:]}"
     return json.loads(p.stdout or b"{}"), p.returncode
-
-
-def admin(server, *args):
-    p = subprocess.run([SEALPOST, "--json", *args, "--config", at(server["config"])], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert p.returncode == 0, f"{args}: {p.stderr.decode()}"
-    return json.loads(p.stdout)
 
 
 def tls(server=NET, port="submissions"):
@@ -112,7 +75,7 @@ def _():
         for bad in ("alice", "@example.net", "a b@example.net", "x" * 65 + "@example.net", "a@" + "b" * 254, "a@b@example.net", "", "a..b@example.net", "<a@example.net"):
             starts(s.one("PUBKEY " + bad), "501 5.1.3")
         eq(s.one("PUBKEY jürgen@example.net"), "550 No public key available for jürgen@example.net")
-        starts(s.one("XKEYINFO " + ALICE["address"]) if False else s.cmd("XKEYINFO " + ALICE["address"])[-1], "220 ")
+        starts(s.cmd("XKEYINFO " + ALICE["address"])[-1], "220 ")
         assert s.alive()
 
 
@@ -169,7 +132,7 @@ def _():
     starts(s.one(enc("", ALICE["address"], full)), "501 5.5.2")
     s.challenge(CAROL)
     starts(s.one(enc("", CAROL, "")), "501 5.5.2")
-    one, two = s.challenge("nobody@example.net"), None
+    one = s.challenge("nobody@example.net")
     starts(s.one("*"), "501")
     two = s.challenge("nobody@example.net")
     eq(one, two)
@@ -210,7 +173,6 @@ def _():
     starts(s.one("AUTH PLAIN " + b64(f"\0{CAROL}\0{token}")), "235")
     for c in ("GETSALT", "RSTSALT", "SETPUBKEY " + random_key().wire, "XKEYRING", "XPASSWD a b c"):
         eq(s.one(c), "530 5.7.0 Authentication required")
-    starts(s.one("XKEYRING none 5"), "530") if False else None
     state["token"] = token
 
 
@@ -284,7 +246,7 @@ def _():
     assert all(len(l) + 2 <= 514 and len(l) - 4 <= 510 for l in r), max(map(len, r))
     eq(unb64("".join(l[4:] for l in r)), one)
     starts(put("none", one), "554")
-    two = keyring(CAROL, 2, state["key"]) + b""
+    two = keyring(CAROL, 2, state["key"])
     eq(put(hashlib.sha256(one).hexdigest(), two), "250 OK")
     assert s.alive()
     u = tls()
@@ -543,7 +505,7 @@ def _():
 @check("a signed-in user sends only as himself, others relay nothing")
 def _():
     s, _ = signed_in()
-    starts(s.one(f"MAIL FROM:<{ALICE['address']}>"), "553") if True else None
+    starts(s.one(f"MAIL FROM:<{ALICE['address']}>"), "553")
     u = plain()
     u.cmd("EHLO x.example")
     u.one("MAIL FROM:<x@elsewhere.example>")
@@ -555,5 +517,4 @@ def _():
     starts(u.one("MAIL FROM:<x@example.net>"), "530")
 
 
-print(f"{passed} passed, {failed} failed")
-sys.exit(1 if failed or not passed else 0)
+finish()

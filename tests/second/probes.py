@@ -4,52 +4,15 @@ DEMO_DIR is what `sealpost demo --keep --no-limits --dir DEMO_DIR` serves; limit
 server of its own, started here. Login hashes are random octets: a server cannot tell them from Argon2id's. Prints one
 line a check and `N passed, M failed`.
 """
-import json, os, secrets, signal, socket, statistics, subprocess, sys, tempfile, threading, time, traceback
+import json, os, secrets, signal, socket, statistics, subprocess, tempfile, threading, time
 
+from checks import *
 from wire import *
 
-SEALPOST, DIR = sys.argv[1], os.path.abspath(sys.argv[2])
-DEMO = json.load(open(os.path.join(DIR, "demo.json")))
-at = lambda p: os.path.join(DIR, p)
-CA = at(DEMO["ca_file"])
-NET = DEMO["servers"][0]
-ALICE = DEMO["users"][0]
 COST = (19456, 2, 1)
 INVALID = "535 5.7.8 Authentication credentials invalid"
 AUTH_FIRST = "530 5.7.0 Authentication required"
 AGAIN = "554 5.5.1 Key salt or key changed, start again"
-passed, failed = 0, 0
-
-
-def check(name):
-    def run(f):
-        global passed, failed
-        try:
-            f()
-            passed += 1
-            print("ok  ", name)
-        except Exception as e:  # every kind of failure is a failed check
-            failed += 1
-            frames = [x for x in traceback.extract_tb(e.__traceback__) if x.filename == __file__]
-            print("FAIL", name, "--", type(e).__name__, str(e)[:400], "line", [x.lineno for x in frames[1:]])
-        sys.stdout.flush()
-        return f
-    return run
-
-
-def eq(got, want):
-    assert got == want, f"got {got!r}, want {want!r}"
-
-
-def starts(got, want):
-    assert got.startswith(want), f"got {got!r}, want {want!r}…"
-
-
-def admin(server, *args):
-    p = subprocess.run([SEALPOST, "--json", *args, "--config", at(server["config"])], stdin=subprocess.DEVNULL,
-                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert p.returncode == 0, f"{args}: {p.stderr.decode()}"
-    return json.loads(p.stdout)
 
 
 def tls(server=NET, hello=True):
@@ -866,5 +829,4 @@ finally:
     if own.process.poll() is None:
         own.stop(signal.SIGKILL)
 
-print(f"{passed} passed, {failed} failed")
-sys.exit(1 if failed or not passed else 0)
+finish()
