@@ -5,13 +5,13 @@ use crate::{
     exit::{Failure, Outcome},
     output::Output,
 };
-use sealpost_server::{RunningServer, config::Config};
+use sealpost_server::{Passed, RunningServer, config::Config};
 use std::{
     io::{self, IsTerminal as _, Read as _},
     process::ExitCode,
 };
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
 use tracing_subscriber::EnvFilter;
@@ -41,15 +41,24 @@ pub fn serve(args: &Serve, output: Output) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     log()?;
+    // Before there are threads, of which the sockets' environment variables know nothing.
+    let passed = Passed::from_environment().map_err(Failure::failed)?;
+    let prepared = sealpost_server::prepare(config, passed).map_err(Failure::failed)?;
     let runtime =
         tokio::runtime::Runtime::new().map_err(|e| Failure::failed(format_args!("cannot start: {e}")))?;
     runtime.block_on(async {
         let leash = args.until_stdin_closes.then(leash);
-        let server = sealpost_server::run(config).await.map_err(Failure::failed)?;
+        // Before READY: a manager may send signals at once.
+        let mut signals = Signals::new()?;
+        let server = prepared.run().await.map_err(Failure::failed)?;
         tracing::info!(addresses = ?server.addresses, "serving");
-        until_asked_to_end(&server, leash).await?;
+        signals.until_asked_to_end(&server, leash).await;
         tracing::info!("ending");
-        server.shutdown().await;
+        tokio::select! {
+            () = server.shutdown() => {}
+            // Whoever asks twice does not want to wait for running transactions.
+            () = signals.end() => tracing::warn!("asked again: running transactions are cut"),
+        }
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -66,26 +75,43 @@ fn leash() -> oneshot::Receiver<()> {
     ended
 }
 
-async fn until_asked_to_end(
-    server: &RunningServer,
-    leash: Option<oneshot::Receiver<()>>,
-) -> Result<(), Failure> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    let leash = async {
-        match leash {
-            Some(ended) => drop(ended.await),
-            None => std::future::pending().await,
-        }
-    };
-    tokio::pin!(leash);
-    loop {
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn end(&mut self) {
         tokio::select! {
-            _ = interrupt.recv() => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
-            () = &mut leash => return Ok(()),
-            _ = hang_up.recv() => server.reload(),
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    async fn until_asked_to_end(&mut self, server: &RunningServer, leash: Option<oneshot::Receiver<()>>) {
+        let leash = async {
+            match leash {
+                Some(ended) => drop(ended.await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(leash);
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                () = &mut leash => return,
+                _ = self.hang_up.recv() => server.reload(),
+            }
         }
     }
 }

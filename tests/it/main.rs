@@ -9,5 +9,7 @@ mod interop;
 mod large;
 mod licences;
 mod postfix;
+mod serve;
+mod server;
 mod support;
 mod tree;

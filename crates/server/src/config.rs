@@ -29,6 +29,9 @@ pub struct Config {
     pub domains: Vec<Domain>,
     /// Folder of the store, the control socket and the lock.
     pub data_dir: PathBuf,
+    /// User that the server becomes once ports and key are open; started as root only.
+    #[serde(default)]
+    pub user: Option<String>,
     /// Certificate and key.
     pub tls: Tls,
     /// Where to listen.
@@ -107,6 +110,8 @@ pub struct Limits {
     /// Recipients of one message.
     #[serde(deserialize_with = "recipients")]
     pub recipients: usize,
+    /// Open sessions in all; 0: as many as descriptors and memory allow.
+    pub sessions: usize,
     /// Open sessions for one network address.
     pub sessions_per_address: u32,
     /// Failed logins for one account from one network in ten minutes.
@@ -124,6 +129,7 @@ impl Default for Limits {
         Self {
             message_size: 104_857_600,
             recipients: 1000,
+            sessions: 0,
             sessions_per_address: 100,
             failed_logins: 10,
             failed_logins_per_network: 100,

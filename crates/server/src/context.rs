@@ -46,6 +46,16 @@ impl Context {
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, watch::Sender<bool>), RunError> {
         let certificate = Certificate::load(&config.tls)?;
+        Self::with_certificate(config, certificate, store, clock)
+    }
+
+    /// The same with a certificate that was read already.
+    pub fn with_certificate(
+        config: Config,
+        certificate: Arc<Certificate>,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, watch::Sender<bool>), RunError> {
         let lookup = Lookup::new(LookupConfig {
             dns: config.dns,
             ca_file: config.ca_file.clone(),

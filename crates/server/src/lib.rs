@@ -9,9 +9,14 @@ pub mod conn;
 pub mod context;
 pub mod imap;
 pub mod limits;
+mod listen;
+mod notify;
+mod places;
+pub mod privileges;
 pub mod relay;
 mod run;
 pub mod smtp;
 pub mod tls;
 
-pub use run::{Addresses, RunError, RunningServer, run, run_with};
+pub use listen::{Addresses, Passed};
+pub use run::{Prepared, RunError, RunningServer, prepare, run, run_with};

@@ -7,7 +7,19 @@ use std::{
     hash::{BuildHasher as _, Hash, RandomState},
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
+use tokio::time::Instant;
+
+/// Of a message at least this many octets must come in a second on average, ...
+const RATE_MIN: u64 = 4096;
+/// ... after this start: octets that trickle in do not hold a session open for ever.
+const RATE_START: Duration = Duration::from_secs(600);
+
+/// Until when more of a message must have come, of which there are `octets` since `since`.
+pub(crate) fn transfer_deadline(since: Instant, octets: u64) -> Instant {
+    since + RATE_START + Duration::from_secs(octets / RATE_MIN)
+}
 
 /// Shards, so that sessions on several cores seldom meet on one lock.
 const SHARDS: usize = 16;

@@ -3,9 +3,14 @@
 
 pub mod socket;
 
-use crate::{apppass, auth::Authenticator, config::Config};
+use crate::{
+    apppass,
+    auth::Authenticator,
+    config::Config,
+    privileges::{self, PrivilegeError},
+};
 use sealpost_proto::{address::Address, time::Clock};
-use sealpost_store::{Store, StoreError};
+use sealpost_store::{Store, StoreError, sqlite::SqliteStore};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -124,6 +129,9 @@ pub enum AdminError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The change to the server's user.
+    #[error(transparent)]
+    Privileges(#[from] PrivilegeError),
     /// The control socket.
     #[error("the control socket {path} failed: {source}")]
     Socket {
@@ -327,6 +335,17 @@ impl Admin<'_> {
     }
 }
 
+/// The store itself, as the server's user: what root made, the server could not open.
+async fn open(config: &Config) -> Result<std::sync::Arc<SqliteStore>, AdminError> {
+    if let Some(user) = &config.user {
+        privileges::become_user(user, &config.data_dir)?;
+    }
+    privileges::check_owner(&config.data_dir)?;
+    let folder = config.data_dir.clone();
+    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&folder)).await;
+    Ok(opened.map_err(|e| StoreError::Io(std::io::Error::other(e)))??)
+}
+
 /// Asks the running server through its control socket; where none runs, opens the store (whose lock keeps a server
 /// out meanwhile) and does it here.
 pub async fn call(config: &Config, request: Request) -> Result<Response, AdminError> {
@@ -337,11 +356,7 @@ pub async fn call(config: &Config, request: Request) -> Result<Response, AdminEr
                 std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
             ) =>
         {
-            let folder = config.data_dir.clone();
-            let store =
-                tokio::task::spawn_blocking(move || sealpost_store::sqlite::SqliteStore::open(&folder))
-                    .await
-                    .map_err(|e| StoreError::Io(std::io::Error::other(e)))??;
+            let store = open(config).await?;
             let admin = Admin {
                 config,
                 store: store.as_ref(),

@@ -5,9 +5,11 @@ use super::{
     session::{Done, Event, LITERAL_TIMEOUT, Refusal, Session},
     view::split_flags,
 };
+use crate::limits::transfer_deadline;
 use sealpost_proto::imap::{AppendStart, LiteralHead, Received, SequenceSet, mime::Scanner, response::Code};
 use sealpost_store::{StoreError, mailbox::NewMessage};
 use std::io;
+use tokio::time::Instant;
 
 impl Session {
     /// The command up to the announcement of its literal has come; what is wrong is said before the octets where
@@ -25,11 +27,12 @@ impl Session {
         self.flush().await?;
         let mut spool = self.ctx.store.spool();
         let mut scanner = Scanner::new();
+        let since = Instant::now();
         let mut left = head.len;
         // A fault is said when all has come: what follows must not be read as commands.
         let mut fault: Option<Refusal> = None;
         while left > 0 {
-            let chunk = self.literal_octets(left).await?;
+            let chunk = self.literal_octets(left, transfer_deadline(since, head.len - left)).await?;
             left -= chunk.len() as u64;
             if fault.is_some() {
                 continue;
@@ -95,16 +98,18 @@ impl Session {
         if head.len > self.ctx.config.limits.message_size {
             return Err(Refusal::Bye("this message is larger than any taken here".to_owned()));
         }
+        let since = Instant::now();
         let mut left = head.len;
         while left > 0 {
-            left -= self.literal_octets(left).await?.len() as u64;
+            let deadline = transfer_deadline(since, head.len - left);
+            left -= self.literal_octets(left, deadline).await?.len() as u64;
         }
         self.append_end().await?;
         Err(refusal)
     }
 
-    /// Some of the `left` octets of a literal.
-    async fn literal_octets(&mut self, left: u64) -> Result<bytes::BytesMut, Refusal> {
+    /// Some of the `left` octets of a literal, which have to come until `deadline`.
+    async fn literal_octets(&mut self, left: u64, deadline: Instant) -> Result<bytes::BytesMut, Refusal> {
         loop {
             if let Some(conn) = &mut self.conn
                 && !conn.input.is_empty()
@@ -112,7 +117,8 @@ impl Session {
                 let n = usize::try_from(left).unwrap_or(usize::MAX).min(conn.input.len());
                 return Ok(conn.input.split_to(n));
             }
-            match self.wait(LITERAL_TIMEOUT).await? {
+            let silence = LITERAL_TIMEOUT.min(deadline.saturating_duration_since(Instant::now()));
+            match self.wait(silence).await? {
                 Event::Input => {}
                 Event::End => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
                 event => {

@@ -8,7 +8,7 @@ mod lookup;
 mod receive;
 mod trace;
 
-use crate::{auth::SignedIn, conn::Conn, context::Context};
+use crate::{auth::SignedIn, conn::Conn, context::Context, limits::transfer_deadline};
 use keys::KeySession;
 use receive::Incoming;
 use sealpost_proto::smtp::{
@@ -17,9 +17,12 @@ use sealpost_proto::smtp::{
 };
 use sealpost_store::StoreError;
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// RFC 5321 §4.5.3.2.7: a server waits at least 5 minutes for the next command (and as long inside DATA).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// Without a message accepted, a login or a look-up for this long a session ends, whatever commands it gives: a place is for mail.
+const FRUITLESS_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Replies to pipelined commands are collected up to this, then written.
 const OUTPUT_FLUSH: usize = 32 * 1024;
 
@@ -38,6 +41,8 @@ pub async fn serve(mut conn: Conn, context: Context, role: Role) {
         tls: conn.tls_description(),
         who: Who::Nobody,
         incoming: None,
+        heard: Instant::now(),
+        fruitful: Instant::now(),
         context,
     };
     loop {
@@ -89,12 +94,17 @@ struct Session {
     who: Who,
     /// The mail transaction, if one is open.
     incoming: Option<Incoming>,
+    /// When the last whole command, or piece of a message, came.
+    heard: Instant,
+    /// When the session began, or last did what it is for.
+    fruitful: Instant,
 }
 
 impl Session {
     /// Handles what is there, writes, and reads more.
     async fn turn(&mut self, conn: &mut Conn) -> io::Result<Turn> {
         while let Some(event) = self.server.next(&mut conn.input) {
+            self.heard = Instant::now();
             match event {
                 Event::StartTls => {
                     self.incoming = None;
@@ -118,6 +128,10 @@ impl Session {
             if self.server.output.len() > OUTPUT_FLUSH {
                 self.flush(conn).await?;
             }
+        }
+        // Commands that need no handler are answered by the state machine itself.
+        if !self.server.output.is_empty() {
+            self.heard = Instant::now();
         }
         self.flush(conn).await?;
         self.wait(conn).await
@@ -154,7 +168,7 @@ impl Session {
             biased;
             () = closing => self.server.close(&closed_elsewhere()),
             _ = shutdown.wait_for(|stop| *stop), if !receiving => self.server.close(&shutting_down()),
-            read = tokio::time::timeout(IDLE_TIMEOUT, conn.read()) => match read {
+            read = tokio::time::timeout_at(self.deadline(), conn.read()) => match read {
                 Ok(Ok(0)) => return Ok(Turn::Close),
                 Ok(read) => drop(read?),
                 Err(_) => {
@@ -163,6 +177,18 @@ impl Session {
             },
         }
         Ok(Turn::Again)
+    }
+
+    /// Until when something must have come of what the client does: a command or a piece of the message in
+    /// [`IDLE_TIMEOUT`] (half a command does not count), the message at a bearable rate, a message or login in
+    /// [`FRUITLESS_TIMEOUT`].
+    fn deadline(&self) -> Instant {
+        let idle = self.heard + IDLE_TIMEOUT;
+        match self.incoming.as_ref().and_then(Incoming::progress) {
+            Some((since, octets)) => idle.min(transfer_deadline(since, octets)),
+            None if self.who.signed_in().is_some() => idle,
+            None => idle.min(self.fruitful + FRUITLESS_TIMEOUT),
+        }
     }
 
     async fn handle(&mut self, event: Event) {
@@ -183,7 +209,10 @@ impl Session {
             Event::Mail(mail) => self.mail(mail).await.unwrap_or_else(|reply| reply),
             Event::Rcpt(rcpt) => self.rcpt(rcpt).await.unwrap_or_else(|reply| reply),
             Event::BodyEnd { eight_bit } => self.body_end(eight_bit).await.unwrap_or_else(|reply| reply),
-            Event::Asked(asked) => self.asked(asked).await.unwrap_or_else(|reply| reply),
+            Event::Asked(asked) => {
+                self.fruitful = Instant::now();
+                self.asked(asked).await.unwrap_or_else(|reply| reply)
+            }
             Event::Enrol(enrol) => self.enrol(enrol).await.unwrap_or_else(|reply| reply),
             Event::Key(command) => match &mut self.who {
                 Who::HashedPass(session) => {

@@ -18,6 +18,7 @@ use sealpost_store::{
     queue::{Accepted, BodyNeeds, RemoteEntry},
     spool::{Body, Spool},
 };
+use tokio::time::Instant;
 
 /// RFC 5321 §6.3: a loop is cut, and not before 100 hops.
 const RECEIVED_MAX: usize = 100;
@@ -40,6 +41,10 @@ impl Incoming {
             self.recipients.push(recipient);
         }
     }
+    /// When its first octets came, and how many have.
+    pub(super) fn progress(&self) -> Option<(Instant, u64)> {
+        self.receiving.as_ref().map(|r| (r.since, r.octets))
+    }
     fn accounts(&self) -> impl Iterator<Item = AccountId> {
         self.recipients.iter().filter_map(|r| if let Recipient::Local(id) = r { Some(*id) } else { None })
     }
@@ -48,6 +53,8 @@ impl Incoming {
 /// The octets of one message: with `Return-Path` for the mailboxes here, without it for the queue.
 struct Receiving {
     id: String,
+    since: Instant,
+    octets: u64,
     local: Option<Spool>,
     remote: Option<Spool>,
     /// The header, and what of the body came in the same piece.
@@ -59,6 +66,7 @@ struct Receiving {
 
 impl Receiving {
     fn write(&mut self, octets: &[u8]) {
+        self.octets = self.octets.saturating_add(octets.len() as u64);
         if self.failure.is_some() {
             return;
         }
@@ -115,8 +123,16 @@ impl Session {
             (Err(error), _) | (_, Err(error)) => (None, None, Some(error.into())),
         };
         if let Some(incoming) = &mut self.incoming {
-            incoming.receiving =
-                Some(Receiving { id, local, remote, head: Vec::new(), head_is_whole: false, failure });
+            incoming.receiving = Some(Receiving {
+                id,
+                since: Instant::now(),
+                octets: 0,
+                local,
+                remote,
+                head: Vec::new(),
+                head_is_whole: false,
+                failure,
+            });
         }
     }
 
@@ -159,6 +175,7 @@ impl Session {
             }),
         };
         self.context.store.accept(message).await.map_err(|e| store_failure(&e))?;
+        self.fruitful = Instant::now();
         tracing::info!(id = receiving.id, "message accepted");
         Ok(Reply::new(250, "2.0.0", format!("OK: queued as {}", receiving.id)))
     }

@@ -6,19 +6,90 @@ use sealpost_server::{conn::Conn, context::Context, smtp};
 use sealpost_store::sqlite::SqliteStore;
 use std::{sync::Arc, time::Duration};
 
-#[tokio::test(start_paused = true)]
-async fn idle_sessions_end_after_five_minutes() {
+/// An MX session over a pair of buffers, greeting read, for tests with a paused clock.
+struct Session {
+    client: Client,
+    task: tokio::task::JoinHandle<()>,
+    _stop: tokio::sync::watch::Sender<bool>,
+    _folder: tempfile::TempDir,
+}
+
+async fn session() -> Session {
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path(), "");
     let store = SqliteStore::open(&config.data_dir).unwrap();
-    let (context, _stop) = Context::new(config, store, Arc::new(SystemClock)).unwrap();
+    let bob = sealpost_proto::address::Address::parse(BOB).unwrap();
+    let now = sealpost_proto::time::Timestamp(START);
+    sealpost_store::account::Accounts::create_account(&*store, &bob, [0; 32], now, now).await.unwrap();
+    let (context, stop) = Context::new(config, store, Arc::new(SystemClock)).unwrap();
     let (ours, theirs) = tokio::io::duplex(4096);
     let address = "192.0.2.1:25".parse().unwrap();
-    let session =
-        tokio::spawn(smtp::serve(Conn::over(Box::new(theirs), address, address), context, Role::Mx));
+    let task = tokio::spawn(smtp::serve(Conn::over(Box::new(theirs), address, address), context, Role::Mx));
     let mut client = Client::over(ours);
-    let start = tokio::time::Instant::now();
     assert!(client.line().await.starts_with("220 "));
+    Session { client, task, _stop: stop, _folder: folder }
+}
+
+/// Sends `octets` every four minutes until the server has had enough; how long that took.
+async fn trickle(mut session: Session, octets: &str) -> Duration {
+    let start = tokio::time::Instant::now();
+    loop {
+        tokio::time::sleep(Duration::from_secs(240)).await;
+        if session.task.is_finished() {
+            break;
+        }
+        session.client.send(octets).await;
+        assert!(start.elapsed() < Duration::from_secs(4 * 3600), "it goes on for ever");
+    }
+    loop {
+        let line = session.client.line().await;
+        assert!(!line.is_empty(), "it said why");
+        if line.starts_with("421 4.4.2 ") {
+            assert!(session.client.is_closed().await);
+            return start.elapsed();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn octets_that_trickle_in_hold_no_session_open() {
+    // A command that never ends: five minutes, however often a part of it comes.
+    assert!(trickle(session().await, "N").await <= Duration::from_secs(481));
+    // Whole commands that lead to nothing: an hour.
+    let fruitless = trickle(session().await, "NOOP\r\n").await;
+    assert!(fruitless > Duration::from_secs(3500) && fruitless < Duration::from_secs(4000), "{fruitless:?}");
+    // A message that never ends: ten minutes.
+    let mut slow = session().await;
+    slow.client.cmd("EHLO client.example").await;
+    slow.client.cmd("MAIL FROM:<x@example.com>").await;
+    assert!(slow.client.cmd(&format!("RCPT TO:<{BOB}>")).await.starts_with("250"));
+    slow.client.cmd("DATA").await;
+    slow.client.send("Subject: slow\r\n").await;
+    let took = trickle(slow, "x\r\n").await;
+    assert!(took > Duration::from_secs(590) && took < Duration::from_secs(1000), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_line_has_the_time_it_needs() {
+    let Session { client: mut slow, task: _task, _stop, _folder } = session().await;
+    slow.cmd("EHLO client.example").await;
+    slow.cmd("MAIL FROM:<x@example.com>").await;
+    slow.cmd(&format!("RCPT TO:<{BOB}>")).await;
+    slow.cmd("DATA").await;
+    slow.send("Subject: slow\r\n\r\n").await;
+    // 8 KiB a second for three quarters of an hour.
+    let piece = format!("{}\r\n", "x".repeat(78)).repeat(6144);
+    for _ in 0..45 {
+        slow.send(&piece).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    assert!(slow.cmd(".").await.starts_with("250 2.0.0 OK"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_sessions_end_after_five_minutes() {
+    let Session { mut client, task: session, _stop, _folder } = session().await;
+    let start = tokio::time::Instant::now();
     tokio::time::sleep(Duration::from_secs(299)).await;
     assert_eq!(client.cmd("NOOP").await, "250 2.0.0 OK\r\n");
     tokio::time::sleep(Duration::from_secs(299)).await;

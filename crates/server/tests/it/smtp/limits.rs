@@ -55,6 +55,13 @@ async fn sessions_per_address() {
     assert!(third.is_closed().await);
     let mut fourth = Client::connect(kit.server.addresses.imap[0]).await;
     assert!(fourth.line().await.starts_with("* BYE "));
+    // Behind TLS too, where nothing can be said before the handshake.
+    let mut fifth = Client::connect(kit.server.addresses.submissions[0]).await.start_tls().await;
+    assert_eq!(fifth.reply().await, "421 4.7.0 Too many sessions from your address\r\n");
+    assert!(fifth.is_closed().await);
+    let mut sixth = Client::connect(kit.server.addresses.imaps[0]).await.start_tls().await;
+    assert_eq!(sixth.line().await, "* BYE Too many sessions from your address\r\n");
+    assert!(sixth.is_closed().await);
     let mut one = one;
     one.cmd("QUIT").await;
     assert!(one.is_closed().await);
@@ -65,6 +72,49 @@ async fn sessions_per_address() {
             break;
         }
     }
+}
+
+#[tokio::test]
+async fn sessions_in_all() {
+    let kit = Kit::with("limits.sessions = 2").await;
+    let (one, _two) = (kit.mx().await, kit.submission().await);
+    let full = "421 4.3.2 Too many sessions, try again later\r\n";
+    let mut third = Client::connect(kit.server.addresses.smtp[0]).await;
+    assert_eq!(third.reply().await, full);
+    assert!(third.is_closed().await);
+    let mut fourth = Client::connect(kit.server.addresses.submissions[0]).await.start_tls().await;
+    assert_eq!(fourth.reply().await, full);
+    let mut fifth = Client::connect(kit.server.addresses.imap[0]).await;
+    assert_eq!(fifth.line().await, "* BYE Too many sessions, try again later\r\n");
+    drop(one);
+    loop {
+        let mut next = Client::connect(kit.server.addresses.smtp[0]).await;
+        if next.reply().await.starts_with("220 ") {
+            break;
+        }
+    }
+}
+
+/// More silent connections to a TLS port than are refused with words: the rest is closed, nothing hangs, and those who
+/// have a place do not notice.
+#[tokio::test]
+async fn a_flood_of_silent_handshakes_is_closed() {
+    let kit = Kit::with("limits.sessions_per_address = 1").await;
+    let mut guest = kit.mx().await;
+    let address = kit.server.addresses.submissions[0];
+    let mut flood = Vec::new();
+    for _ in 0..200 {
+        flood.push(Client::connect(address).await);
+    }
+    assert_eq!(guest.cmd("NOOP").await, "250 2.0.0 OK\r\n");
+    let mut closed = 0;
+    for client in &mut flood {
+        closed += usize::from(
+            tokio::time::timeout(std::time::Duration::from_millis(1), client.is_closed()).await.is_ok(),
+        );
+    }
+    assert!(closed >= 100, "only {closed} of 200 were closed at once");
+    assert_eq!(guest.cmd("NOOP").await, "250 2.0.0 OK\r\n");
 }
 
 #[tokio::test]

@@ -1,0 +1,337 @@
+//! `sealpost serve` as a process of its own, and the plainest clients that can talk to it.
+
+use crate::support::{PATIENCE, eventually, run, sealpost, stderr, succeed};
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use std::{
+    fs,
+    io::{self, BufRead as _, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::Arc,
+};
+use tempfile::TempDir;
+
+pub const ALICE: &str = "alice@example.net";
+/// Alice's app password.
+pub const TOKEN: &str = "a-token-for-scripted-set-ups";
+const HOST: &str = "mail.example.net";
+
+/// Ports for everything, on 127.0.0.1.
+pub const ALL_PORTS: &str = "smtp = \"127.0.0.1:0\"\nsubmission = \"127.0.0.1:0\"\nsubmissions = \"127.0.0.1:0\"\n\
+                             imap = \"127.0.0.1:0\"\nimaps = \"127.0.0.1:0\"\n";
+
+/// A folder with certificate, key and configuration.
+pub struct Setup {
+    dir: TempDir,
+}
+
+impl Setup {
+    /// `top` are lines for the top of the file, `listen` those of `[listen]`.
+    pub fn new(top: &str, listen: &str) -> Self {
+        let setup = Self { dir: TempDir::new().expect("a folder") };
+        setup.certify();
+        setup.configure(top, listen);
+        setup
+    }
+
+    /// Writes the configuration (anew).
+    pub fn configure(&self, top: &str, listen: &str) {
+        let data = if top.contains("data_dir") { "" } else { "data_dir = \"data\"\n" };
+        let text = format!(
+            "hostname = \"{HOST}\"\ndomains = [\"example.net\", \"example.org\"]\n{data}dns = \"127.0.0.1:9\"\n{top}\n\
+             [tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n[listen]\n{listen}"
+        );
+        fs::write(self.config(), text).expect("written");
+    }
+
+    /// A new certificate and key, self-signed.
+    pub fn certify(&self) {
+        let made = rcgen::generate_simple_self_signed(vec![HOST.to_owned()]).expect("a certificate");
+        fs::write(self.path("cert.pem"), made.cert.pem()).expect("written");
+        fs::write(self.path("key.pem"), made.signing_key.serialize_pem()).expect("written");
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.path("sealpost.toml")
+    }
+
+    /// `sealpost ARGS --config …`.
+    pub fn admin(&self, args: &[&str]) -> Command {
+        let mut command = sealpost();
+        command.args(args).arg("--config").arg(self.config());
+        command
+    }
+
+    /// Makes an account with an app password ([`TOKEN`]).
+    pub fn account(&self, address: &str) {
+        succeed(&mut self.admin(&["user", "add", address]));
+        fs::write(self.path("token"), TOKEN).expect("written");
+        let mut add = self.admin(&["app-password", "add", address, "test"]);
+        succeed(add.arg("--token-file").arg(self.path("token")));
+    }
+
+    /// The server as a command; `through` is a program that starts it (`sh -c …`), if any.
+    pub fn command(&self) -> Command {
+        self.admin(&["serve"])
+    }
+
+    pub fn start(&self) -> Server {
+        self.start_as(self.command())
+    }
+
+    /// Starts `command`, which is or becomes the server.
+    pub fn start_as(&self, mut command: Command) -> Server {
+        let log = self.path("log");
+        command.stderr(fs::File::create(&log).expect("a log"));
+        let process = command.spawn().expect("the server starts");
+        let mut server = Server { process, log, addresses: String::new() };
+        server.addresses = eventually("the server", || {
+            if let Some(status) = server.process.try_wait().expect("a child") {
+                panic!("the server ended ({status}): {}", server.log());
+            }
+            server.log().lines().find(|line| line.contains(" serving ")).map(str::to_owned)
+        });
+        server
+    }
+
+    /// Starts it and expects it to refuse; what it said.
+    pub fn refused(&self) -> String {
+        let output = run(&mut self.command());
+        assert!(!output.status.success(), "it served");
+        stderr(&output)
+    }
+}
+
+/// A running server, ended when dropped.
+pub struct Server {
+    pub process: Child,
+    log: PathBuf,
+    addresses: String,
+}
+
+impl Server {
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The first address of a key of `[listen]`, as the log tells it.
+    pub fn address(&self, name: &str) -> SocketAddr {
+        self.addresses(name)[0]
+    }
+
+    pub fn addresses(&self, name: &str) -> Vec<SocketAddr> {
+        let (_, rest) = self.addresses.split_once(&format!(" {name}: [")).expect("its addresses");
+        // Brackets of IPv6 literals are part of an address; the list ends in `]` and a comma or brace.
+        let list = rest.split("], ").next().unwrap_or(rest).trim_end_matches(" }").trim_end_matches(']');
+        let parse = |text: &str| {
+            let text = text.trim();
+            text.parse().unwrap_or_else(|e| panic!("{text}: {e}"))
+        };
+        list.split(", ").filter(|text| !text.is_empty()).map(parse).collect()
+    }
+
+    pub fn signal(&self, signal: &str) {
+        succeed(Command::new("kill").arg(format!("-{signal}")).arg(self.pid().to_string()));
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        eventually("the end of the server", || self.process.try_wait().expect("a child"))
+    }
+
+    /// SIGTERM, and waits.
+    pub fn end(mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// A line of /proc/PID/status, without its name.
+    pub fn status(&self, name: &str) -> String {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it lives");
+        let line = text.lines().find(|line| line.starts_with(name)).expect("the line");
+        line.split_once(':').map(|(_, rest)| rest.trim().to_owned()).unwrap_or_default()
+    }
+
+    pub fn smtp(&self) -> Client {
+        Client::greeted(self.address("smtp"), "220 ")
+    }
+
+    pub fn imap(&self) -> Client {
+        Client::greeted(self.address("imap"), "* OK ")
+    }
+
+    /// Alice over IMAP and TLS.
+    pub fn alice(&self, setup: &Setup) -> Client {
+        let mut client = Client::connect(self.address("imaps")).tls(&setup.path("cert.pem"));
+        assert!(client.line().starts_with("* OK "));
+        let login = client.imap(&format!("LOGIN {ALICE} {TOKEN}"));
+        assert!(login.contains("a OK "), "{login}");
+        client
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if matches!(self.process.try_wait(), Ok(None)) {
+            drop(self.process.kill());
+            drop(self.process.wait());
+        }
+    }
+}
+
+trait Io: Read + Write + Send {}
+impl<T: Read + Write + Send> Io for T {}
+
+/// A client that talks in lines and waits for each answer.
+pub struct Client {
+    stream: BufReader<Box<dyn Io>>,
+    socket: TcpStream,
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Self {
+        let socket = TcpStream::connect(address).expect("it listens");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        socket.set_write_timeout(Some(PATIENCE)).expect("a socket");
+        socket.set_nodelay(true).expect("a socket");
+        let stream: Box<dyn Io> = Box::new(socket.try_clone().expect("a socket"));
+        Self { stream: BufReader::with_capacity(1024, stream), socket }
+    }
+
+    pub fn greeted(address: SocketAddr, greeting: &str) -> Self {
+        let mut client = Self::connect(address);
+        let line = client.line();
+        assert!(line.starts_with(greeting), "{line}");
+        client
+    }
+
+    /// TLS with the server whose certificate lies at `cert`. Shakes hands at the first octet.
+    pub fn tls(self, cert: &Path) -> Self {
+        let connection =
+            rustls::ClientConnection::new(trusting(cert), ServerName::try_from(HOST).expect("a name"));
+        let stream = rustls::StreamOwned::new(connection.expect("a client"), self.stream.into_inner());
+        Self { stream: BufReader::with_capacity(1024, Box::new(stream)), socket: self.socket }
+    }
+
+    pub fn send(&mut self, octets: impl AsRef<[u8]>) {
+        self.try_send(octets.as_ref()).expect("sent");
+    }
+
+    pub fn try_send(&mut self, octets: &[u8]) -> io::Result<()> {
+        let stream = self.stream.get_mut();
+        stream.write_all(octets)?;
+        stream.flush()
+    }
+
+    /// One line with its end; empty at the end of the connection.
+    pub fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        match self.stream.read_until(b'\n', &mut line) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                panic!("no answer in time")
+            }
+            // A reset, or TLS without its end: gone is gone.
+            Ok(_) | Err(_) => String::from_utf8_lossy(&line).into_owned(),
+        }
+    }
+
+    /// An SMTP reply, all of its lines.
+    pub fn reply(&mut self) -> String {
+        let mut reply = String::new();
+        loop {
+            let line = self.line();
+            reply += &line;
+            if line.as_bytes().get(3) != Some(&b'-') {
+                return reply;
+            }
+        }
+    }
+
+    /// An SMTP command and its reply.
+    pub fn smtp(&mut self, command: &str) -> String {
+        self.send(format!("{command}\r\n"));
+        self.reply()
+    }
+
+    /// An IMAP command and all up to its tagged response.
+    pub fn imap(&mut self, command: &str) -> String {
+        self.send(format!("a {command}\r\n"));
+        self.tagged()
+    }
+
+    pub fn tagged(&mut self) -> String {
+        let mut all = String::new();
+        loop {
+            let line = self.line();
+            all += &line;
+            if line.starts_with("a ") || line.is_empty() {
+                return all;
+            }
+        }
+    }
+
+    /// EHLO, MAIL, RCPT; the last reply.
+    pub fn envelope(&mut self, to: &str) -> String {
+        self.smtp("EHLO client.example");
+        assert!(self.smtp("MAIL FROM:<x@example.com>").starts_with("250"));
+        self.smtp(&format!("RCPT TO:<{to}>"))
+    }
+
+    /// A whole message to `to`; the reply behind its end, or the first refusal.
+    pub fn mail(&mut self, to: &str, message: &[u8]) -> String {
+        let mail = self.smtp("MAIL FROM:<x@example.com>");
+        if !mail.starts_with("250") {
+            return mail;
+        }
+        let rcpt = self.smtp(&format!("RCPT TO:<{to}>"));
+        if !rcpt.starts_with("250") {
+            self.smtp("RSET");
+            return rcpt;
+        }
+        assert!(self.smtp("DATA").starts_with("354"));
+        self.send(message);
+        self.smtp(".")
+    }
+
+    pub fn is_closed(&mut self) -> bool {
+        self.line().is_empty()
+    }
+}
+
+fn trusting(cert: &Path) -> Arc<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(cert).expect("a certificate")).expect("a root");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+/// The server as systemd starts it: `first` and `second` are descriptors 3 and 4, with these names.
+pub fn activated(setup: &Setup, names: &str, first: OwnedFd, second: OwnedFd) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", "LISTEN_PID=$$ exec \"$@\" 3<&0 4<&1 0</dev/null 1>/dev/null", "sh"])
+        .arg(env!("CARGO_BIN_EXE_sealpost"))
+        .args(["serve", "--config"])
+        .arg(setup.config())
+        .env("LISTEN_FDS", "2")
+        .env("LISTEN_FDNAMES", names)
+        .env_remove("SEALPOST_LOG")
+        .stdin(Stdio::from(first))
+        .stdout(Stdio::from(second));
+    command
+}
