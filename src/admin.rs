@@ -1,7 +1,9 @@
 //! `user`, `app-password`, `queue`: through the control socket while a server runs, else directly on its store.
 
 use crate::{
-    cli::{AppPassword, AppPasswordAction, Queue, QueueAction, ServerConfig, User, UserAction},
+    cli::{
+        AppPassword, AppPasswordAction, Backup, Queue, QueueAction, Restore, ServerConfig, User, UserAction,
+    },
     context::block_on,
     exit::{Failure, Outcome},
     output::{Output, Style, one_line},
@@ -32,12 +34,15 @@ async fn call(config: &Path, request: Request) -> Result<Response, Failure> {
     Ok(admin::call(&config, request).await?)
 }
 
-fn ask(server: &ServerConfig, request: Request) -> Result<Response, Failure> {
-    let config = server
+fn config_of(server: &ServerConfig) -> Result<&Path, Failure> {
+    server
         .config
         .as_deref()
-        .ok_or_else(|| Failure::usage("name the server's configuration file: --config FILE"))?;
-    block_on(call(config, request))?
+        .ok_or_else(|| Failure::usage("name the server's configuration file: --config FILE"))
+}
+
+fn ask(server: &ServerConfig, request: Request) -> Result<Response, Failure> {
+    block_on(call(config_of(server)?, request))?
 }
 
 async fn code(config: &Path, request: Request) -> Result<Zeroizing<String>, Failure> {
@@ -173,5 +178,50 @@ pub fn queue(args: &Queue, out: Output) -> Outcome {
     }
     let queue: Vec<Value> = entries.iter().map(|e| json!(e)).collect();
     out.object(&json!({ "queue": queue }))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `sealpost backup FILE`: to a temporary name, and only when all of it is on the disk to the one asked for.
+pub fn backup(args: &Backup, out: Output) -> Outcome {
+    let config = Config::load(config_of(&args.server)?).map_err(Failure::failed)?;
+    let fail =
+        |error: std::io::Error| Failure::file("the backup could not be written to", &args.file, &error);
+    let folder = args.file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // For its owner alone (0600), and removed on every way out but the last.
+    let file = tempfile::NamedTempFile::new_in(folder).map_err(fail)?;
+    let handle = file.as_file().try_clone().map_err(fail)?;
+    let summary = block_on(admin::backup(&config, handle))??;
+    file.as_file().sync_all().map_err(fail)?;
+    file.persist(&args.file).map_err(|e| fail(e.error))?;
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)?;
+    out.line(format!(
+        "{}: {} accounts, {} messages, {} octets",
+        args.file.display(),
+        summary.accounts,
+        summary.messages,
+        summary.octets
+    ))?;
+    out.object(&json!({
+        "file": args.file, "accounts": summary.accounts, "messages": summary.messages, "octets": summary.octets
+    }))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `sealpost restore FILE`.
+pub fn restore(args: &Restore, out: Output) -> Outcome {
+    let config = args.config.as_deref().map(Config::load).transpose().map_err(Failure::failed)?;
+    let folder = args.data_dir.as_deref().or(config.as_ref().map(|c| c.data_dir.as_path()));
+    let folder = folder.ok_or_else(|| Failure::usage("say where to: --config FILE or --data-dir DIR"))?;
+    // Opened before this process may become the server's user, who need not be able to read it.
+    let file = std::fs::File::open(&args.file).map_err(|e| Failure::file("cannot read", &args.file, &e))?;
+    let user = config.as_ref().and_then(|c| c.user.as_deref());
+    let summary = block_on(admin::restore(file, folder, user))??;
+    out.line(format!(
+        "{}: {} accounts and {} messages are restored; mail programs will fetch their mailboxes anew",
+        folder.display(),
+        summary.accounts,
+        summary.messages
+    ))?;
+    out.object(&json!({ "data_dir": folder, "accounts": summary.accounts, "messages": summary.messages }))?;
     Ok(ExitCode::SUCCESS)
 }

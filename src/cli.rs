@@ -74,6 +74,10 @@ pub enum Command {
     AppPassword(AppPassword),
     /// See what waits to be relayed
     Queue(Queue),
+    /// Copy the store of a server, which may run, into one file
+    Backup(Backup),
+    /// Make a store out of a backup
+    Restore(Restore),
     /// Recompute a file of test vectors (for implementers of the protocol)
     Vectors(Vectors),
     /// Print a completion script for a shell
@@ -372,6 +376,30 @@ pub struct Queue {
 pub enum QueueAction {
     /// Messages that wait, where to, and the last error
     List,
+}
+
+/// `sealpost backup`.
+#[derive(Debug, Args)]
+pub struct Backup {
+    #[command(flatten)]
+    pub server: ServerConfig,
+    /// File to write (a tar archive, for its owner alone); one of that name is replaced once the new one is whole
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// `sealpost restore`.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// What `sealpost backup` wrote
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The configuration file of the server that is to serve it; its data_dir must be empty or not there
+    #[arg(long, value_name = "FILE", required_unless_present = "data_dir")]
+    pub config: Option<PathBuf>,
+    /// The folder to restore into, instead of the configuration's
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub data_dir: Option<PathBuf>,
 }
 
 /// `sealpost vectors`.

@@ -68,6 +68,8 @@ fn run(cli: &Cli, output: Output) -> Outcome {
         Command::User(args) => admin::user(args, output),
         Command::AppPassword(args) => admin::app_password(args, output),
         Command::Queue(args) => admin::queue(args, output),
+        Command::Backup(args) => admin::backup(args, output),
+        Command::Restore(args) => admin::restore(args, output),
         Command::Vectors(args) => vectors::vectors(args, output),
         Command::Completions(args) => shell::completions(args),
         Command::Man(args) => shell::man(args, output),

@@ -1,6 +1,7 @@
 //! Tests of the program as a process, of its interplay with programs written elsewhere, and of the project's files.
 #![allow(unreachable_pub, reason = "the helpers' modules are private to this test")]
 
+mod backup;
 mod cli;
 mod conformance;
 mod demo;

@@ -245,6 +245,13 @@ impl Client {
         }
     }
 
+    /// The next octets, so many.
+    pub fn octets(&mut self, count: usize) -> Vec<u8> {
+        let mut octets = vec![0; count];
+        self.stream.read_exact(&mut octets).expect("they come");
+        octets
+    }
+
     /// An SMTP reply, all of its lines.
     pub fn reply(&mut self) -> String {
         let mut reply = String::new();

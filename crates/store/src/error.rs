@@ -38,6 +38,9 @@ pub enum StoreError {
         /// Newest version known.
         known: i64,
     },
+    /// A backup that is damaged, cut short, or none.
+    #[error("this backup cannot be restored: {0}")]
+    Archive(String),
     /// Another process holds the store's lock.
     #[error("another process uses this store; stop it or go through its control socket")]
     Locked,

@@ -5,6 +5,7 @@
 //! change returns it after the change is on stable storage.
 
 pub mod account;
+pub mod backup;
 pub mod error;
 mod files;
 pub mod mailbox;
@@ -15,5 +16,5 @@ pub mod sqlite;
 pub use error::StoreError;
 
 /// A store of everything a server keeps.
-pub trait Store: account::Accounts + mailbox::Mailboxes + queue::Queue {}
-impl<T: account::Accounts + mailbox::Mailboxes + queue::Queue> Store for T {}
+pub trait Store: account::Accounts + mailbox::Mailboxes + queue::Queue + backup::Backup {}
+impl<T: account::Accounts + mailbox::Mailboxes + queue::Queue + backup::Backup> Store for T {}

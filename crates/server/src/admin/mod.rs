@@ -1,7 +1,10 @@
 //! What an administrator may ask: accounts, app passwords, the queue. Goes through the control socket while a server
 //! runs, else directly under the store's lock ([`call`]).
 
+mod backup;
 pub mod socket;
+
+pub use backup::{backup, restore};
 
 use crate::{
     apppass,
@@ -48,6 +51,8 @@ pub enum Request {
         name: String,
     },
     QueueList,
+    /// Answered with an archive; see [`backup()`].
+    Backup,
 }
 
 /// A response: one line of JSON, `{"response": "code", …}`. May hold a code or a token: no `Debug`.
@@ -77,6 +82,14 @@ pub enum Response {
     },
     Queue {
         entries: Vec<Queued>,
+    },
+    /// An archive follows.
+    Backup,
+    /// It is whole.
+    BackupDone {
+        accounts: u64,
+        messages: u64,
+        octets: u64,
     },
     /// Refused; the sentence says what to do.
     Error {
@@ -182,6 +195,7 @@ impl Admin<'_> {
             Request::AppPasswordList { address } => self.app_password_list(&address).await,
             Request::AppPasswordRevoke { address, name } => self.app_password_revoke(&address, &name).await,
             Request::QueueList => self.queue_list().await,
+            Request::Backup => Err(refused("a backup is more than one response")),
         }
     }
 
@@ -341,6 +355,18 @@ async fn open(config: &Config) -> Result<std::sync::Arc<SqliteStore>, AdminError
         privileges::become_user(user, &config.data_dir)?;
     }
     privileges::check_owner(&config.data_dir)?;
+    open_as_is(config).await
+}
+
+/// The same for a look: makes no store where there is none, and stays who we are.
+async fn open_existing(config: &Config) -> Result<std::sync::Arc<SqliteStore>, AdminError> {
+    if !config.data_dir.join("store.db").exists() {
+        return Err(refused(format!("there is no store in {}", config.data_dir.display())));
+    }
+    open_as_is(config).await
+}
+
+async fn open_as_is(config: &Config) -> Result<std::sync::Arc<SqliteStore>, AdminError> {
     let folder = config.data_dir.clone();
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&folder)).await;
     Ok(opened.map_err(|e| StoreError::Io(std::io::Error::other(e)))??)
@@ -350,12 +376,7 @@ async fn open(config: &Config) -> Result<std::sync::Arc<SqliteStore>, AdminError
 /// out meanwhile) and does it here.
 pub async fn call(config: &Config, request: Request) -> Result<Response, AdminError> {
     let response = match socket::ask(config, &request).await {
-        Err(AdminError::Socket { source, .. })
-            if matches!(
-                source.kind(),
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
-            ) =>
-        {
+        Err(AdminError::Socket { source, .. }) if socket::nobody_there(&source) => {
             let store = open(config).await?;
             let admin = Admin {
                 config,

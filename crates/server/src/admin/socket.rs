@@ -1,6 +1,6 @@
 //! The control socket: one line of JSON in, one line of JSON out, for the server's own user and root alone.
 
-use super::{Admin, AdminError, Request, Response};
+use super::{Admin, AdminError, Request, Response, backup};
 use crate::{config::Config, context::Context, run::RunError};
 use std::{
     io,
@@ -51,10 +51,8 @@ pub(crate) async fn serve(listener: UnixListener, context: Context) {
         };
         let context = context.clone();
         tasks.spawn(async move {
-            match tokio::time::timeout(TIMEOUT, answer(stream, &context)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "control socket"),
-                Err(_) => tracing::warn!("control socket: timed out"),
+            if let Err(error) = answer(stream, &context).await {
+                tracing::warn!(%error, "control socket");
             }
         });
     }
@@ -67,8 +65,23 @@ async fn answer(mut stream: UnixStream, context: &Context) -> io::Result<()> {
     if peer != owner && peer != 0 {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
-    let line = read_line(&mut stream, REQUEST_MAX).await?;
-    let response = match serde_json::from_slice(&line) {
+    let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
+    let line = read_line(&mut stream, REQUEST_MAX);
+    let line = tokio::time::timeout(TIMEOUT, line).await.map_err(timed_out)??;
+    let request = serde_json::from_slice(&line);
+    if let Ok(Request::Backup) = request {
+        // As long as it takes; each piece of it has its time.
+        return backup::send(&mut stream, context).await;
+    }
+    tokio::time::timeout(TIMEOUT, respond(&mut stream, request, context)).await.map_err(timed_out)?
+}
+
+async fn respond(
+    stream: &mut UnixStream,
+    request: serde_json::Result<Request>,
+    context: &Context,
+) -> io::Result<()> {
+    let response = match request {
         Ok(request) => {
             let admin = Admin {
                 config: &context.config,
@@ -81,7 +94,12 @@ async fn answer(mut stream: UnixStream, context: &Context) -> io::Result<()> {
         // The error's text could repeat a token.
         Err(_) => Response::Error { message: "the request was not understood".to_owned() },
     };
-    write_line(&mut stream, &response).await
+    write_line(stream, &response).await
+}
+
+/// No server listens at the socket.
+pub(super) fn nobody_there(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 /// Asks the server behind `config`'s control socket.
@@ -106,7 +124,7 @@ async fn read_line(stream: &mut UnixStream, max: u64) -> io::Result<Zeroizing<Ve
     if line.last() == Some(&b'\n') { Ok(line) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-async fn write_line(stream: &mut UnixStream, value: &impl serde::Serialize) -> io::Result<()> {
+pub(super) async fn write_line(stream: &mut UnixStream, value: &impl serde::Serialize) -> io::Result<()> {
     let mut line = Zeroizing::new(serde_json::to_vec(value)?);
     line.push(b'\n');
     stream.write_all(&line).await?;

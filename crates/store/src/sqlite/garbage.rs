@@ -5,7 +5,7 @@ use super::{Shared, convert::signed, entries, writer::Tx};
 use crate::error::Result;
 use rusqlite::{OptionalExtension, params};
 use std::{
-    sync::{Arc, mpsc},
+    sync::{Arc, TryLockError, mpsc},
     thread::JoinHandle,
     time::Duration,
 };
@@ -68,6 +68,12 @@ pub(super) fn collect(shared: &Shared) -> Result<bool> {
     if !due {
         return Ok(false);
     }
+    // While a backup runs nothing is removed: it copies objects that its database still names.
+    let _gate = match shared.keep_objects.try_lock() {
+        Ok(gate) => gate,
+        Err(TryLockError::Poisoned(gate)) => gate.into_inner(),
+        Err(TryLockError::WouldBlock) => return Ok(false),
+    };
     let emptied = shared.writer.submit_blocking(empty_removed_mailbox)?;
     let (cleared, objects) = shared.writer.submit_blocking(move |tx| clear_contents(tx, now))?;
     // The rows are gone for good: now the files.

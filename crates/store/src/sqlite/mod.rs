@@ -10,6 +10,7 @@
 //! Why so, with figures: `docs/decisions/0003-store.md`.
 
 mod accounts;
+mod backup;
 mod contents;
 mod convert;
 mod entries;
@@ -26,6 +27,8 @@ mod reads;
 mod watchers;
 mod writer;
 
+pub use backup::restore;
+
 use crate::{
     error::{Result, StoreError},
     files,
@@ -34,7 +37,7 @@ use rusqlite::Connection;
 use sealpost_proto::time::{Clock, SystemClock};
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 use tokio::sync::Notify;
 
@@ -82,6 +85,10 @@ struct Shared {
     queue_changed: Arc<Notify>,
     clock: Arc<dyn Clock>,
     tmp: Arc<Path>,
+    /// The database's file.
+    db: PathBuf,
+    /// Held while objects are removed, and by a backup while it needs them.
+    keep_objects: Mutex<()>,
     _lock: open::Lock,
 }
 
@@ -116,13 +123,15 @@ impl SqliteStore {
         )?;
         let shared = Arc::new(Shared {
             writer,
-            pool: Arc::new(reads::Pool::new(db, options.reader_cache_kib)),
+            pool: Arc::new(reads::Pool::new(db.clone(), options.reader_cache_kib)),
             tmp: objects.tmp().into(),
             objects,
             chains: Arc::default(),
             watchers,
             queue_changed,
             clock: options.clock,
+            db,
+            keep_objects: Mutex::default(),
             _lock: lock,
         });
         let collector = if options.collect_garbage {

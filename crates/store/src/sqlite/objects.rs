@@ -177,7 +177,7 @@ fn new_key() -> String {
     format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
-fn is_key(name: &str) -> bool {
+pub(super) fn is_key(name: &str) -> bool {
     name.len() == 32 && name.bytes().all(|b| b.is_ascii_hexdigit())
 }
 

@@ -13,7 +13,7 @@ use std::{
 };
 
 /// Marks the file as ours (`file store.db` shows it): "SLPT".
-const APPLICATION_ID: i32 = 0x534c_5054;
+pub(super) const APPLICATION_ID: i32 = 0x534c_5054;
 /// Pages of the log after which the writer copies them back. Larger values raise the slowest commits from 7 ms to
 /// 17 ms and more and gain little (measured, `docs/decisions/0003-store.md`).
 const WAL_AUTOCHECKPOINT_PAGES: i64 = 1000;

@@ -1,5 +1,6 @@
 //! Integration tests of the store.
 
+mod backup;
 mod conformance;
 mod durability;
 mod kill;
