@@ -9,7 +9,7 @@
 //!
 //! First the database, then the objects: they never change, and none is removed while a backup runs.
 
-use super::{Shared, SqliteStore, blocking, convert::signed, objects, open};
+use super::{Shared, SqliteStore, convert::signed, objects, open};
 use crate::{
     backup::{Backup, Summary},
     error::{Result, StoreError},
@@ -53,7 +53,7 @@ const RESTORING: &str = "store.db.restoring";
 impl Backup for SqliteStore {
     async fn backup(&self, out: Box<dyn Write + Send>) -> Result<Summary> {
         let shared = Arc::clone(&self.shared);
-        blocking(move || write(&shared, out)).await
+        self.blocking(move || write(&shared, out)).await
     }
 }
 

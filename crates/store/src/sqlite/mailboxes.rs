@@ -1,7 +1,7 @@
 //! The trait [`Mailboxes`]: reads, and changes handed to the writer.
 
 use super::{
-    SqliteStore, blocking,
+    SqliteStore,
     contents::Contents,
     convert::{number, signed},
     entries::{self, FlagStore, Incoming},
@@ -129,15 +129,16 @@ impl Mailboxes for SqliteStore {
 
     async fn append(&self, mailbox: MailboxId, messages: Vec<NewMessage>) -> Result<Copied> {
         let objects = Arc::clone(&self.shared.objects);
-        let (contents, incoming) = blocking(move || {
-            let mut contents = Contents::new(objects);
-            let incoming = messages
-                .into_iter()
-                .map(|message| incoming(&mut contents, message))
-                .collect::<Result<Vec<_>>>()?;
-            Ok((contents, incoming))
-        })
-        .await?;
+        let (contents, incoming) = self
+            .blocking(move || {
+                let mut contents = Contents::new(objects);
+                let incoming = messages
+                    .into_iter()
+                    .map(|message| incoming(&mut contents, message))
+                    .collect::<Result<Vec<_>>>()?;
+                Ok((contents, incoming))
+            })
+            .await?;
         self.write(contents.inline_bytes(), move |tx| {
             let inserted = contents.insert(tx)?;
             let copied = entries::append(tx, mailbox, &incoming, &inserted)?;
@@ -206,7 +207,7 @@ impl Mailboxes for SqliteStore {
 
     async fn content(&self, content: ContentId) -> Result<Box<dyn ContentReader>> {
         let shared = Arc::clone(&self.shared);
-        blocking(move || readers::open(&shared, content)).await
+        self.blocking(move || readers::open(&shared, content)).await
     }
 
     async fn indexes(&self, contents: &[ContentId]) -> Result<Vec<Vec<u8>>> {

@@ -33,6 +33,7 @@ use crate::{
     error::{Result, StoreError},
     files,
 };
+use rand_core::{OsRng, RngCore};
 use rusqlite::Connection;
 use sealpost_proto::time::{Clock, SystemClock};
 use std::{
@@ -54,7 +55,16 @@ pub struct Options {
     pub max_pages: Option<u32>,
     /// Whether removed mail is cleared away by a thread of the store's own.
     pub collect_garbage: bool,
+    /// Whether the store works on threads of its own. Without, everything happens on the caller's thread, and changes
+    /// wait for [`SqliteStore::commit_waiting`]: a simulation decides what comes into one transaction, and the same
+    /// calls make the same accesses to the disk.
+    pub threads: bool,
+    /// Where the names of objects come from.
+    pub random: Random,
 }
+
+/// A source of random octets.
+pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
 
 impl Default for Options {
     fn default() -> Self {
@@ -64,6 +74,8 @@ impl Default for Options {
             reader_cache_kib: 4 * 1024,
             max_pages: None,
             collect_garbage: true,
+            threads: true,
+            random: Arc::new(|octets| OsRng.fill_bytes(octets)),
         }
     }
 }
@@ -84,6 +96,7 @@ struct Shared {
     watchers: Arc<watchers::Watchers>,
     queue_changed: Arc<Notify>,
     clock: Arc<dyn Clock>,
+    threads: bool,
     tmp: Arc<Path>,
     /// The database's file.
     db: PathBuf,
@@ -101,7 +114,7 @@ impl SqliteStore {
     /// The same with options.
     pub fn open_with(dir: &Path, options: Options) -> Result<Arc<Self>> {
         let lock = open::prepare_dir(dir)?;
-        let objects = Arc::new(objects::Objects::new(dir)?);
+        let objects = Arc::new(objects::Objects::new(dir, Arc::clone(&options.random))?);
         let db: PathBuf = dir.join("store.db");
         let conn = open::writer_connection(&db, &options)?;
         open::restrict_database(&db)?;
@@ -120,6 +133,7 @@ impl SqliteStore {
             Arc::clone(&options.clock),
             Arc::clone(&watchers),
             Arc::clone(&queue_changed),
+            options.threads,
         )?;
         let shared = Arc::new(Shared {
             writer,
@@ -132,6 +146,7 @@ impl SqliteStore {
             clock: options.clock,
             db,
             keep_objects: Mutex::default(),
+            threads: options.threads,
             _lock: lock,
         });
         let collector = if options.collect_garbage {
@@ -145,11 +160,16 @@ impl SqliteStore {
     /// Clears away what nothing refers to any more and whose grace is over; returns when there is no more of it.
     pub async fn collect_garbage(&self) -> Result<()> {
         let shared = Arc::clone(&self.shared);
-        blocking(move || {
+        self.blocking(move || {
             while garbage::collect(&shared)? {}
             Ok(())
         })
         .await
+    }
+
+    /// Without [`Options::threads`]: commits what waits, in one transaction, and answers; whether anything waited.
+    pub fn commit_waiting(&self) -> bool {
+        self.shared.writer.commit_waiting()
     }
 
     /// Runs `work` in the writer's next transaction; `bytes` is about what it carries.
@@ -168,17 +188,20 @@ impl SqliteStore {
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
         let pool = Arc::clone(&self.shared.pool);
-        blocking(move || pool.with(work)).await
+        self.blocking(move || pool.with(work)).await
     }
-}
 
-/// Runs `work` where it may block.
-async fn blocking<T, F>(work: F) -> Result<T>
-where
-    T: Send + 'static,
-    F: FnOnce() -> Result<T> + Send + 'static,
-{
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| StoreError::Database("an internal error ended a task of the store".into()))?
+    /// Runs `work` where it may block.
+    async fn blocking<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T> + Send + 'static,
+    {
+        if !self.shared.threads {
+            return work();
+        }
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|_| StoreError::Database("an internal error ended a task of the store".into()))?
+    }
 }

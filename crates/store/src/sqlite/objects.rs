@@ -1,5 +1,6 @@
 //! Bodies too large for the database: one file each, durable before the row that names it.
 
+use super::Random;
 use crate::{
     error::Result,
     files,
@@ -7,13 +8,13 @@ use crate::{
     spool::{Body, INLINE_MAX, Octets},
 };
 use bytes::Bytes;
-use rand_core::{OsRng, RngCore};
 use rusqlite::Connection;
 use std::{
     collections::HashSet,
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 /// Octets copied at a time.
@@ -22,6 +23,9 @@ const COPY_BYTES: usize = 64 * 1024;
 pub(super) struct Objects {
     root: PathBuf,
     tmp: PathBuf,
+    random: Random,
+    /// Folders below `root` whose names this process has made durable; 256 at most.
+    synced: Mutex<HashSet<PathBuf>>,
 }
 
 /// A body ready for its row.
@@ -48,7 +52,7 @@ impl Prepared {
 
 impl Objects {
     /// Makes `objects/` and `tmp/`, and empties the latter.
-    pub(super) fn new(dir: &Path) -> Result<Self> {
+    pub(super) fn new(dir: &Path, random: Random) -> Result<Self> {
         let (root, tmp) = (dir.join("objects"), dir.join("tmp"));
         files::make_dir(&tmp)?;
         files::restrict(&tmp, 0o700)?;
@@ -62,14 +66,14 @@ impl Objects {
         files::make_dir(&root)?;
         files::restrict(&root, 0o700)?;
         files::sync_dir(dir)?;
-        Ok(Self { root, tmp })
+        Ok(Self { root, tmp, random, synced: Mutex::default() })
     }
 
     pub(super) fn tmp(&self) -> &Path {
         &self.tmp
     }
 
-    /// Where an object lies. Keys come from [`new_key`] alone: 32 hexadecimal digits.
+    /// Where an object lies. Keys come from [`Self::new_key`] alone: 32 hexadecimal digits.
     pub(super) fn path(&self, key: &str) -> PathBuf {
         self.root.join(key.get(..2).unwrap_or("00")).join(key)
     }
@@ -109,13 +113,10 @@ impl Objects {
     /// Gives a synced file a second name among the objects: the first stays the body's own, so that a body can be
     /// committed again, and an object lives exactly as long as its row.
     fn place(&self, path: &Path, size: u64) -> Result<Prepared> {
-        let key = new_key();
+        let key = self.new_key();
         let target = self.path(&key);
         let folder = target.parent().unwrap_or(&self.root);
-        if !folder.is_dir() {
-            files::make_dir(folder)?;
-            files::sync_dir(&self.root)?;
-        }
+        self.make_folder(folder)?;
         match fs::hard_link(path, &target) {
             Ok(()) => {}
             // File systems without links.
@@ -129,6 +130,25 @@ impl Objects {
         }
         files::sync_dir(folder)?;
         Ok(Prepared::Object { key, size })
+    }
+
+    /// A folder of objects whose own name is durable. That it is there does not say so: whoever made it may have failed
+    /// to sync it, or have been killed before.
+    fn make_folder(&self, folder: &Path) -> Result<()> {
+        let synced = || self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        if !synced().contains(folder) {
+            files::make_dir(folder)?;
+            files::sync_dir(&self.root)?;
+            synced().insert(folder.to_owned());
+        }
+        Ok(())
+    }
+
+    /// 128 random bits: no two nodes ever choose the same.
+    fn new_key(&self) -> String {
+        let mut bytes = [0; 16];
+        (self.random)(&mut bytes);
+        format!("{:032x}", u128::from_be_bytes(bytes))
     }
 
     /// Opens an object for reading.
@@ -168,13 +188,6 @@ impl Objects {
         }
         Ok(())
     }
-}
-
-/// 128 random bits: no two nodes ever choose the same.
-fn new_key() -> String {
-    let mut bytes = [0; 16];
-    OsRng.fill_bytes(&mut bytes);
-    format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
 pub(super) fn is_key(name: &str) -> bool {

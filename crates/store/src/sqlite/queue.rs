@@ -1,7 +1,7 @@
 //! The trait [`Queue`]: acceptance, and the outbound queue.
 
 use super::{
-    SqliteStore, blocking,
+    SqliteStore,
     contents::{Contents, Slot},
     convert::{damaged, number},
     entries::{self, Incoming},
@@ -35,7 +35,7 @@ impl SqliteStore {
     /// Makes large bodies durable, off the async threads and outside the transaction.
     async fn ready(&self, message: Accepted) -> Result<Ready> {
         let objects = Arc::clone(&self.shared.objects);
-        blocking(move || {
+        self.blocking(move || {
             let mut contents = Contents::new(objects);
             let local = message
                 .local
@@ -241,7 +241,7 @@ impl Queue for SqliteStore {
         }
         let rows = self.write(0, move |tx| claim(tx, now, lease, limit)).await?;
         let shared = Arc::clone(&self.shared);
-        blocking(move || {
+        self.blocking(move || {
             let read = |row: Row| {
                 let reader = readers::open(&shared, ContentId(row.content))?;
                 let small = reader.len() <= INLINE_MAX as u64;
@@ -288,7 +288,7 @@ impl Queue for SqliteStore {
 
     async fn queued(&self) -> Result<Vec<QueueEntry>> {
         let shared = Arc::clone(&self.shared);
-        blocking(move || {
+        self.blocking(move || {
             let rows = shared.pool.with(|conn| {
                 Ok(conn
                     .prepare_cached(&format!("SELECT {COLUMNS} FROM queue ORDER BY id"))?

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use sealpost_proto::time::{Clock, Timestamp};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread::JoinHandle,
 };
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
@@ -57,7 +57,8 @@ trait Job: Send {
     fn run(&mut self, tx: &mut Tx<'_>) -> bool;
     /// Why it failed, for those that fail with it.
     fn failure(&self) -> Option<StoreError>;
-    /// Nothing was committed: a success turns into this error.
+    /// Nothing was committed: the outcome turns into this error, a refusal too, for it may rest on what an earlier job
+    /// of the same transaction had changed.
     fn fail(&mut self, error: StoreError);
     fn answer(self: Box<Self>);
 }
@@ -91,9 +92,7 @@ where
         self.outcome.as_ref()?.as_ref().err().map(again)
     }
     fn fail(&mut self, error: StoreError) {
-        if !matches!(self.outcome, Some(Err(_))) {
-            self.outcome = Some(Err(error));
-        }
+        self.outcome = Some(Err(error));
     }
     fn answer(self: Box<Self>) {
         if let Some(outcome) = self.outcome {
@@ -103,6 +102,7 @@ where
     }
 }
 
+type Waiting = mpsc::Receiver<Box<dyn Job>>;
 type Reopen = Box<dyn Fn() -> Result<Connection> + Send>;
 
 /// Handle of the writing thread; dropping it lets what waits finish, then ends it.
@@ -111,6 +111,8 @@ pub(super) struct Writer {
     job_room: Arc<Semaphore>,
     kib_room: Arc<Semaphore>,
     thread: Option<JoinHandle<()>>,
+    /// What the thread would do, where there is none.
+    by_hand: Option<Mutex<(Thread, Waiting)>>,
     #[cfg(test)]
     pub(super) faults: Arc<Faults>,
 }
@@ -132,6 +134,7 @@ impl Writer {
         clock: Arc<dyn Clock>,
         watchers: Arc<Watchers>,
         queue_changed: Arc<Notify>,
+        threads: bool,
     ) -> Result<Self> {
         let (jobs, waiting) = mpsc::channel();
         #[cfg(test)]
@@ -145,16 +148,31 @@ impl Writer {
             #[cfg(test)]
             faults: Arc::clone(&faults),
         };
-        let thread =
-            std::thread::Builder::new().name("store-writer".into()).spawn(move || thread.run(&waiting))?;
+        let (mut by_hand, mut running) = (None, None);
+        if threads {
+            let name = "store-writer".to_owned();
+            running = Some(std::thread::Builder::new().name(name).spawn(move || thread.run(&waiting))?);
+        } else {
+            by_hand = Some(Mutex::new((thread, waiting)));
+        }
         Ok(Self {
             jobs: Some(jobs),
             job_room: Arc::new(Semaphore::new(WAITING_JOBS)),
             kib_room: Arc::new(Semaphore::new(WAITING_KIB as usize)),
-            thread: Some(thread),
+            thread: running,
+            by_hand,
             #[cfg(test)]
             faults,
         })
+    }
+
+    /// Where there is no thread: one transaction of all that waits; whether anything waited.
+    pub(super) fn commit_waiting(&self) -> bool {
+        let Some(by_hand) = &self.by_hand else { return false };
+        let mut by_hand = by_hand.lock().unwrap_or_else(PoisonError::into_inner);
+        let (thread, waiting) = &mut *by_hand;
+        let first = waiting.try_recv();
+        first.map(|first| thread.batch(first, waiting)).is_ok()
     }
 
     /// Runs `work` in the next transaction and returns when that is on stable storage.
@@ -175,7 +193,12 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
     {
-        self.send(0, None, work)?.blocking_recv().map_err(|_| stopped())?
+        let mut answer = self.send(0, None, work)?;
+        if self.by_hand.is_some() {
+            while self.commit_waiting() {}
+            return answer.try_recv().map_err(|_| stopped())?;
+        }
+        answer.blocking_recv().map_err(|_| stopped())?
     }
 
     fn send<T, F>(
@@ -231,31 +254,36 @@ struct Thread {
 }
 
 impl Thread {
-    fn run(mut self, waiting: &mpsc::Receiver<Box<dyn Job>>) {
+    fn run(mut self, waiting: &Waiting) {
         while let Ok(first) = waiting.recv() {
-            let mut bytes = first.bytes();
-            let mut batch = vec![first];
-            while batch.len() < BATCH_JOBS && bytes < BATCH_BYTES {
-                let Ok(next) = waiting.try_recv() else { break };
-                bytes += next.bytes();
-                batch.push(next);
+            self.batch(first, waiting);
+        }
+    }
+
+    /// One transaction of `first` and whatever waits behind it, and the answers.
+    fn batch(&mut self, first: Box<dyn Job>, waiting: &Waiting) {
+        let mut bytes = first.bytes();
+        let mut batch = vec![first];
+        while batch.len() < BATCH_JOBS && bytes < BATCH_BYTES {
+            let Ok(next) = waiting.try_recv() else { break };
+            bytes += next.bytes();
+            batch.push(next);
+        }
+        let mut effects = Effects::default();
+        if let Err(error) = self.commit(&mut batch, &mut effects) {
+            tracing::error!(%error, jobs = batch.len(), "a transaction of the store failed");
+            effects = Effects::default();
+            for job in &mut batch {
+                job.fail(again(&error));
             }
-            let mut effects = Effects::default();
-            if let Err(error) = self.commit(&mut batch, &mut effects) {
-                tracing::error!(%error, jobs = batch.len(), "a transaction of the store failed");
-                effects = Effects::default();
-                for job in &mut batch {
-                    job.fail(again(&error));
-                }
-            }
-            // Before the answers: whoever has one may rely on everybody having been woken.
-            self.watchers.bump(&mut effects.touched);
-            if effects.queued {
-                self.queue_changed.notify_one();
-            }
-            for job in batch {
-                job.answer();
-            }
+        }
+        // Before the answers: whoever has one may rely on everybody having been woken.
+        self.watchers.bump(&mut effects.touched);
+        if effects.queued {
+            self.queue_changed.notify_one();
+        }
+        for job in batch {
+            job.answer();
         }
     }
 
@@ -318,7 +346,7 @@ mod tests {
         error::{Result, StoreError},
         mailbox::{Flags, MailboxId, Mailboxes, NewMessage},
         spool::Body,
-        sqlite::SqliteStore,
+        sqlite::{Options, SqliteStore},
     };
     use sealpost_proto::{address::Address, time::Timestamp};
     use std::sync::{Arc, atomic::Ordering};
@@ -426,6 +454,26 @@ mod tests {
         assert_eq!(marks.expect("reads"), ["first", "last"]);
         let commits = store.shared.writer.faults.commits.load(Ordering::SeqCst) - before.get();
         assert_eq!(commits, 2, "one for the job that ran, one for the four that waited");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_that_rests_on_what_was_rolled_back_is_not_told() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let options = Options { threads: false, collect_garbage: false, ..Options::default() };
+        let store = SqliteStore::open_with(dir.path(), options).expect("opens");
+        let alice = Address::parse("alice@example.net").expect("an address");
+        let made = store.create_account(&alice, [0; 32], Timestamp(1), Timestamp(0));
+        let (made, ()) = tokio::join!(made, async { assert!(store.commit_waiting()) });
+        made.expect("an account");
+        // The removal is rolled back with its transaction: the account is there, and must not be told to be gone.
+        store.shared.writer.faults.commit.store(true, Ordering::SeqCst);
+        let (removed, reset, ()) = tokio::join!(
+            store.remove_account(&alice),
+            store.reset_account(&alice, [1; 32], Timestamp(1)),
+            async { assert!(store.commit_waiting()) },
+        );
+        assert!(matches!(removed, Err(StoreError::Database(_))), "{removed:?}");
+        assert!(matches!(reset, Err(StoreError::Database(_))), "{reset:?}");
     }
 
     #[tokio::test]
