@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Write},
     path::Path,
 };
 use tempfile::TempPath;
@@ -65,6 +65,22 @@ pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
+}
+
+/// Writes a file's octets over themselves, and syncs them.
+pub(crate) fn rewrite(path: &Path) -> io::Result<()> {
+    let mut file = File::options().read(true).write(true).open(path)?;
+    let mut octets = vec![0; 64 * 1024];
+    let mut at = 0;
+    loop {
+        let n = read_at(&file, at, &mut octets)?;
+        if n == 0 {
+            return file.sync_all();
+        }
+        // The file's own position moves along, for nothing else is done with it.
+        file.write_all(&octets[..n])?;
+        at += n as u64;
+    }
 }
 
 /// Takes all rights from everybody but the owner.

@@ -8,7 +8,8 @@ use crate::{
 use rusqlite::{Connection, OpenFlags};
 use std::{
     fs::{File, TryLockError},
-    path::Path,
+    io,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -39,15 +40,18 @@ impl Drop for Lock {
 
 /// Makes the folder, for its owner alone, and takes the lock.
 pub(super) fn prepare_dir(dir: &Path) -> Result<Lock> {
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
     if !dir.is_dir() {
-        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
         if let Some(parent) = parent {
             std::fs::create_dir_all(parent)?;
         }
         files::make_dir(dir)?;
-        if let Some(parent) = parent {
-            files::sync_dir(parent)?;
-        }
+    }
+    // Also where it is there: the process that made it may have been killed before it had synced its name. Folders that
+    // we may not read are an administrator's, who made this one.
+    match parent.map(files::sync_dir) {
+        Some(Err(error)) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error.into()),
+        _ => {}
     }
     files::restrict(dir, 0o700)?;
     let lock = files::open_private(&dir.join("lock"))?;
@@ -60,8 +64,12 @@ pub(super) fn prepare_dir(dir: &Path) -> Result<Lock> {
 
 /// The connection that writes, with the schema brought up to date.
 pub(super) fn writer_connection(path: &Path, options: &Options) -> Result<Connection> {
-    // SQLite would make the file with the process's umask; the log and its index take their rights from it.
-    drop(files::open_private(path)?);
+    // SQLite would make the file with the process's umask; the log and its index take their rights from it. Not when it
+    // is there: closing it would end the locks that the reading connections have on it (fcntl(2)).
+    if !path.exists() {
+        drop(files::open_private(path)?);
+    }
+    settle_log(path)?;
     let mut conn = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -102,6 +110,25 @@ pub(super) fn writer_connection(path: &Path, options: &Options) -> Result<Connec
     Ok(conn)
 }
 
+/// Makes durable what the log holds, before anybody is shown it. The process before may have ended between writing and
+/// syncing it, or a sync may have failed: then the kernel takes the log's pages for clean, no later sync writes them,
+/// and a checkpoint copies into the database what the log on the disk does not have. If the power fails in it, the
+/// database is a mixture. So the same octets are written once more: that makes the pages dirty again.
+fn settle_log(database: &Path) -> Result<()> {
+    let log = with_suffix(database, "-wal");
+    match std::fs::metadata(&log) {
+        Ok(data) if data.len() > 0 => Ok(files::rewrite(&log)?),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 /// A connection that reads.
 pub(super) fn reader_connection(path: &Path, cache_kib: u32) -> Result<Connection> {
     let conn = Connection::open_with_flags(
@@ -118,11 +145,9 @@ pub(super) fn reader_connection(path: &Path, cache_kib: u32) -> Result<Connectio
 /// A database that was copied here by hand may have any rights.
 pub(super) fn restrict_database(path: &Path) -> Result<()> {
     for suffix in ["", "-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        let file = Path::new(&name);
+        let file = with_suffix(path, suffix);
         if file.exists() {
-            files::restrict(file, 0o600)?;
+            files::restrict(&file, 0o600)?;
         }
     }
     Ok(())
