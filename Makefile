@@ -3,7 +3,7 @@
 # the dependencies once.
 CARGO ?= cargo
 
-.PHONY: help check fmt clippy licences test tools fuzz demo docs audit clean
+.PHONY: help check fmt clippy licences test tools fuzz sim demo docs audit clean
 
 help: ## List what can be done
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,10 @@ TARGET ?= all
 SECONDS ?= 60
 fuzz: ## Hostile input for TARGET (or all), SECONDS each
 	$(CARGO) run --locked --quiet -p sealpost-fuzz -- $(TARGET) --seconds $(SECONDS)
+
+SEED ?= 1
+sim: ## The store on a disk that fails, from seed SEED on, for SECONDS
+	$(CARGO) run --locked --quiet --release -p sealpost-sim -- --seed $(SEED) --seconds $(SECONDS)
 
 demo: ## Two servers, two people, in seconds
 	$(CARGO) run --locked --quiet -- demo
