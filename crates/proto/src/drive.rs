@@ -9,21 +9,23 @@ mod account;
 mod directory;
 mod error;
 mod mail;
+mod patience;
 
 pub use account::PendingLogin;
 pub use directory::{ChainAnswer, PubkeyAnswer};
 pub use error::{Refusal, SmtpError};
 pub use mail::{Envelope, Outcome};
+pub use patience::Patience;
 
 use crate::{
-    smtp::client::{Capabilities, Command, Reply, ReplyLimits, ReplyReader},
+    smtp::client::{Capabilities, Command, Reply, ReplyError, ReplyLimits, ReplyReader},
     transcript::{Side, Tap},
 };
 use bytes::BytesMut;
 use std::{future::Future, marker::PhantomData, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 /// Any stream that can carry a conversation.
@@ -57,6 +59,8 @@ pub struct Timeouts {
     pub data_end: Duration,
     /// The reply to QUIT, which nobody needs.
     pub quit: Duration,
+    /// All the waiting of one conversation together ([`Patience`]); a message that is taken begins it anew.
+    pub session: Duration,
 }
 
 impl Timeouts {
@@ -68,6 +72,7 @@ impl Timeouts {
         data_block: Duration::from_secs(3 * 60),
         data_end: Duration::from_secs(10 * 60),
         quit: Duration::from_secs(5),
+        session: Duration::from_secs(60 * 60),
     };
     /// Where a person waits: what a server says is short and comes at once, only a message's end may take long.
     pub const INTERACTIVE: Self = Self {
@@ -77,6 +82,7 @@ impl Timeouts {
         data_block: Duration::from_secs(60),
         data_end: Duration::from_secs(10 * 60),
         quit: Duration::from_secs(2),
+        session: Duration::from_secs(15 * 60),
     };
 }
 
@@ -103,6 +109,7 @@ pub struct Connection<M> {
     stream: BoxStream,
     input: BytesMut,
     reader: ReplyReader,
+    patience: Patience,
     options: Options,
     capabilities: Capabilities,
     /// Set while a command and its reply are under way, and for good where that did not end well: a connection whose
@@ -180,6 +187,7 @@ impl<M> Connection<M> {
             stream,
             input: BytesMut::new(),
             reader: ReplyReader::default(),
+            patience: Patience::new(options.timeouts.session),
             options,
             capabilities: Capabilities::default(),
             broken: false,
@@ -268,9 +276,12 @@ impl<M> Connection<M> {
     /// Several commands in one write where the server takes that (RFC 2920), and one reply each, in order.
     async fn batch(&mut self, commands: &[Command]) -> Result<Vec<Reply>, SmtpError> {
         let mut replies = Vec::with_capacity(commands.len());
+        let mut octets = 0;
         if !self.capabilities.has("PIPELINING") {
             for command in commands {
-                replies.push(self.exchange(command).await?);
+                let reply = self.exchange(command).await?;
+                self.room_for(&reply, &mut octets)?;
+                replies.push(reply);
             }
             return Ok(replies);
         }
@@ -286,11 +297,22 @@ impl<M> Connection<M> {
                 if reply.code() == 421 {
                     return Err(SmtpError::refused(command, &reply));
                 }
+                self.room_for(&reply, &mut octets)?;
                 replies.push(reply);
             }
             self.broken = false;
         }
         Ok(replies)
+    }
+    /// Each reply has its limit, and all that are held together have one: a list of recipients must not be multiplied
+    /// by the longest reply.
+    fn room_for(&mut self, reply: &Reply, octets: &mut usize) -> Result<(), SmtpError> {
+        *octets += reply.lines().iter().map(|line| line.len() + LINE_OVERHEAD).sum::<usize>();
+        if *octets > BATCH_OCTETS_MAX {
+            self.broken = true;
+            return Err(ReplyError::TooLong.into());
+        }
+        Ok(())
     }
 
     fn show_command(&self, command: &Command) {
@@ -319,12 +341,18 @@ impl<M> Connection<M> {
         Ok(reply)
     }
     async fn write(&mut self, octets: &[u8], within: Duration, verb: &'static str) -> Result<(), SmtpError> {
-        timeout(within, self.stream.write_all(octets)).await.map_err(|_| SmtpError::Timeout(verb))??;
+        let (within, began) = (self.patience.step(within), Instant::now());
+        let written = timeout(within, self.stream.write_all(octets)).await;
+        self.patience.waited_since(began);
+        written.map_err(|_| SmtpError::Timeout(verb))??;
+        self.patience.earn(octets.len() as u64);
         Ok(())
     }
     async fn flush(&mut self) -> Result<(), SmtpError> {
-        let flush = timeout(self.options.timeouts.command, self.stream.flush());
-        flush.await.map_err(|_| SmtpError::Timeout("flush"))??;
+        let (within, began) = (self.patience.step(self.options.timeouts.command), Instant::now());
+        let flushed = timeout(within, self.stream.flush()).await;
+        self.patience.waited_since(began);
+        flushed.map_err(|_| SmtpError::Timeout("flush"))??;
         Ok(())
     }
     async fn read(
@@ -333,6 +361,7 @@ impl<M> Connection<M> {
         within: Duration,
         verb: &'static str,
     ) -> Result<Reply, SmtpError> {
+        let (within, began) = (self.patience.step(within), Instant::now());
         let whole = async {
             loop {
                 if let Some(reply) = self.reader.next(&mut self.input, limits)? {
@@ -345,9 +374,16 @@ impl<M> Connection<M> {
                 }
             }
         };
-        timeout(within, whole).await.map_err(|_| SmtpError::Timeout(verb))?
+        let reply = timeout(within, whole).await;
+        self.patience.waited_since(began);
+        reply.map_err(|_| SmtpError::Timeout(verb))?
     }
 }
+
+/// Octets of all replies to one batch of commands: a chain of statements for each of 1,000 recipients is a third of it.
+const BATCH_OCTETS_MAX: usize = 16 * 1_024 * 1_024;
+/// What a line of a reply costs besides its octets.
+const LINE_OVERHEAD: usize = 40;
 
 /// Commands sent before their replies are read: 32 of at most 12 KiB fit what two ends buffer, so that neither waits
 /// for the other to read.

@@ -7,7 +7,6 @@ use crate::{
     transcript::{DataSummary, Side},
 };
 use std::io::Read;
-use tokio::io::AsyncWriteExt as _;
 
 /// Octets read, and with BDAT sent, at once. Large enough that waiting for each reply costs little.
 const CHUNK_OCTETS: usize = 256 * 1_024;
@@ -158,6 +157,9 @@ impl<M> Connection<M> {
             return Err(SmtpError::refused(&command, &reply));
         }
         self.broken = false;
+        if reply.is_positive() {
+            self.patience.renew();
+        }
         Ok(if reply.is_positive() { Ok(reply) } else { Err(Refusal::new("DATA", reply)) })
     }
 
@@ -206,7 +208,7 @@ impl<M> Connection<M> {
             let written = async {
                 self.write(command.wire(), block, "BDAT").await?;
                 self.write(&octets, block, "BDAT").await?;
-                self.stream.flush().await.map_err(SmtpError::Io)
+                self.flush().await
             };
             if let Err(error) = written.await {
                 return self.early_answer(&command, error).await;
@@ -222,6 +224,7 @@ impl<M> Connection<M> {
                 return Ok(Err(Refusal::new("BDAT", reply)));
             }
             if last {
+                self.patience.renew();
                 return Ok(Ok(reply));
             }
         }

@@ -412,3 +412,89 @@ async fn message_that_lost_its_end_is_not_finished() {
     drop(connection);
     assert!(!server.await.unwrap().contains("\r\n.\r\n"));
 }
+
+/// Answers every command, each after `pause`, with `answer`; EHLO with two extensions at most.
+async fn dawdle(mut stream: tokio::io::DuplexStream, pause: Duration, answer: String) {
+    let mut input = Vec::new();
+    let _ = stream.write_all(b"220 slow\r\n").await;
+    loop {
+        while let Some(end) = input.windows(2).position(|w| w == b"\r\n") {
+            let line: Vec<u8> = input.drain(..end + 2).collect();
+            tokio::time::sleep(pause).await;
+            let answer = if line.starts_with(b"EHLO") {
+                "250-slow\r\n250-XSEALPOST 1\r\n250 PIPELINING\r\n"
+            } else {
+                answer.as_str()
+            };
+            if stream.write_all(answer.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+        if stream.read_buf(&mut input).await.is_ok_and(|n| n == 0) {
+            return;
+        }
+    }
+}
+
+async fn dawdling(pause: Duration, answer: &str) -> Connection<Tls> {
+    let (ours, theirs) = tokio::io::duplex(64 * 1_024);
+    tokio::spawn(dawdle(theirs, pause, answer.to_owned()));
+    let mut connection = Connection::verified_tls(Box::new(ours), Options::default());
+    connection.greeting().await.unwrap();
+    connection.ehlo("client.example").await.unwrap();
+    connection
+}
+
+/// Each answer comes in time, and all of them together would take eight hours.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_slow_at_every_step_is_left_after_a_quarter_of_an_hour() {
+    let recipients: Vec<String> = (0..1_000).map(|n| format!("r{n}@y")).collect();
+    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    for (pause, fits) in [(0, true), (29, false)] {
+        let started = tokio::time::Instant::now();
+        let mut connection = dawdling(Duration::from_secs(pause), "250 ok\r\n").await;
+        let asked = mailboxes(&recipients);
+        let answers = connection.pubkeys(&asked).await;
+        match answers {
+            Ok(answers) => assert!(fits && answers.len() == 1_000),
+            Err(error) => assert!(!fits && matches!(error, SmtpError::Timeout("PUBKEY")), "{error}"),
+        }
+        let limit = Timeouts::INTERACTIVE.session + Duration::from_secs(1);
+        assert!(started.elapsed() <= limit, "{:?}", started.elapsed());
+    }
+}
+
+/// The longest answer that one XKEYINFO may have, to every one of many.
+#[tokio::test]
+async fn the_answers_to_many_commands_are_bounded_together() {
+    let line = format!("220-{}\r\n", "x".repeat(1_400));
+    let chain = |lines: usize| format!("{}220 x\r\n", line.repeat(lines));
+    for (recipients, lines, fits) in [(8, 1_000, true), (64, 1_000, false)] {
+        let names: Vec<String> = (0..recipients).map(|n| format!("r{n}@y")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut connection = dawdling(Duration::ZERO, &chain(lines)).await;
+        let answers = connection.key_infos(&mailboxes(&names)).await;
+        match answers {
+            Ok(answers) => assert!(fits && answers.len() == recipients),
+            Err(error) => assert!(!fits && matches!(error, SmtpError::Reply(ReplyError::TooLong)), "{error}"),
+        }
+        let after = connection.salt().await;
+        assert_eq!(matches!(after, Err(SmtpError::OutOfStep)), !fits, "never used again");
+    }
+}
+
+#[test]
+fn patience_is_spent_by_waiting_and_earned_by_octets() {
+    let seconds = Duration::from_secs;
+    let mut patience = Patience::new(seconds(10));
+    assert_eq!((patience.step(seconds(3)), patience.step(seconds(30))), (seconds(3), seconds(10)));
+    patience.earn(1 << 40);
+    assert_eq!(patience.step(seconds(30)), seconds(10), "nothing is saved up");
+    let long_ago = tokio::time::Instant::now().checked_sub(seconds(60)).unwrap();
+    patience.waited_since(long_ago);
+    assert_eq!(patience.step(seconds(30)), Duration::ZERO);
+    patience.earn(8 * 1_024);
+    assert_eq!(patience.step(seconds(30)), seconds(1));
+    patience.renew();
+    assert_eq!(patience.step(seconds(30)), seconds(10));
+}
