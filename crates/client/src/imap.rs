@@ -6,6 +6,7 @@
 use bytes::{Buf, BytesMut};
 use sealpost_proto::{
     base64,
+    drive::Patience,
     imap::{
         Atom, Body, Command, Condition, FetchItem, FetchValue, Flag, Limits, LiteralHead, MailboxName, Names,
         Received, Receiver, Reply, SearchKey, Section, SectionText, SequenceSet, StoreHow, Tag, Text,
@@ -20,14 +21,20 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use zeroize::Zeroizing;
 
 /// Longest silence of a server: RFC 5321's longest wait, since a slow search answers nothing meanwhile either.
 const SILENCE: Duration = Duration::from_secs(600);
-/// Octets of responses to one command held in memory: a mailbox of 100,000 messages lists in about 40 MiB.
-const RESPONSES_MAX: u64 = 256 * 1024 * 1024;
+/// All the waiting of one session together, what moving octets earn apart ([`Patience`]).
+const SESSION: Duration = Duration::from_secs(15 * 60);
+/// What each command adds to that, so that a session of many thousand commands is not cut off by their round trips.
+const COMMAND: Duration = Duration::from_secs(1);
+/// Memory for the responses to one command: a mailbox of 100,000 messages lists in about 80 MiB.
+const RESPONSES_MAX: u64 = 128 * 1024 * 1024;
+/// Memory of a value of a response (a flag, a word, an item of FETCH) besides its octets.
+const VALUE_OVERHEAD: u64 = 64;
 /// Octets moved at a time between stream and reader or writer.
 const CHUNK: usize = 64 * 1024;
 
@@ -44,6 +51,9 @@ pub enum ImapError {
     /// Nothing came.
     #[error("the mail server was silent for ten minutes; try again later")]
     Silent,
+    /// It never stopped, and got nowhere.
+    #[error("the mail server took too long over its answers; try again later")]
+    Slow,
     /// The server closed.
     #[error("the mail server closed the connection: {0}")]
     Closed(String),
@@ -123,6 +133,9 @@ pub struct Imap<S> {
     receiver: Receiver,
     tags: u32,
     capabilities: Vec<String>,
+    patience: Patience,
+    /// Memory that the responses to the present command have taken so far.
+    taken: u64,
 }
 
 /// Where a `BODY[]` goes.
@@ -150,8 +163,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Imap<S> {
             receiver: Receiver::new(Limits::CLIENT),
             tags: 0,
             capabilities: Vec::new(),
+            patience: Patience::new(SESSION),
+            taken: 0,
         };
-        match imap.next_reply(&mut None).await?.0 {
+        match imap.next_reply(&mut None).await? {
             Reply::Untagged(Condition::Ok, _) => {}
             Reply::Untagged(Condition::Bye, text) => return Err(ImapError::Closed(text.text)),
             Reply::Untagged(Condition::PreAuth, _) => {
@@ -188,17 +203,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Imap<S> {
         for piece in encode::command(&command, Names::Utf7) {
             self.send(&piece.bytes).await?;
         }
-        let mut sent = sasl_ir;
+        let (mut sent, mut cancelled) = (sasl_ir, false);
         loop {
-            match self.next_reply(&mut None).await?.0 {
+            match self.next_reply(&mut None).await? {
                 Reply::Continue(_) if !sent => {
                     sent = true;
                     let mut line = Zeroizing::new(encoded.as_bytes().to_vec());
                     line.extend_from_slice(b"\r\n");
                     self.send(&line).await?;
                 }
-                // A challenge to a whole message: the server wants something else; `*` cancels.
-                Reply::Continue(_) => self.send(b"*\r\n").await?,
+                // A challenge to a whole message: the server wants something else; `*` cancels, once.
+                Reply::Continue(_) if !cancelled => {
+                    cancelled = true;
+                    self.send(b"*\r\n").await?;
+                }
+                Reply::Continue(_) => return Err(ImapError::Protocol("it asks on and on".into())),
                 Reply::Tagged(t, condition, text) if t == tag => {
                     login_result(condition, text)?;
                     return self.read_capabilities().await;
@@ -354,7 +373,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Imap<S> {
         let head = format!("{tag} APPEND {name} ({}) {date}{{{size}}}\r\n", flags.join(" "));
         self.send(head.as_bytes()).await?;
         loop {
-            match self.next_reply(&mut None).await?.0 {
+            match self.next_reply(&mut None).await? {
                 Reply::Continue(_) => break,
                 Reply::Tagged(t, condition, text) if t == tag => {
                     done(condition, text)?;
@@ -372,7 +391,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Imap<S> {
             if n == 0 {
                 return Err(ImapError::Local(std::io::ErrorKind::UnexpectedEof.into()));
             }
-            timeout(SILENCE, self.stream.write_all(&buffer[..n])).await.map_err(|_| ImapError::Silent)??;
+            self.write(&buffer[..n]).await?;
             left -= n as u64;
             progress(size - left, size);
         }
@@ -415,6 +434,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Imap<S> {
 
     fn next_tag(&mut self) -> Tag {
         self.tags += 1;
+        self.taken = 0;
+        self.patience.earn_time(COMMAND);
         Tag::new(format!("s{}", self.tags)).expect("a letter and digits are a tag")
     }
 
@@ -430,7 +451,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Imap<S> {
                 continue;
             }
             loop {
-                match self.next_reply(&mut None).await?.0 {
+                match self.next_reply(&mut None).await? {
                     Reply::Continue(_) => break,
                     Reply::Tagged(t, condition, text) if t == tag => {
                         done(condition, text)?;
@@ -447,19 +468,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Imap<S> {
     /// Reads up to the tagged response.
     async fn finish(&mut self, tag: &Tag, sink: &mut Option<Sink<'_>>) -> Result<Answer> {
         let mut answer = Answer::default();
-        let mut octets = 0;
         let mut bye = None;
         loop {
-            let (reply, len) = match (self.next_reply(sink).await, &bye) {
+            let reply = match (self.next_reply(sink).await, &bye) {
                 (Err(ImapError::Closed(_)), Some(text)) => {
                     return Err(ImapError::Closed(String::clone(text)));
                 }
                 (other, _) => other?,
             };
-            octets += len as u64 + 64;
-            if octets > RESPONSES_MAX {
-                return Err(ImapError::TooMuch("responses to one command"));
-            }
             match reply {
                 Reply::Tagged(t, condition, text) if t == *tag => {
                     answer.text = Some(done(condition, text)?);
@@ -474,24 +490,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Imap<S> {
     }
 
     async fn send(&mut self, bytes: &[u8]) -> Result<()> {
-        let write = async {
-            self.stream.write_all(bytes).await?;
-            self.stream.flush().await
-        };
-        Ok(timeout(SILENCE, write).await.map_err(|_| ImapError::Silent)??)
+        self.write(bytes).await?;
+        let (within, began) = (self.patience.step(SILENCE), Instant::now());
+        let flushed = timeout(within, self.stream.flush()).await;
+        self.patience.waited_since(began);
+        Ok(flushed.map_err(|_| late(within))??)
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let (within, began) = (self.patience.step(SILENCE), Instant::now());
+        let written = timeout(within, self.stream.write_all(bytes)).await;
+        self.patience.waited_since(began);
+        written.map_err(|_| late(within))??;
+        self.patience.earn(bytes.len() as u64);
+        Ok(())
     }
 
     async fn fill(&mut self) -> Result<()> {
         self.input.reserve(CHUNK);
-        let read = timeout(SILENCE, self.stream.read_buf(&mut self.input));
-        if read.await.map_err(|_| ImapError::Silent)?? == 0 {
+        let (within, began) = (self.patience.step(SILENCE), Instant::now());
+        let read = timeout(within, self.stream.read_buf(&mut self.input)).await;
+        self.patience.waited_since(began);
+        let octets = read.map_err(|_| late(within))??;
+        if octets == 0 {
             return Err(ImapError::Closed("it ended without a word".into()));
         }
+        self.patience.earn(octets as u64);
         Ok(())
     }
 
-    /// The next response, and its length in octets.
-    async fn next_reply(&mut self, sink: &mut Option<Sink<'_>>) -> Result<(Reply, usize)> {
+    /// The next response. Those to one command are bounded together, whoever waits for what.
+    async fn next_reply(&mut self, sink: &mut Option<Sink<'_>>) -> Result<Reply> {
         let mut before = Zeroizing::new(Vec::new());
         loop {
             match self.receiver.receive(&mut self.input) {
@@ -515,7 +544,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Imap<S> {
                     before.extend_from_slice(&self.receiver.take());
                     let parsed = reply(&before, Names::Utf7);
                     let parsed = parsed.map_err(|e| ImapError::Protocol(e.to_string()))?;
-                    return Ok((parsed, before.len()));
+                    self.taken += before.len() as u64 + values(&parsed) * VALUE_OVERHEAD;
+                    if self.taken > RESPONSES_MAX {
+                        return Err(ImapError::TooMuch("responses to one command"));
+                    }
+                    return Ok(parsed);
                 }
             }
         }
@@ -539,6 +572,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Imap<S> {
         sink.written = Some(head.len);
         Ok(())
     }
+}
+
+/// Whether a server was silent for as long as it may be, or used up what was left of the session.
+fn late(within: Duration) -> ImapError {
+    if within == SILENCE { ImapError::Silent } else { ImapError::Slow }
+}
+
+/// How many values a response holds: each takes more memory than its octets.
+fn values(reply: &Reply) -> u64 {
+    let count = match reply {
+        Reply::Capability(words) => words.len(),
+        Reply::List { attributes, .. } => attributes.len(),
+        Reply::Search(uids) => uids.len() / 8,
+        Reply::Fetch(items) => items
+            .iter()
+            .map(|item| if let FetchValue::Flags(flags) = item { flags.len() + 1 } else { 1 })
+            .sum(),
+        _ => 0,
+    };
+    count as u64 + 1
 }
 
 fn name(mailbox: &str) -> Result<MailboxName> {
@@ -579,53 +632,5 @@ fn login_result(condition: Condition, text: Text) -> Result<()> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use super::*;
-
-    /// A server that says what it is told, whatever it is asked.
-    async fn told(answers: Vec<u8>) -> Result<Vec<u8>> {
-        let (near, mut far) = tokio::io::duplex(1 << 16);
-        let server = tokio::spawn(async move {
-            let mut buffer = [0; 1024];
-            far.write_all(b"* OK hi\r\n").await.unwrap();
-            let _ = far.read(&mut buffer).await;
-            far.write_all(b"* CAPABILITY IMAP4rev1\r\ns1 OK\r\n").await.unwrap();
-            let _ = far.read(&mut buffer).await;
-            // It may hang up in the middle: that is an answer, too.
-            let _ = far.write_all(&answers).await;
-        });
-        let mut imap = Imap::start(near).await?;
-        let mut got = Vec::new();
-        let result = imap.fetch_message(1, 1000, &mut got, &mut |_, _| {}).await;
-        drop(imap);
-        let _ = server.await;
-        result.map(|_| got)
-    }
-
-    #[tokio::test]
-    async fn hostile_servers_are_errors_not_memory() {
-        for answers in [
-            b"* 1 FETCH (BODY[] {99999999999}\r\n".to_vec(),
-            b"* 1 FETCH (BODY[TEXT] {99999999999}\r\n".to_vec(),
-            b"* 1 FETCH (BODY[] {1001}\r\n".to_vec(),
-            b"* 1 FETCH (BODY[] NIL)\r\ns2 OK\r\n".to_vec(),
-            b"* 1 FETCH (BODY[] {3}\r\nab".to_vec(),
-            b"* BYE\r\n".to_vec(),
-            b"s9 OK\r\n".to_vec(),
-            b"s2 NO\r\n".to_vec(),
-            b"\xff\xff\r\n".to_vec(),
-            [b"* OK ".as_slice(), &vec![b'x'; 2 << 20]].concat(),
-            [b"* 1 FETCH (X ".as_slice(), &[b'('; 5000], b"\r\n"].concat(),
-            Vec::new(),
-        ] {
-            let shown = String::from_utf8_lossy(&answers[..answers.len().min(40)]).into_owned();
-            assert!(told(answers).await.is_err(), "{shown}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_message_among_other_responses_is_streamed() {
-        let answers = b"* 9 EXISTS\r\n* 2 FETCH (FLAGS ())\r\n* 1 FETCH (UID 1 BODY[] {5}\r\na)\r\nb FLAGS ())\r\ns2 OK\r\n";
-        assert_eq!(told(answers.to_vec()).await.unwrap(), b"a)\r\nb");
-    }
-}
+#[path = "imap_tests.rs"]
+mod tests;

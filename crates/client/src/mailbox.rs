@@ -11,12 +11,17 @@ use rustls::pki_types::ServerName;
 use sealpost_lookup::{Lookup, ServerHost};
 use sealpost_proto::{base64, drive::BoxStream};
 use std::{io, time::Duration};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 /// Reaching one address and shaking hands.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Finding the server and reaching one of its hosts on one of their addresses, all told.
+const FIND_TIMEOUT: Duration = Duration::from_secs(2 * 60);
 
 /// A signed-in IMAP session.
 pub(crate) type Mail = Imap<BoxStream>;
@@ -26,12 +31,16 @@ impl Client {
     pub(crate) async fn mail(&self, state: &mut State, lookup: &Lookup) -> Result<Mail, ClientError> {
         let address = state.account.address.clone();
         let domain = address.domain();
-        let hosts = lookup.imap(&domain).await.map_err(|e| {
-            ClientError::Later(format!("the IMAP server of {domain} could not be found: {e}"))
-        })?;
+        let deadline = Instant::now() + FIND_TIMEOUT;
+        let not_found = |reason: &dyn std::fmt::Display| {
+            ClientError::Later(format!("the IMAP server of {domain} could not be found: {reason}"))
+        };
+        let hosts = timeout_at(deadline, lookup.imap(&domain)).await;
+        let hosts = hosts.map_err(|_| not_found(&"it took too long"))?.map_err(|e| not_found(&e))?;
         let mut reason = "none is announced".to_owned();
         for host in hosts {
-            match open(lookup, &host).await {
+            let opened = timeout_at(deadline, open(lookup, &host)).await;
+            match opened.unwrap_or_else(|elapsed| Err(elapsed.into())) {
                 Ok(stream) => {
                     self.confirm_server(state, &host.name, &host.binding)?;
                     return self.sign_in_mail(state, stream, &host.name).await;
@@ -99,7 +108,7 @@ pub(crate) fn imap_error(error: ImapError) -> ClientError {
     let text = error.to_string();
     match error {
         ImapError::Login(_) => ClientError::SignIn(text),
-        ImapError::Io(_) | ImapError::Silent | ImapError::Closed(_) => {
+        ImapError::Io(_) | ImapError::Silent | ImapError::Slow | ImapError::Closed(_) => {
             ClientError::Later(format!("{text}; try again"))
         }
         _ => ClientError::Refused(text),

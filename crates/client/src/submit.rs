@@ -10,7 +10,11 @@ use sealpost_proto::{
     phc::{LoginHash, Salt},
     smtp::client::Reply,
 };
-use std::{collections::BTreeSet, io::Read};
+use std::{collections::BTreeSet, io::Read, time::Duration};
+use tokio::time::{Instant, timeout_at};
+
+/// Finding the server and reaching one of its hosts on one of their addresses, greeting and EHLO included, all told.
+const FIND_TIMEOUT: Duration = Duration::from_secs(2 * 60);
 
 /// Why the home server could not be talked to.
 #[derive(Debug, thiserror::Error)]
@@ -38,12 +42,13 @@ pub struct Found {
 impl Found {
     /// Finds and reaches a submission server of `domain`. Verified TLS or an error, never clear text (R03).
     pub async fn connect(lookup: &Lookup, domain: &Domain) -> Result<Self, HomeError> {
-        Self::connect_to(lookup, domain, lookup.submission(domain).await?).await
-    }
-    async fn connect_to(lookup: &Lookup, domain: &Domain, hosts: Vec<ServerHost>) -> Result<Self, HomeError> {
+        let deadline = Instant::now() + FIND_TIMEOUT;
+        let slow = || LookupError::Dns { domain: domain.clone(), reason: "it took too long".into() };
+        let hosts = timeout_at(deadline, lookup.submission(domain)).await.map_err(|_| slow())??;
         let mut last = None;
         for host in hosts {
-            match lookup.connect(&host).await {
+            let connected = timeout_at(deadline, lookup.connect(&host)).await;
+            match connected.unwrap_or(Err(SmtpError::Timeout("EHLO"))) {
                 Ok(connection) => return Ok(Self { host, connection }),
                 Err(error) => last = Some(HomeError::Smtp { server: host.name, error }),
             }
