@@ -49,6 +49,23 @@ pub(crate) enum Fetched {
         /// Why.
         reason: String,
     },
+    /// None, although this device knows that there was one.
+    Gone,
+}
+
+impl Fetched {
+    /// Why the keyring on the server must not be built upon.
+    pub(crate) fn fault(&self) -> Option<String> {
+        match self {
+            Self::None | Self::Merged { .. } => None,
+            Self::Unreadable { reason, .. } => {
+                Some(format!("the keyring on the server cannot be opened ({reason})"))
+            }
+            Self::Gone => {
+                Some("the server shows no keyring any more, although this device knows of one".to_owned())
+            }
+        }
+    }
 }
 
 impl Client {
@@ -59,15 +76,17 @@ impl Client {
         session: &mut Session,
         chain: &Chain,
     ) -> Result<Fetched, ClientError> {
+        let least = state.trust.own.as_ref().map_or(0, |own| own.serial);
+        // No keyring is a serial below any, whether the server denies it or the verb that fetches it.
+        let none = if least == 0 { Fetched::None } else { Fetched::Gone };
         if !session.has_sealpost() {
-            return Ok(Fetched::None);
+            return Ok(none);
         }
         let Some(sealed) = session.home.session().keyring().await.map_err(smtp)? else {
-            return Ok(Fetched::None);
+            return Ok(none);
         };
         let sha256: [u8; 32] = Sha256::digest(&sealed).into();
         let signers = signers(state, chain);
-        let least = state.trust.own.as_ref().map_or(0, |own| own.serial);
         match Keyring::open(&state.secrets.identities(), &sealed, &state.account.address, &signers, least) {
             Ok((theirs, serial)) => {
                 let keyring = merge(state, theirs, self.env.clock.now());
@@ -113,7 +132,8 @@ impl Client {
         }
         let mut notes = Vec::new();
         let (replaces, keyring) = match self.fetch_keyring(state, session, chain).await? {
-            Fetched::None => (None, export(state)),
+            // Enrolment anew: what an earlier account of this folder left behind is no claim on this one.
+            Fetched::None | Fetched::Gone => (None, export(state)),
             Fetched::Merged { sha256, keyring } => (Some(sha256), *keyring),
             Fetched::Unreadable { sha256, .. } => {
                 notes.push(
@@ -158,7 +178,7 @@ impl Client {
     }
 
     async fn push_keyring(&self, state: &mut State, session: &mut Session) -> Result<(), ClientError> {
-        if !session.has_sealpost() {
+        if !session.has_sealpost() && state.trust.own.as_ref().is_none_or(|own| own.serial == 0) {
             return Ok(());
         }
         let address = state.account.address.clone();
@@ -168,6 +188,7 @@ impl Client {
                 Fetched::None => (None, export(state)),
                 Fetched::Merged { sha256, keyring } => (Some(sha256), *keyring),
                 Fetched::Unreadable { reason, .. } => return Err(ClientError::Refused(reason)),
+                gone @ Fetched::Gone => return Err(ClientError::Refused(gone.fault().unwrap_or_default())),
             };
             match self.put(state, session, replaces, &keyring).await {
                 Ok(()) => return state.save(),

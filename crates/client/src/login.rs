@@ -4,7 +4,6 @@
 use crate::{
     client::{AccountReport, Client},
     error::ClientError,
-    keyring_sync::Fetched,
     secrets::{Credentials, Seed},
     session::{PublishedKey, Session, smtp},
     state::State,
@@ -50,12 +49,8 @@ impl Client {
         self.adopt(&mut state, Credentials::new(&login, Some(Seed::new(&key, key_salt))), &chain)?;
         state.save()?;
         let mut notes = Vec::new();
-        match self.fetch_keyring(&mut state, &mut session, &chain).await? {
-            Fetched::Unreadable { reason, .. } => notes.push(format!(
-                "the keyring on the server cannot be opened ({reason}): old mail and known contacts of other devices \
-                 are not at hand here"
-            )),
-            Fetched::None | Fetched::Merged { .. } => {}
+        if let Some(fault) = self.fetch_keyring(&mut state, &mut session, &chain).await?.fault() {
+            notes.push(format!("{fault}: old mail and known contacts of other devices are not at hand here"));
         }
         state.save()?;
         self.account_report(state, session, notes).await

@@ -143,22 +143,22 @@ impl Client {
                  `sealpost login {address}`"
             )));
         }
-        let keyring = !state.account.no_keyring && session.has_sealpost();
-        let (replaces, stored) = if keyring {
-            match self.fetch_keyring(state, session, &published.chain).await? {
-                Fetched::None => (None, None),
-                Fetched::Merged { sha256, keyring } => (Some(sha256), Some(*keyring)),
-                Fetched::Unreadable { reason, .. } => {
-                    return Err(ClientError::Refused(format!(
-                        "the keyring on the server cannot be opened ({reason}), so the key is not changed: a new \
-                         device could no longer read your old mail. --no-keyring changes it and keeps the retired key \
-                         on this device alone"
-                    )));
-                }
-            }
-        } else {
+        let (replaces, stored) = if state.account.no_keyring {
             (None, None)
+        } else {
+            let fetched = self.fetch_keyring(state, session, &published.chain).await?;
+            if let Some(fault) = fetched.fault() {
+                return Err(ClientError::Refused(format!(
+                    "{fault}, so the key is not changed: a new device could no longer read your old mail. \
+                     --no-keyring changes it and keeps the retired key on this device alone"
+                )));
+            }
+            match fetched {
+                Fetched::Merged { sha256, keyring } => (Some(sha256), Some(*keyring)),
+                _ => (None, None),
+            }
         };
+        let keyring = !state.account.no_keyring && session.has_sealpost();
 
         let salt = session.home.session().reset_salt().await.map_err(smtp)?;
         let (login, cost) = match change {
