@@ -17,7 +17,7 @@ use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, ResponseCode},
     rr::{
         Name, RData, Record, RecordType,
-        rdata::{A, AAAA, MX, SOA, SRV, TXT},
+        rdata::{A, AAAA, CNAME, MX, SOA, SRV, TXT},
     },
 };
 use std::{
@@ -70,6 +70,10 @@ impl Zone {
     pub fn aaaa(&mut self, owner: &str, address: Ipv6Addr) -> &mut Self {
         self.add(owner, RData::AAAA(AAAA(address)))
     }
+    /// Alias: answers for `owner` are those of `target`, where the zone's server has them.
+    pub fn cname(&mut self, owner: &str, target: &str) -> &mut Self {
+        self.add(owner, RData::CNAME(CNAME(name(target))))
+    }
     /// Service; `owner` with its `_service._tcp.` labels. `.` as target: not offered (RFC 2782).
     pub fn srv(&mut self, owner: &str, priority: u16, weight: u16, port: u16, target: &str) -> &mut Self {
         self.add(owner, RData::SRV(SRV::new(priority, weight, port, name(target))))
@@ -87,6 +91,9 @@ impl Zone {
         self.records.entry(name(owner)).or_default().push(data);
         self
     }
+    fn alias(&self, asked: &Name) -> Option<&RData> {
+        self.records.get(asked)?.iter().find(|data| data.record_type() == RecordType::CNAME)
+    }
     fn soa(&self) -> Record {
         let data =
             SOA::new(self.origin.clone(), name("hostmaster.invalid"), 1, 3_600, 600, 86_400, TTL_SECONDS);
@@ -97,6 +104,10 @@ impl Zone {
         let found = records.into_iter().flatten().filter(|data| data.record_type() == kind);
         for data in found {
             reply.add_answer(Record::from_rdata(asked.clone(), TTL_SECONDS, data.clone()));
+        }
+        if let (true, Some(alias)) = (reply.answers.is_empty(), self.alias(asked)) {
+            // The resolver asks for the target itself.
+            reply.add_answer(Record::from_rdata(asked.clone(), TTL_SECONDS, alias.clone()));
         }
         if kind == RecordType::SOA && *asked == self.origin {
             reply.add_answer(self.soa());
@@ -264,12 +275,15 @@ mod tests {
         let mut zone = Zone::new("example.net");
         zone.mx("example.net", 10, "mail.example.net").a("mail.example.net", [127, 0, 0, 2].into());
         zone.srv("_imaps._tcp.example.net", 0, 0, 993, "mail.example.net");
+        zone.cname("www.example.net", "mail.example.net");
         zone.aaaa("mail.example.net", Ipv6Addr::LOCALHOST).txt("long.example.net", &"x".repeat(2_000));
         let zones = [zone];
         for (asked, kind, answers, code) in [
             ("example.net", RecordType::MX, 1, ResponseCode::NoError),
             ("EXAMPLE.net", RecordType::MX, 1, ResponseCode::NoError),
             ("mail.example.net", RecordType::AAAA, 1, ResponseCode::NoError),
+            ("www.example.net", RecordType::AAAA, 1, ResponseCode::NoError),
+            ("www.example.net", RecordType::CNAME, 1, ResponseCode::NoError),
             ("_imaps._tcp.example.net", RecordType::SRV, 1, ResponseCode::NoError),
             ("mail.example.net", RecordType::MX, 0, ResponseCode::NoError),
             ("_tcp.example.net", RecordType::A, 0, ResponseCode::NoError),

@@ -10,6 +10,7 @@ use sealpost_client::{
     error::ClientError,
 };
 use sealpost_crypto::key::SecretKey;
+use sealpost_hostile::Certificate;
 use std::sync::{Arc, Mutex};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
@@ -33,7 +34,7 @@ struct Scripted(Arc<Mutex<Script>>);
 
 impl Scripted {
     async fn start(world: &World, domain: &str, host: &str, script: Script) -> Self {
-        let (certificate, key) = world.issue(host);
+        let (certificate, key) = world.authority.der(Certificate::For(host));
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider)

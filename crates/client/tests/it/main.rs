@@ -10,4 +10,6 @@ mod home;
 mod hostile;
 mod mail;
 mod message;
-mod world;
+mod middle;
+
+use sealpost_hostile::world;

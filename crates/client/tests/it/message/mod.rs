@@ -2,6 +2,7 @@
 
 mod altered;
 mod composed;
+mod delivered;
 mod large;
 mod shown;
 mod vectors;

@@ -1,7 +1,10 @@
 //! Two real servers, example.net and example.com, with certificates of a CA of their own and a DNS of their own, all
 //! in this process and on loopback.
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use crate::{
+    authority::{Authority, Certificate},
+    middle::{Door, Middle},
+};
 use sealpost_client::{
     client::{
         AccountReport, Client, EnrolRequest, Environment, ListEntry, Policy, ReadReport, ReadRequest,
@@ -10,10 +13,11 @@ use sealpost_client::{
     error::ClientError,
     ui::{Question, Ui, Unattended},
 };
-use sealpost_crypto::kdf::Password;
+use sealpost_crypto::{kdf::Password, key::SecretKey};
 use sealpost_lookup::zone::{Zone, ZoneServer};
 use sealpost_proto::{
     address::{Address, Mailbox},
+    base64,
     phc::Cost,
     time::{Clock, SystemClock, Timestamp},
 };
@@ -25,7 +29,8 @@ use sealpost_server::{
 };
 use sealpost_store::sqlite::SqliteStore;
 use std::{
-    net::{SocketAddr, TcpListener},
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -45,6 +50,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct TestClock(AtomicI64);
 
 impl TestClock {
+    /// Sets it forward.
     pub fn forward(&self, days: i64) {
         self.0.fetch_add(days * 86_400, Ordering::SeqCst);
     }
@@ -67,17 +73,24 @@ impl Ui for Agreeable {
     }
 }
 
+/// Two domains, each with its server.
 pub struct World {
+    /// The time there.
     pub clock: Arc<TestClock>,
+    /// The only resolver anybody asks.
     pub dns: ZoneServer,
+    /// The server of example.net.
     pub net: RunningServer,
+    /// The server of example.com.
     pub com: RunningServer,
-    issuer: Issuer<'static, KeyPair>,
-    zones: Mutex<Vec<Zone>>,
+    /// Who made the servers' certificates.
+    pub authority: Authority,
+    zones: Mutex<BTreeMap<String, Zone>>,
     dir: TempDir,
 }
 
 impl World {
+    /// Starts it.
     pub async fn start() -> Self {
         Self::with_names("mail.example.net", "mail.example.com").await
     }
@@ -87,17 +100,12 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(TestClock(AtomicI64::new(0)));
         let dns = ZoneServer::start("127.0.0.1:0".parse().unwrap(), Vec::new()).await.unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let key = KeyPair::generate().unwrap();
-        std::fs::write(dir.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
-        let issuer = Issuer::new(params, key);
+        let authority = Authority::default();
+        std::fs::write(dir.path().join("ca.pem"), authority.root()).unwrap();
         for (name, file) in [(net_name, "net"), (com_name, "com")] {
-            let key = KeyPair::generate().unwrap();
-            let leaf = CertificateParams::new(vec![name.into()]).unwrap().signed_by(&key, &issuer).unwrap();
-            std::fs::write(dir.path().join(format!("{file}.pem")), leaf.pem()).unwrap();
-            std::fs::write(dir.path().join(format!("{file}.key")), key.serialize_pem()).unwrap();
+            let (certificate, key) = authority.pem(Certificate::For(name));
+            std::fs::write(dir.path().join(format!("{file}.pem")), certificate).unwrap();
+            std::fs::write(dir.path().join(format!("{file}.key")), key).unwrap();
         }
         // An MX record has no port, so both servers listen on the same one, each on an address of its own. Somebody
         // else may take it first; then another is tried.
@@ -111,7 +119,7 @@ impl World {
                 net.shutdown().await;
                 continue;
             };
-            let world = Self { clock, dns, net, com, issuer, zones: Mutex::default(), dir };
+            let world = Self { clock, dns, net, com, authority, zones: Mutex::default(), dir };
             world.publish(net_name, com_name);
             return world;
         }
@@ -119,51 +127,95 @@ impl World {
     }
 
     fn publish(&self, net_name: &str, com_name: &str) {
-        let mut zones = Vec::new();
         for (domain, host, server) in
             [("example.net", net_name, &self.net), ("example.com", com_name, &self.com)]
         {
             let port = |addresses: &[SocketAddr]| addresses[0].port();
-            let mut zone = Zone::new(domain);
-            zone.mx(domain, 10, host);
-            zone.srv(&format!("_submissions._tcp.{domain}"), 0, 0, port(&server.addresses.submissions), host);
-            zone.srv(&format!("_imaps._tcp.{domain}"), 0, 0, port(&server.addresses.imaps), host);
-            let std::net::IpAddr::V4(ip) = server.addresses.smtp[0].ip() else { unreachable!("127.0.0.x") };
-            if host.ends_with(domain) {
-                zone.a(host, ip);
-            } else {
-                let mut other = Zone::new(host);
-                other.a(host, ip);
-                zones.push(other);
-            }
-            zones.push(zone);
+            self.zone(domain, |zone| {
+                zone.mx(domain, 10, host);
+                zone.srv(&submissions(domain), 0, 0, port(&server.addresses.submissions), host);
+                zone.srv(&format!("_imaps._tcp.{domain}"), 0, 0, port(&server.addresses.imaps), host);
+            });
+            let IpAddr::V4(ip) = server.addresses.smtp[0].ip() else { unreachable!("127.0.0.x") };
+            self.host(domain, host, ip);
         }
-        self.dns.replace(zones.clone());
-        *self.zones.lock().unwrap() = zones;
     }
 
-    /// Certificate and key for `name`, in DER.
-    pub fn issue(&self, name: &str) -> (Vec<u8>, Vec<u8>) {
-        let key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(vec![name.into()]).unwrap().signed_by(&key, &self.issuer).unwrap();
-        (leaf.der().to_vec(), key.serialize_der())
+    /// Changes the records of a domain, which begins without any.
+    pub fn zone(&self, origin: &str, change: impl FnOnce(&mut Zone)) {
+        let mut zones = self.zones.lock().unwrap();
+        change(zones.entry(origin.to_owned()).or_insert_with(|| Zone::new(origin)));
+        self.dns.replace(zones.values().cloned().collect());
+    }
+
+    /// An address for `host`, in the zone of `domain` if it lies there, else in one of its own.
+    fn host(&self, domain: &str, host: &str, ip: Ipv4Addr) {
+        let origin = if host == domain || host.ends_with(&format!(".{domain}")) { domain } else { host };
+        self.zone(origin, |zone| {
+            zone.remove(host).a(host, ip);
+        });
     }
 
     /// One more domain, whose keys are asked for at `host` on this port of 127.0.0.1.
     pub fn add_domain(&self, domain: &str, host: &str, port: u16) {
-        let mut zones = self.zones.lock().unwrap();
-        let mut zone = Zone::new(domain);
-        zone.srv(&format!("_submissions._tcp.{domain}"), 0, 0, port, host);
-        let ip = std::net::Ipv4Addr::LOCALHOST;
-        if host.ends_with(domain) {
-            zone.a(host, ip);
-        } else {
-            let mut other = Zone::new(host);
-            other.a(host, ip);
-            zones.push(other);
-        }
-        zones.push(zone);
-        self.dns.replace(zones.clone());
+        self.point(domain, host, SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    }
+
+    /// A lie in the DNS: the submission service of `domain` is `host`, at this address.
+    pub fn point(&self, domain: &str, host: &str, address: SocketAddr) {
+        self.zone(domain, |zone| {
+            zone.remove(&submissions(domain)).srv(&submissions(domain), 0, 0, address.port(), host);
+        });
+        let IpAddr::V4(ip) = address.ip() else { unreachable!("127.0.0.x") };
+        self.host(domain, host, ip);
+    }
+
+    /// The submission service of `domain` (example.net or example.com) as it is without anybody in between.
+    pub fn direct(&self, domain: &str) {
+        let server = self.server(domain);
+        self.point(domain, &server.context.config.hostname.clone(), server.addresses.submissions[0]);
+    }
+
+    /// A man in the middle before the submission service of `domain`, showing the real certificate. He is honest until
+    /// told otherwise.
+    pub async fn between(&self, domain: &str) -> Middle {
+        let name = self.server(domain).context.config.hostname.clone();
+        self.between_as(domain, &name, Certificate::For(&name)).await
+    }
+
+    /// The same under the name `host` and with another certificate.
+    pub async fn between_as(&self, domain: &str, host: &str, certificate: Certificate<'_>) -> Middle {
+        let server = self.server(domain);
+        let honest = (server.context.config.hostname.clone(), server.addresses.submissions[0]);
+        // On an address of his own, so that the other services stay where they are.
+        let listen = SocketAddr::new(honest.1.ip(), 0);
+        let acceptor = self.authority.acceptor(certificate);
+        let middle =
+            Middle::start(listen, Door::Implicit, acceptor, (&honest.0, honest.1), self.authority.client());
+        let middle = middle.await.unwrap();
+        self.point(domain, host, middle.address);
+        middle
+    }
+
+    /// A man in the middle before the mail exchanger of `domain`; its SRV record is gone, so that STARTTLS is all
+    /// there is.
+    pub async fn between_mx(&self, domain: &str) -> Middle {
+        let server = self.server(domain);
+        let name = server.context.config.hostname.clone();
+        let honest = server.addresses.smtp[0];
+        let IpAddr::V4(ip) = honest.ip() else { unreachable!("127.0.0.x") };
+        // MX records have no port: another address, then, the next network of loopback.
+        let ip = Ipv4Addr::new(127, 0, 1, ip.octets()[3]);
+        let acceptor = self.authority.acceptor(Certificate::For(&name));
+        let listen = SocketAddr::from((ip, honest.port()));
+        let middle =
+            Middle::start(listen, Door::StartTls, acceptor, (&name, honest), self.authority.client());
+        let middle = middle.await.unwrap();
+        self.zone(domain, |zone| {
+            zone.remove(&submissions(domain));
+        });
+        self.host(domain, &name, ip);
+        middle
     }
 
     fn server(&self, address: &str) -> &RunningServer {
@@ -196,17 +248,48 @@ impl World {
         self.client_with(folder, Arc::new(Unattended))
     }
 
+    /// The same with somebody in front of it.
     pub fn client_with(&self, folder: &str, ui: Arc<dyn Ui>) -> Client {
-        let settings = Settings {
-            dir: self.folder(folder),
-            dns: Some(self.dns.address()),
-            ca_file: Some(self.dir.path().join("ca.pem")),
-            mx_port: Some(self.net.addresses.smtp[0].port()),
-        };
+        let settings = self.settings(folder);
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         Client::new(settings, Environment { clock, ..Environment::system(ui) })
     }
 
+    /// What a client of this world is told, as options of the program too.
+    pub fn settings(&self, folder: &str) -> Settings {
+        Settings {
+            dir: self.folder(folder),
+            dns: Some(self.dns.address()),
+            ca_file: Some(self.dir.path().join("ca.pem")),
+            mx_port: Some(self.net.addresses.smtp[0].port()),
+        }
+    }
+
+    /// A copy of a client's folder, as a client of its own.
+    pub fn copy(&self, from: &str, to: &str) -> Client {
+        let (from, into) = (self.folder(from), self.folder(to));
+        let _ = std::fs::remove_dir_all(&into);
+        std::fs::create_dir(&into).unwrap();
+        for file in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+            std::fs::copy(file.path(), into.join(file.file_name())).unwrap();
+        }
+        self.client(to)
+    }
+
+    /// The private key that a client's folder holds: a thief's view of it.
+    pub fn stolen_key(&self, folder: &str) -> SecretKey {
+        let file = std::fs::read(self.folder(folder).join("secrets.json")).unwrap();
+        let secrets: serde_json::Value = serde_json::from_slice(&file).unwrap();
+        let seed = secrets["current"]["key"]["seed"].as_str().unwrap();
+        SecretKey::from_seed(base64::decode(seed).unwrap().try_into().unwrap())
+    }
+
+    /// Where anybody's mail for `address` goes.
+    pub fn mx(&self, address: &str) -> SocketAddr {
+        self.server(address).addresses.smtp[0]
+    }
+
+    /// A client's folder, or what else is to lie in the world's.
     pub fn folder(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -239,6 +322,10 @@ impl World {
         };
         tokio::time::timeout(PATIENCE, waiting).await.expect("the message did not arrive")
     }
+}
+
+fn submissions(domain: &str) -> String {
+    format!("_submissions._tcp.{domain}")
 }
 
 async fn server(
@@ -275,6 +362,7 @@ fn code(response: Response) -> Zeroizing<String> {
     }
 }
 
+/// Enrols at the least cost that policy allows.
 pub async fn enrol(
     client: &Client,
     who: &str,
@@ -291,18 +379,22 @@ pub async fn enrol(
     client.enrol(request).await
 }
 
+/// An address.
 pub fn address(text: &str) -> Address {
     Address::parse(text).unwrap()
 }
 
+/// A mailbox.
 pub fn mailbox(text: &str) -> Mailbox {
     Mailbox::parse(text).unwrap()
 }
 
+/// A password.
 pub fn secret(text: &str) -> Password {
     Password::new(text).unwrap()
 }
 
+/// A message that nobody decides anything about.
 pub fn message(to: &[&str], subject: &str, text: &str) -> SendRequest {
     SendRequest {
         to: to.iter().map(|m| mailbox(m)).collect(),
@@ -313,10 +405,12 @@ pub fn message(to: &[&str], subject: &str, text: &str) -> SendRequest {
     }
 }
 
+/// Reads the last message of INBOX.
 pub async fn read_last(client: &Client) -> ReadReport {
     read(client, "INBOX", Which::Last).await
 }
 
+/// Reads a message.
 pub async fn read(client: &Client, mailbox: &str, which: Which) -> ReadReport {
     let request = ReadRequest { mailbox: mailbox.to_owned(), which, force: false, save: None };
     client.read(request).await.unwrap()
