@@ -99,6 +99,22 @@ fn lf_line_ends_of_an_exported_message_are_altered() {
     assert_eq!(verdict(message.as_bytes()), Verdict::GoodAltered);
 }
 
+/// A CR turned into LF makes an empty line, which ends the header before the signature: nothing sealed or signed is left
+/// of the message, and nothing of it is shown as if there were.
+#[test]
+fn r08_a_header_that_ends_early_leaves_plain_mail() {
+    let message = sealed(draft());
+    let at = message.iter().position(|octet| *octet == b'\r').unwrap();
+    let mut changed = message.clone();
+    changed[at] = b'\n';
+    let mut opened = judge(&changed, &facts());
+    assert_eq!((opened.verdict, opened.payload_sha256), (Verdict::Plain, None));
+    let content = opened.content(false, None).unwrap().unwrap();
+    assert!(!content.text.contains("Hello Bob") && content.subject.is_empty());
+    let signs = Facts { signs: true, ..facts() };
+    assert_eq!(judge(&changed, &signs).verdict, Verdict::PlainThoughSigns);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -119,8 +135,10 @@ proptest! {
         if opened.verdict <= Verdict::Good {
             prop_assert_eq!(opened.payload_sha256, good.payload_sha256);
         } else {
-            // The name of X-Sender-Encrypted itself was hit, with the signature's: not possible with one octet.
-            prop_assert!(false, "octet {at} of the message: {:?}", opened.verdict);
+            // The header ended early: what is left is unsigned plain text, and is called so.
+            let header = Header::read(&changed).unwrap().0;
+            prop_assert_eq!(opened.verdict, Verdict::Plain, "octet {} of the message", at);
+            prop_assert_eq!(header.count("X-Sender-Signature"), 0, "octet {} of the message", at);
         }
     }
 
