@@ -5,7 +5,7 @@ use crate::{
     client::{AccountReport, Client},
     error::ClientError,
     secrets::{Credentials, Seed},
-    session::{PublishedKey, Session, smtp},
+    session::{PublishedKey, Session, published, smtp},
     state::State,
     submit::Home,
     ui::Question,
@@ -26,6 +26,7 @@ impl Client {
         let mut state = State::prepare(self, address).await?;
         let lookup = state.account.lookup(self)?;
         let mut home = self.connect(&mut state, &lookup).await?;
+        let confirmed = self.same_login(&state, &mut home, address).await?;
         let (login, key_salt) = self.two_steps(&mut home, address, password).await?;
         let key = self.derive_key(address, password, &key_salt, login.challenge.cost).await?;
         let mut session = Session { home, key_salt: key_salt.clone() };
@@ -41,11 +42,16 @@ impl Client {
                          server has lost or hidden the key: ask its administrator"
                     )));
                 }
-                self.compare(&state, address, &key, &published)?;
+                if !confirmed {
+                    self.compare(&state, address, &key, &published)?;
+                }
                 self.publish_first(&mut session, address, &key, published.chain).await?
             }
         };
-        self.compare(&state, address, &key, &PublishedKey { key: Some(key.public()), chain: chain.clone() })?;
+        if !confirmed {
+            let published = PublishedKey { key: Some(key.public()), chain: chain.clone() };
+            self.compare(&state, address, &key, &published)?;
+        }
         self.adopt(&mut state, Credentials::new(&login, Some(Seed::new(&key, key_salt))), &chain)?;
         state.save()?;
         let mut notes = Vec::new();
@@ -54,6 +60,42 @@ impl Client {
         }
         state.save()?;
         self.account_report(state, session, notes).await
+    }
+
+    /// On a known device: whether the server asks for the login that it remembers. Another one is explained by a key
+    /// that the remembered one has signed for (a password changed on another device); else it is an attack until the
+    /// user says otherwise, and `true` says that the user did (profile §9). Nothing made from the password leaves before.
+    async fn same_login(
+        &self,
+        state: &State,
+        home: &mut Home,
+        address: &Address,
+    ) -> Result<bool, ClientError> {
+        let (Some(current), Some(remembered)) = (&state.secrets.current, state.secrets.current_public())
+        else {
+            return Ok(false);
+        };
+        let pending = home.session().login_challenge(address).await.map_err(smtp)?;
+        let asked = pending.challenge().clone();
+        pending.cancel().await.map_err(smtp)?;
+        let known = state.secrets.pending.iter().chain([current]).any(|c| c.challenge() == asked);
+        if known {
+            return Ok(false);
+        }
+        let published = published(home, address, self).await?;
+        if published.key.is_some_and(|key| key != remembered && published.chain.leads(&remembered, &key)) {
+            return Ok(false);
+        }
+        let server = home.host().name.clone();
+        let question = Question::LoginChanged { address: address.clone(), server: server.clone() };
+        if self.env.ui.confirm(&question) {
+            return Ok(true);
+        }
+        Err(ClientError::Decide(format!(
+            "{server} asks for another hash of the password of {address} than this device remembers, and no signed \
+             statement tells of a new password: take this for an attack. Nothing was sent. If you set up the account \
+             anew yourself, run `sealpost login {address}` on a terminal and confirm it, or use a new folder (--dir)"
+        )))
     }
 
     /// The two-step login: salt and cost from the server, judged before the password is used with them.

@@ -61,6 +61,14 @@ pub enum Question {
         /// The key derived from the password, which is the one published.
         derived: PublicKey,
     },
+    /// The server asks for a login salt or cost other than this device remembers, and no statement chain tells of a
+    /// change on another device. No hash of the password has left yet.
+    LoginChanged {
+        /// Whose.
+        address: Address,
+        /// The server.
+        server: String,
+    },
     /// Trust this key of a contact from now on (`contact accept`).
     AcceptKey {
         /// Whose.
@@ -103,6 +111,12 @@ impl std::fmt::Display for Question {
                 f,
                 "{what} of {address} is not what this device remembers, and no signed statement explains it. \
                  Did you yourself set a new password with a new code from your administrator?"
+            ),
+            Self::LoginChanged { address, server } => write!(
+                f,
+                "{server} asks for another hash of the password of {address} than this device remembers, and no signed \
+                 statement tells of a new password. Did you yourself set a new one with a new code from your \
+                 administrator?"
             ),
             Self::AcceptKey { address, pinned, fingerprint, words, notes, .. } => {
                 for note in notes {

@@ -65,6 +65,8 @@ pub enum Flood {
     Replies,
     /// One octet at a time, with a pause.
     Trickle,
+    /// IMAP: literals of 2 MiB, one after the other.
+    Literals,
 }
 
 impl Flood {
@@ -74,15 +76,20 @@ impl Flood {
             Self::Line => ("x".repeat(4_096), false),
             Self::Lines => ("220-x\r\n".repeat(512), false),
             Self::Replies => ("220 x\r\n".repeat(512), false),
+            Self::Literals => {
+                let octets = "x".repeat(2 << 20);
+                (format!("* 1 FETCH (BODY[TEXT] {{{}}}\r\n{octets})\r\n", octets.len()), false)
+            }
             Self::Trickle => ("2".to_owned(), true),
         }
     }
 }
 
-/// Whether `command` is the one meant; `STARTTLS`, `AUTH`, … and `GREETING`.
+/// Whether `command` is the one meant; `STARTTLS`, `AUTH`, … and `GREETING`. With a space at its end, `verb` means the
+/// command with arguments.
 pub(crate) fn is(command: &str, verb: &str) -> bool {
     command.get(..verb.len()).is_some_and(|start| start.eq_ignore_ascii_case(verb))
-        && !command.as_bytes().get(verb.len()).is_some_and(u8::is_ascii_alphanumeric)
+        && (verb.ends_with(' ') || !command.as_bytes().get(verb.len()).is_some_and(u8::is_ascii_alphanumeric))
 }
 
 impl Attack {

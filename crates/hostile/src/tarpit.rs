@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 use tokio::{
@@ -21,6 +21,7 @@ pub struct Tarpit {
     /// Where it listens.
     pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
+    heard: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
@@ -35,24 +36,30 @@ impl Tarpit {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let connections = Arc::<AtomicUsize>::default();
-        let count = Arc::clone(&connections);
+        let heard = Arc::<AtomicU64>::default();
+        let (count, log) = (Arc::clone(&connections), Arc::clone(&heard));
         let task = tokio::spawn(async move {
             let mut sessions = tokio::task::JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::SeqCst);
-                let acceptor = acceptor.clone();
+                let (acceptor, log) = (acceptor.clone(), Arc::clone(&log));
                 sessions.spawn(async move {
                     let _ = match acceptor {
                         Some(acceptor) => match acceptor.accept(client).await {
-                            Ok(client) => hold(client, greeting, flood).await,
+                            Ok(client) => hold(client, greeting, flood, &log).await,
                             Err(error) => Err(error),
                         },
-                        None => hold(client, greeting, flood).await,
+                        None => hold(client, greeting, flood, &log).await,
                     };
                 });
             }
         });
-        Ok(Self { address, connections, task })
+        Ok(Self { address, connections, heard, task })
+    }
+
+    /// Octets that were said to it, inside TLS where there is TLS; not counted while it floods.
+    pub fn heard(&self) -> u64 {
+        self.heard.load(Ordering::SeqCst)
     }
 
     /// How many it caught.
@@ -61,16 +68,19 @@ impl Tarpit {
     }
 }
 
-async fn hold<C>(client: C, greeting: &str, flood: Option<Flood>) -> io::Result<()>
+async fn hold<C>(client: C, greeting: &str, flood: Option<Flood>, heard: &AtomicU64) -> io::Result<()>
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
     let mut client = Lines::new(client);
     client.say(greeting).await?;
-    match flood {
-        Some(flood) => without_end(flood, &mut client).await,
-        None => client.drain().await,
+    if let Some(flood) = flood {
+        return without_end(flood, &mut client).await;
     }
+    while let Some(line) = client.line().await? {
+        heard.fetch_add(line.len() as u64 + 1, Ordering::SeqCst);
+    }
+    Ok(())
 }
 
 impl Drop for Tarpit {

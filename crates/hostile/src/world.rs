@@ -176,6 +176,16 @@ impl World {
         self.point(domain, &server.context.config.hostname.clone(), server.addresses.submissions[0]);
     }
 
+    /// A lie in the DNS: the IMAP service of `domain` is `host`, at this address.
+    pub fn point_imap(&self, domain: &str, host: &str, address: SocketAddr) {
+        let service = format!("_imaps._tcp.{domain}");
+        self.zone(domain, |zone| {
+            zone.remove(&service).srv(&service, 0, 0, address.port(), host);
+        });
+        let IpAddr::V4(ip) = address.ip() else { unreachable!("127.0.0.x") };
+        self.host(domain, host, ip);
+    }
+
     /// A man in the middle before the submission service of `domain`, showing the real certificate. He is honest until
     /// told otherwise.
     pub async fn between(&self, domain: &str) -> Middle {

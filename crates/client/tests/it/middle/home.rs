@@ -243,3 +243,53 @@ async fn r15_a_login_at_a_look_alike_is_worth_nothing_at_the_true_server() {
     let there = alice.key_lookup(&mailbox(ALICE)).await.unwrap().published;
     assert!(matches!(there, Published::Key { .. }));
 }
+
+/// A device that knows the account's salt and cost does not make another hash of the password because the server asks
+/// for it: cheap ones, and those that a table was made for, are what a hostile one would ask for.
+#[tokio::test(flavor = "multi_thread")]
+async fn r06_a_known_device_makes_no_other_hash_than_the_one_it_remembers() {
+    let home = Home::start().await;
+    let login = async || home.alice.login(&address(ALICE), &secret(FIRST)).await.map(|_| ());
+    login().await.unwrap();
+    for attack in [challenge(19_456, 2, 1), challenge(65_536, 3, 1)] {
+        home.only(&attack);
+        let error = login().await.unwrap_err();
+        assert_eq!(error.exit_code(), 3, "{attack:?}: {error}");
+        assert!(error.to_string().contains("asks for another hash of the password"), "{attack:?}: {error}");
+        assert!(!home.middle.heard().iter().any(|line| line.len() > 100), "{:?}", home.middle.heard());
+    }
+    // The user says that it is right, and is taken at his word: it is not.
+    let agreeable = std::sync::Arc::new(crate::world::Agreeable::default());
+    let error =
+        home.world.client_with("alice", agreeable).login(&address(ALICE), &secret(FIRST)).await.unwrap_err();
+    assert_eq!(error.exit_code(), 6, "{error}");
+    home.middle.honest();
+    login().await.unwrap();
+    // A password changed elsewhere is told of by a statement, and nobody is asked.
+    let phone = home.world.device("phone", ALICE, FIRST).await;
+    phone.passwd(&secret(FIRST), &secret(SECOND)).await.unwrap();
+    home.alice.login(&address(ALICE), &secret(SECOND)).await.unwrap();
+}
+
+/// The IMAP server is found in the DNS too, under the same rule: no login for a name that nothing ties to the domain,
+/// and none without TLS that proves the name.
+#[tokio::test(flavor = "multi_thread")]
+async fn r04_no_login_for_an_imap_server_of_another_name() {
+    let home = Home::start().await;
+    home.alice.list("INBOX").await.unwrap();
+    let evil = "imap.evil.example";
+    for (host, certificate, exit, words) in [
+        (evil, Certificate::For(evil), 3, "nothing ties that name to example.net"),
+        ("imap.example.net", Certificate::For(evil), 5, "could be reached securely"),
+        ("imap.example.net", Certificate::SelfSigned("imap.example.net"), 5, "could be reached securely"),
+        ("imap.example.net", Certificate::Expired("imap.example.net"), 5, "could be reached securely"),
+    ] {
+        let acceptor = home.world.authority.acceptor(certificate);
+        let pit = sealpost_hostile::Tarpit::start(Some(acceptor), "* OK hello\r\n", None).await.unwrap();
+        home.world.point_imap("example.net", host, pit.address);
+        let error = home.alice.list("INBOX").await.unwrap_err();
+        assert_eq!(error.exit_code(), exit, "{certificate:?}: {error}");
+        assert!(error.to_string().contains(words), "{certificate:?}: {error}");
+        assert!(pit.connections() > 0 && pit.heard() == 0, "{certificate:?}: {} octets", pit.heard());
+    }
+}

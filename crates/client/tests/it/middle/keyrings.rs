@@ -58,3 +58,22 @@ async fn r28_a_keyring_that_is_not_the_newest_of_ones_own_is_refused() {
     assert_eq!(phone.contacts().unwrap().len(), 1);
     assert_ne!(alice.rotate(&secret(FIRST), false).await.unwrap().key.key, present, "honest again");
 }
+
+/// Another device that is always quicker: three attempts, and no fourth.
+#[tokio::test(flavor = "multi_thread")]
+async fn r28_a_keyring_that_is_never_taken_is_tried_three_times() {
+    let world = World::start().await;
+    let middle = world.between("example.net").await;
+    let alice = world.enrolled(ALICE, FIRST).await;
+    alice.rotate(&secret(FIRST), false).await.unwrap();
+    let before = alice.key_show().unwrap();
+    middle.forget();
+    middle.attack(Attack::Answer("XKEYRING ", "554 5.5.1 Another keyring"));
+    let error = alice.rotate(&secret(FIRST), false).await.unwrap_err();
+    assert_eq!(error.exit_code(), 5, "{error}");
+    assert!(error.to_string().contains("three times over; nothing was changed here"), "{error}");
+    assert_eq!(middle.heard().iter().filter(|line| line.starts_with("XKEYRING ")).count(), 3);
+    assert_eq!(alice.key_show().unwrap(), before);
+    middle.honest();
+    alice.rotate(&secret(FIRST), false).await.unwrap();
+}
