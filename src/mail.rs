@@ -152,9 +152,7 @@ fn explain(verdict: Verdict) -> &'static str {
         Verdict::SenderNotYetConfirmed => {
             "signed, but only your own server vouches for the sender's key; answering confirms it"
         }
-        Verdict::GoodAltered => {
-            "from the sender and unread by others; a relay changed its form, not its content"
-        }
+        Verdict::GoodAltered => "from the sender; a relay changed its form, not its content",
         Verdict::Good => "from the sender, unchanged",
         Verdict::PlainThoughSigns => "not signed, though this contact's mail is; it may be somebody else's",
         Verdict::Plain => "neither sealed nor signed: every server on its way could read and change it",
