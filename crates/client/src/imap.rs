@@ -33,6 +33,8 @@ const SESSION: Duration = Duration::from_secs(15 * 60);
 const COMMAND: Duration = Duration::from_secs(1);
 /// Memory for the responses to one command: a mailbox of 100,000 messages lists in about 80 MiB.
 const RESPONSES_MAX: u64 = 128 * 1024 * 1024;
+/// Octets read for one response before it is given up, whatever becomes of them; what a receiver keeps is less.
+const RESPONSE_OCTETS_MAX: u64 = 2 * Limits::CLIENT.whole as u64;
 /// Memory of a value of a response (a flag, a word, an item of FETCH) besides its octets.
 const VALUE_OVERHEAD: u64 = 64;
 /// Octets moved at a time between stream and reader or writer.
@@ -506,7 +508,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Imap<S> {
         Ok(())
     }
 
-    async fn fill(&mut self) -> Result<()> {
+    /// Reads once; says how many octets came.
+    async fn fill(&mut self) -> Result<u64> {
         self.input.reserve(CHUNK);
         let (within, began) = (self.patience.step(SILENCE), Instant::now());
         let read = timeout(within, self.stream.read_buf(&mut self.input)).await;
@@ -516,15 +519,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Imap<S> {
             return Err(ImapError::Closed("it ended without a word".into()));
         }
         self.patience.earn(octets as u64);
-        Ok(())
+        Ok(octets as u64)
     }
 
     /// The next response. Those to one command are bounded together, whoever waits for what.
     async fn next_reply(&mut self, sink: &mut Option<Sink<'_>>) -> Result<Reply> {
         let mut before = Zeroizing::new(Vec::new());
+        let mut octets = 0;
         loop {
             match self.receiver.receive(&mut self.input) {
-                Received::More => self.fill().await?,
+                // The receiver throws away what is too long up to its end, and an endless line has none.
+                Received::More if octets > RESPONSE_OCTETS_MAX => {
+                    return Err(ImapError::TooMuch("one response"));
+                }
+                Received::More => octets += self.fill().await?,
                 Received::TooLong => return Err(ImapError::TooMuch("one response")),
                 Received::Literal(head) => match sink {
                     Some(sink) if sink.written.is_none() && announces_body(self.receiver.so_far()) => {

@@ -97,6 +97,16 @@ async fn endless_responses_end_by_their_memory() {
     assert!(matches!(error, ImapError::TooMuch("responses to one command")), "{error}");
 }
 
+/// A line without an end is thrown away as it comes, which would go on for ever.
+#[tokio::test]
+async fn an_endless_line_ends_by_its_octets() {
+    for start in ["x", "* OK ", "* 1 FETCH (BODY[TEXT] {99999999}\r\n"] {
+        let endless = start.to_owned() + &"x".repeat(1 << 20);
+        let (error, _) = on_and_on(endless.into(), Duration::ZERO).await;
+        assert!(matches!(error, ImapError::TooMuch("one response" | "one literal")), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_never_takes_a_login_nor_refuses_it_is_left() {
     let (error, _) = on_and_on(b"+ \r\n".to_vec(), Duration::ZERO).await;
