@@ -101,10 +101,11 @@ impl Client {
         change: &Change<'_>,
     ) -> Result<Session, ClientError> {
         let before = state.secrets.current_public();
+        let mut broken = None;
         for _ in 0..ATTEMPTS {
             match self.attempt(state, &mut session, password, change).await? {
                 Attempt::Done => return Ok(session),
-                Attempt::Again => {}
+                Attempt::Again => broken = None,
                 Attempt::Lost(error) => {
                     // Signing in again compares with what is published, and takes over what had taken effect.
                     session = self.sign_in(state, lookup).await.map_err(|second| {
@@ -116,8 +117,15 @@ impl Client {
                     if state.secrets.current_public() != before {
                         return Ok(session);
                     }
+                    broken = Some(error);
                 }
             }
+        }
+        if let Some(error) = broken {
+            return Err(ClientError::Later(format!(
+                "the connection broke each time the key was about to be changed ({error}); nothing was changed. Try \
+                 again later"
+            )));
         }
         Err(ClientError::Later(
             "another device changed the account at the same time, three times over; nothing was changed here. Try again"
