@@ -98,8 +98,12 @@ pub fn send(args: &Send, context: &Context) -> Outcome {
         "recipients": recipients(&report),
         "notes": report.notes,
     }))?;
-    let rejected = report.recipients.iter().any(|r| r.outcome == sealpost_client::client::Outcome::Rejected);
-    Ok(if rejected { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    // Others got it, so that doing it again would send it to them twice: for good or for now, it failed.
+    let failed = report.recipients.iter().any(|r| {
+        use sealpost_client::client::Outcome::{Rejected, TryLater};
+        matches!(r.outcome, Rejected | TryLater)
+    });
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// `sealpost list`.

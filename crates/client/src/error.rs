@@ -76,5 +76,7 @@ impl ClientError {
 
 fn not_sent(report: &SendReport) -> String {
     let why = report.recipients.iter().map(|r| format!("\n  {}: {}", r.address, r.why));
-    std::iter::once("nothing was sent".to_owned()).chain(why).collect()
+    let unsure = report.recipients.iter().any(|r| r.why.ends_with(crate::send::UNSURE));
+    let head = if unsure { "it is not certain that anything was sent" } else { "nothing was sent" };
+    std::iter::once(head.to_owned()).chain(why).collect()
 }

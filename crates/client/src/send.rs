@@ -7,7 +7,7 @@ use crate::{
     mailbox::imap_error,
     open::OpenError,
     read::{Judged, Place, Which},
-    session::{Session, mailbox, smtp},
+    session::{Session, is_lost_reply, mailbox, smtp},
     state::State,
     submit::HomeError,
     trust::{
@@ -19,7 +19,7 @@ use crate::{
 use sealpost_lookup::Lookup;
 use sealpost_proto::{
     address::{Address, Mailbox},
-    drive::Envelope,
+    drive::{Envelope, Refusal},
     imap::Flag,
     key::PublicKey,
 };
@@ -99,11 +99,15 @@ pub enum Outcome {
     LeftOut,
     /// Refused by this client (profile §7), or held back because another recipient was refused.
     Refused,
-    /// The look-up failed; try again later.
+    /// The look-up failed, or the home server did not take it now; try again later.
     TryLater,
     /// The home server did not take it.
     Rejected,
 }
+
+/// Said where the connection broke while a message was handed over.
+pub(crate) const UNSURE: &str =
+    "it may have taken the message all the same: ask whether it came before you send it again";
 
 impl Outcome {
     /// A word for JSON.
@@ -419,10 +423,10 @@ impl Client {
             for (at, n) in members.into_iter().enumerate() {
                 let taken = match &results {
                     Ok(results) => results.get(at).cloned().unwrap_or(Ok(())),
-                    Err(error) => Err(error.to_string()),
+                    Err(error) => Err((error.to_string(), matches!(error, ClientError::Later(_)))),
                 };
-                if let Err(reason) = taken {
-                    reports[n].outcome = Outcome::Rejected;
+                if let Err((reason, later)) = taken {
+                    reports[n].outcome = if later { Outcome::TryLater } else { Outcome::Rejected };
                     reports[n].why = format!("your server did not take it: {reason}");
                 }
             }
@@ -450,7 +454,7 @@ impl Client {
             .map_err(Into::into)
     }
 
-    /// One copy into the home server's hands: a result for each of `to`.
+    /// One copy into the home server's hands: a result for each of `to`, a refusal with whether it may end by itself.
     async fn submit(
         &self,
         state: &mut State,
@@ -458,7 +462,7 @@ impl Client {
         session: &mut Option<Session>,
         outgoing: &Outgoing,
         to: &[&Mailbox],
-    ) -> Result<Vec<Result<(), String>>, ClientError> {
+    ) -> Result<Vec<Result<(), (String, bool)>>, ClientError> {
         let session = match session {
             Some(session) => session,
             None => session.insert(self.sign_in(state, lookup).await?),
@@ -477,13 +481,15 @@ impl Client {
         let progress = move |done| ui.progress(Progress::Upload { done, total });
         let results =
             session.home.submit(&envelope, Box::new(octets), progress).await.map_err(|e| match e {
+                // Nobody on this side can tell whether the server took what it did not answer.
+                HomeError::Smtp { error, .. } if is_lost_reply(&error) && error.code().is_none() => {
+                    ClientError::Later(format!("{error}; {UNSURE}"))
+                }
                 HomeError::Smtp { error, .. } => smtp(error),
                 e @ HomeError::Lookup(_) => ClientError::Later(e.to_string()),
             })?;
-        Ok(results
-            .into_iter()
-            .map(|(_, result)| result.map(|_| ()).map_err(|r| r.reply.to_string()))
-            .collect())
+        let refused = |r: Refusal| (r.reply.to_string(), r.reply.is_transient());
+        Ok(results.into_iter().map(|(_, result)| result.map(|_| ()).map_err(refused)).collect())
     }
 
     /// The sender's own copy in Sent: sealed to oneself alone with the full Bcc; of plain mail the octets that went

@@ -293,3 +293,36 @@ async fn r04_no_login_for_an_imap_server_of_another_name() {
         assert!(pit.connections() > 0 && pit.heard() == 0, "{certificate:?}: {} octets", pit.heard());
     }
 }
+
+/// Hanging up while a message is handed over: it is not called sent, and is sent once at most each time the user says
+/// so.
+#[tokio::test(flavor = "multi_thread")]
+async fn r23_a_message_whose_submission_breaks_off_is_not_called_sent() {
+    let home = Home::start().await;
+    let send = async || home.alice.send(crate::world::message(&[ALICE], "s", "t")).await.map(|_| ());
+    send().await.unwrap();
+    home.world.arrived(&home.alice, 1).await;
+    for attack in [
+        Attack::HangUp("MAIL"),
+        Attack::LoseAnswer("RCPT"),
+        Attack::HangUp("BDAT"),
+        Attack::Answer("MAIL", "451 4.3.2 later"),
+        Attack::Answer("RCPT", "550 5.1.1 nobody"),
+        Attack::Answer("BDAT", "452 4.3.1 disk full"),
+    ] {
+        home.only(&attack);
+        let error = send().await.expect_err(&format!("{attack:?}"));
+        let permanent = matches!(attack, Attack::Answer("RCPT", _));
+        assert_eq!(error.exit_code() == 5, !permanent, "{attack:?}: {error}");
+        assert_eq!(home.alice.list("Sent").await.unwrap().len(), 1, "{attack:?}");
+    }
+    // The server took it, and the answer got lost: nobody on this side can know, and the user is told that.
+    home.only(&Attack::LoseAnswer("BDAT"));
+    let error = send().await.unwrap_err();
+    assert_eq!(error.exit_code(), 5, "{error}");
+    for words in ["it is not certain that anything was sent", "may have taken the message all the same"] {
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    home.middle.honest();
+    send().await.unwrap();
+}
