@@ -200,8 +200,6 @@ async fn r15_a_login_at_a_look_alike_is_worth_nothing_at_the_true_server() {
     let world = World::start().await;
     let alice = world.enrolled(ALICE, FIRST).await;
     let look_alike = "alice@examp1e.com";
-    let lair = world.between("example.com").await;
-    world.point("examp1e.com", "mail.examp1e.com", lair.address);
     // He has a good certificate for his own name, bound to his own domain.
     let lair =
         world.between_as("example.com", "mail.examp1e.com", Certificate::For("mail.examp1e.com")).await;
