@@ -39,20 +39,30 @@ impl Judge {
         let room = usize::try_from(self.limit - self.octets).unwrap_or(usize::MAX);
         let within = &octets[..octets.len().min(room)];
         self.octets += within.len() as u64;
-        let mut after_cr = self.after_cr;
-        for &b in within {
-            if (b == b'\n') != after_cr {
-                self.fault = Some(Fault::BareLineEnd);
-                return;
+        self.eight_bit = self.eight_bit || !within.is_ascii();
+        let mut rest = within;
+        if self.after_cr {
+            match rest.first() {
+                None => {}
+                Some(b'\n') => {
+                    self.after_cr = false;
+                    rest = &rest[1..];
+                }
+                Some(_) => return self.fault = Some(Fault::BareLineEnd),
             }
-            after_cr = b == b'\r';
-            if b == 0 {
-                self.fault = Some(Fault::Nul);
-                return;
-            }
-            self.eight_bit |= b >= 0x80;
         }
-        self.after_cr = after_cr;
+        // From one octet that matters to the next.
+        while let Some(at) = memchr::memchr3(b'\r', b'\n', 0, rest) {
+            match (rest[at], rest.get(at + 1)) {
+                (b'\r', Some(b'\n')) => rest = &rest[at + 2..],
+                (b'\r', None) => {
+                    self.after_cr = true;
+                    break;
+                }
+                (0, _) => return self.fault = Some(Fault::Nul),
+                _ => return self.fault = Some(Fault::BareLineEnd),
+            }
+        }
         if within.len() < octets.len() {
             self.fault = Some(Fault::TooBig);
         }
@@ -102,12 +112,18 @@ impl DotReader {
         let mut at = self.at;
         let mut used = 0;
         while let Some(&b) = input.get(used) {
-            if at == At::Text && b != b'\r' {
-                // The bulk of every message: straight to the next CR.
+            if at == At::Text {
+                // The bulk of every message: straight to the next line that begins with a dot.
                 let rest = &input[used..];
-                let run = rest.iter().position(|b| *b == b'\r').unwrap_or(rest.len());
+                let (run, next) = match memchr::memmem::find(rest, b"\r\n.") {
+                    Some(crlf) => (crlf + 2, At::LineStart),
+                    None if rest.ends_with(b"\r\n") => (rest.len(), At::LineStart),
+                    None if rest.ends_with(b"\r") => (rest.len(), At::Cr),
+                    None => (rest.len(), At::Text),
+                };
                 out.extend_from_slice(&rest[..run]);
                 used += run;
+                at = next;
                 continue;
             }
             used += 1;
