@@ -1,14 +1,22 @@
 //! One connection: octets in and out, plain or TLS.
 
 use bytes::BytesMut;
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-/// Room made for each read, in octets: large enough to keep bodies moving, small enough for many idle sessions.
+/// Octets taken at most at each read: large enough to keep bodies moving.
 const READ_STEP: usize = 16 * 1024;
 /// How long a client may take to read what was sent (one call of [`Conn::write`]); RFC 5321 §4.5.3.2 gives 5
 /// minutes for a command, and a client that does not read for that long is gone.
@@ -36,6 +44,28 @@ enum Stream {
     Tls(Box<TlsStream<Box<dyn Io>>>),
 }
 
+thread_local! {
+    /// Where octets arrive, one place for all sessions of a thread: thousands that wait need no room of their own.
+    static ARRIVALS: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_STEP].into());
+}
+
+/// Reads once, into the thread's place, and from there to the end of `input`.
+fn poll_read<S: AsyncRead + ?Sized>(
+    stream: Pin<&mut S>,
+    cx: &mut Context<'_>,
+    input: &mut BytesMut,
+) -> Poll<io::Result<usize>> {
+    ARRIVALS.with_borrow_mut(|arrivals| {
+        let mut arrived = ReadBuf::new(arrivals);
+        ready!(stream.poll_read(cx, &mut arrived))?;
+        let octets = arrived.filled_mut();
+        input.extend_from_slice(octets);
+        // They may be a login hash, and the place outlives the session.
+        octets.fill(0);
+        Poll::Ready(Ok(octets.len()))
+    })
+}
+
 impl Conn {
     /// Takes an accepted socket; turns off Nagle's algorithm, since replies are small and waited for.
     pub fn new(socket: TcpStream) -> io::Result<Self> {
@@ -57,10 +87,14 @@ impl Conn {
     /// Reads more into `input`; 0 at the end. Idle time-outs are the caller's. Cancel safe: nothing read is lost
     /// when the future is dropped.
     pub async fn read(&mut self) -> io::Result<usize> {
-        self.input.reserve(READ_STEP);
-        match &mut self.stream {
-            Stream::Plain(s) => s.read_buf(&mut self.input).await,
-            Stream::Tls(s) => match s.read_buf(&mut self.input).await {
+        if self.input.is_empty() {
+            // What it held has been handed on; a session that waits keeps no room for what may come.
+            self.input = BytesMut::new();
+        }
+        let Self { stream, input, .. } = self;
+        match stream {
+            Stream::Plain(s) => poll_fn(|cx| poll_read(Pin::new(s), cx, input)).await,
+            Stream::Tls(s) => match poll_fn(|cx| poll_read(Pin::new(s.as_mut()), cx, input)).await {
                 // Many programs close without close_notify; every protocol here has its own end marks.
                 Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
                 other => other,
