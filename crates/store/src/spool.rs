@@ -134,6 +134,10 @@ impl Body {
         }
     }
 
+    /// Whether it lies in memory and is small enough for the database: preparing it for a commit does not block.
+    pub(crate) fn is_inline(&self) -> bool {
+        self.as_slice().is_some_and(|octets| octets.len() <= INLINE_MAX)
+    }
     pub(crate) fn octets(&self) -> &Octets {
         &self.octets
     }

@@ -74,7 +74,7 @@ pub fn build(mut message: impl Read) -> io::Result<Vec<u8>> {
 
 impl Index {
     /// Everything that is kept of a structure.
-    pub(super) fn of(parsed: &Structure) -> Self {
+    pub(crate) fn of(parsed: &Structure) -> Self {
         let mut index = Self {
             envelope: Vec::new(),
             body: Vec::new(),
@@ -98,7 +98,7 @@ impl Index {
     }
 
     /// The stored form.
-    pub(super) fn stored(&self) -> Vec<u8> {
+    pub(crate) fn stored(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         for text in [&self.envelope, &self.body, &self.body_structure] {
             put_u32(&mut out, text.len());

@@ -6,7 +6,9 @@ use super::{
     store_failure,
     trace::{return_path, transaction_id},
 };
+use crate::imap::index::Index;
 use sealpost_proto::{
+    imap::mime::Scanner,
     message::{Header, MAX_HEADER_OCTETS, MailboxList},
     smtp::{reply::Reply, verb::Mail},
     time::Timestamp,
@@ -57,6 +59,8 @@ struct Receiving {
     octets: u64,
     local: Option<Spool>,
     remote: Option<Spool>,
+    /// What IMAP will want to know of the message, gathered as it passes.
+    scanner: Scanner,
     /// The header, and what of the body came in the same piece.
     head: Vec<u8>,
     head_is_whole: bool,
@@ -71,6 +75,9 @@ impl Receiving {
             return;
         }
         self.collect_head(octets);
+        if self.local.is_some() {
+            self.scanner.push(octets);
+        }
         for spool in [&mut self.local, &mut self.remote].into_iter().flatten() {
             if let Err(error) = spool.write(octets) {
                 self.failure = Some(error.into());
@@ -110,14 +117,21 @@ impl Session {
         let id = transaction_id();
         let received = self.received(&id, incoming.mail.smtputf8);
         let reverse_path = incoming.mail.reverse_path.as_ref().map(ToString::to_string);
-        let open = |head: String| {
+        let open = |head: &str| {
             let mut spool = self.context.store.spool();
             spool.write(head.as_bytes()).map(|()| spool)
         };
         let any_local = incoming.accounts().next().is_some();
         let any_remote = incoming.recipients.iter().any(|r| matches!(r, Recipient::Remote(_)));
-        let local = any_local.then(|| open(return_path(reverse_path.as_deref()) + &received)).transpose();
-        let remote = any_remote.then(|| open(received)).transpose();
+        let mut scanner = Scanner::new();
+        let local = any_local
+            .then(|| {
+                let head = return_path(reverse_path.as_deref()) + &received;
+                scanner.push(head.as_bytes());
+                open(&head)
+            })
+            .transpose();
+        let remote = any_remote.then(|| open(&received)).transpose();
         let (local, remote, failure) = match (local, remote) {
             (Ok(local), Ok(remote)) => (local, remote, None),
             (Err(error), _) | (_, Err(error)) => (None, None, Some(error.into())),
@@ -129,6 +143,7 @@ impl Session {
                 octets: 0,
                 local,
                 remote,
+                scanner,
                 head: Vec::new(),
                 head_is_whole: false,
                 failure,
@@ -153,7 +168,7 @@ impl Session {
         let (local, remote) = (|| Ok((finish(receiving.local)?, finish(receiving.remote)?)))()
             .map_err(|e: StoreError| store_failure(&e))?;
         let index = match &local {
-            Some(body) => index(body.clone()).await.map_err(|e| store_failure(&e))?,
+            Some(_) => Index::of(&receiving.scanner.finish()).stored(),
             None => Vec::new(),
         };
         let needs = BodyNeeds { eight_bit: mail.eight_bit || eight_bit, smtputf8: mail.smtputf8 };
@@ -207,12 +222,6 @@ impl Session {
 
 fn new_message(body: Body, index: Vec<u8>, now: Timestamp) -> NewMessage {
     NewMessage { body, flags: Flags::default(), keywords: Vec::new(), internal_date: now, index }
-}
-
-/// What IMAP wants to know without opening the message. Reads all of it, so off the async threads.
-async fn index(body: Body) -> Result<Vec<u8>, StoreError> {
-    let work = tokio::task::spawn_blocking(move || crate::imap::index::build(body.reader()?));
-    Ok(work.await.map_err(std::io::Error::other)??)
 }
 
 /// Remote recipients as written, by canonical domain, in the order in which the domains came.

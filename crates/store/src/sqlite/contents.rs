@@ -45,13 +45,13 @@ impl Contents {
     }
 
     /// Adds a use of a body; the same body with the same index is stored once. Blocks: large bodies are synced here.
-    pub(super) fn add(&mut self, body: &Body, index: &[u8]) -> Result<Slot> {
+    pub(super) fn add(&mut self, body: &Body, index: Vec<u8>) -> Result<Slot> {
         if let Some(at) = self.items.iter().position(|item| item.body.same(body) && item.index == index) {
             self.items[at].refs += 1;
             return Ok(Slot(at));
         }
         let prepared = self.objects.prepare(body)?;
-        self.items.push(Item { body: body.clone(), index: index.to_vec(), prepared, refs: 1 });
+        self.items.push(Item { body: body.clone(), index, prepared, refs: 1 });
         Ok(Slot(self.items.len() - 1))
     }
 

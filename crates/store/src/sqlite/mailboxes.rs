@@ -129,16 +129,16 @@ impl Mailboxes for SqliteStore {
 
     async fn append(&self, mailbox: MailboxId, messages: Vec<NewMessage>) -> Result<Copied> {
         let objects = Arc::clone(&self.shared.objects);
-        let (contents, incoming) = self
-            .blocking(move || {
-                let mut contents = Contents::new(objects);
-                let incoming = messages
-                    .into_iter()
-                    .map(|message| incoming(&mut contents, message))
-                    .collect::<Result<Vec<_>>>()?;
-                Ok((contents, incoming))
-            })
-            .await?;
+        let small = messages.iter().all(|message| message.body.is_inline());
+        let prepare = move || {
+            let mut contents = Contents::new(objects);
+            let incoming = messages
+                .into_iter()
+                .map(|message| incoming(&mut contents, message))
+                .collect::<Result<Vec<_>>>()?;
+            Ok((contents, incoming))
+        };
+        let (contents, incoming) = if small { prepare()? } else { self.blocking(prepare).await? };
         self.write(contents.inline_bytes(), move |tx| {
             let inserted = contents.insert(tx)?;
             let copied = entries::append(tx, mailbox, &incoming, &inserted)?;
@@ -232,7 +232,7 @@ impl Mailboxes for SqliteStore {
 /// Prepares one message; its body may be shared with others of the same change.
 pub(super) fn incoming(contents: &mut Contents, message: NewMessage) -> Result<Incoming> {
     Ok(Incoming {
-        slot: contents.add(&message.body, &message.index)?,
+        slot: contents.add(&message.body, message.index)?,
         flags: message.flags,
         keywords: message.keywords,
         internal_date: message.internal_date,

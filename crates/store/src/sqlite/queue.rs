@@ -5,7 +5,9 @@ use super::{
     contents::{Contents, Slot},
     convert::{damaged, number},
     entries::{self, Incoming},
-    folders, mailboxes, readers,
+    folders, mailboxes,
+    objects::Objects,
+    readers,
     writer::Tx,
 };
 use crate::{
@@ -32,28 +34,36 @@ struct Ready {
 }
 
 impl SqliteStore {
-    /// Makes large bodies durable, off the async threads and outside the transaction.
+    /// Makes large bodies durable, off the async threads and outside the transaction. Small ones are ready as they
+    /// are: most mail makes no detour over another thread.
     async fn ready(&self, message: Accepted) -> Result<Ready> {
         let objects = Arc::clone(&self.shared.objects);
-        self.blocking(move || {
-            let mut contents = Contents::new(objects);
-            let local = message
-                .local
-                .into_iter()
-                .map(|(account, message)| Ok((account, mailboxes::incoming(&mut contents, message)?)))
-                .collect::<Result<_>>()?;
-            let remote = message
-                .remote
-                .into_iter()
-                .map(|entry| {
-                    let slot = contents.add(&entry.body, &[])?;
-                    Ok((entry, slot))
-                })
-                .collect::<Result<_>>()?;
-            Ok(Ready { contents, reverse_path: message.reverse_path, local, remote })
-        })
-        .await
+        let local = message.local.iter().map(|(_, message)| &message.body);
+        let remote = message.remote.iter().map(|entry| &entry.body);
+        if local.chain(remote).all(Body::is_inline) {
+            return ready(objects, message);
+        }
+        self.blocking(move || ready(objects, message)).await
     }
+}
+
+/// Blocks where a body is large.
+fn ready(objects: Arc<Objects>, message: Accepted) -> Result<Ready> {
+    let mut contents = Contents::new(objects);
+    let local = message
+        .local
+        .into_iter()
+        .map(|(account, message)| Ok((account, mailboxes::incoming(&mut contents, message)?)))
+        .collect::<Result<_>>()?;
+    let remote = message
+        .remote
+        .into_iter()
+        .map(|entry| {
+            let slot = contents.add(&entry.body, Vec::new())?;
+            Ok((entry, slot))
+        })
+        .collect::<Result<_>>()?;
+    Ok(Ready { contents, reverse_path: message.reverse_path, local, remote })
 }
 
 fn in_memory(reader: &dyn ContentReader) -> Result<Body> {
