@@ -3,6 +3,7 @@
 use super::{
     SqliteStore,
     convert::{array, damaged, number},
+    directory::{Epoch, Route},
     folders, keys,
     writer::Tx,
 };
@@ -133,6 +134,7 @@ fn create(
             |row| row.get(0),
         )?;
     folders::create_standard(tx, AccountId(id))?;
+    tx.rerouted();
     Ok(AccountId(id))
 }
 
@@ -151,6 +153,7 @@ fn remove(tx: &mut Tx<'_>, address: &Address) -> Result<()> {
         tx.conn.prepare_cached(sql)?.execute([account.0])?;
     }
     tx.touch(account);
+    tx.rerouted();
     Ok(())
 }
 
@@ -198,6 +201,7 @@ fn enrol(
             .execute(params![id, new_salt()])?;
         tx.conn.prepare_cached("DELETE FROM app_password WHERE account_id = ?1")?.execute([id])?;
     }
+    tx.rerouted();
     Ok(Enrolment::Done(account))
 }
 
@@ -283,6 +287,28 @@ fn app_passwords(conn: &Connection, account: AccountId) -> Result<Vec<AppPasswor
     Ok(all)
 }
 
+impl SqliteStore {
+    /// Reads where an address leads, and remembers it.
+    async fn route<T: Send + 'static>(
+        &self,
+        address: &Address,
+        epoch: Epoch,
+        pick: impl FnOnce(&Route) -> T + Send + 'static,
+    ) -> Result<Option<T>> {
+        let (address, directory) = (address.clone(), Arc::clone(&self.shared.listeners.directory));
+        self.read(move |conn| {
+            // Account and key of one moment.
+            let snapshot = conn.unchecked_transaction()?;
+            let Some(account) = lead(&snapshot, &address)? else { return Ok(None) };
+            let route = Route { account, key: keys::published(&snapshot, account)? };
+            let picked = pick(&route);
+            directory.learn(epoch, &address, route);
+            Ok(Some(picked))
+        })
+        .await
+    }
+}
+
 #[async_trait]
 impl Accounts for SqliteStore {
     async fn create_account(
@@ -344,8 +370,10 @@ impl Accounts for SqliteStore {
     }
 
     async fn resolve(&self, address: &Address) -> Result<Option<AccountId>> {
-        let address = address.clone();
-        self.read(move |conn| lead(conn, &address)).await
+        match self.shared.listeners.directory.find(address, |route| route.account) {
+            Ok(account) => Ok(Some(account)),
+            Err(epoch) => self.route(address, epoch, |route| route.account).await,
+        }
     }
 
     async fn set_alias(&self, alias: &Address, account: AccountId) -> Result<()> {
@@ -361,6 +389,7 @@ impl Accounts for SqliteStore {
                      ON CONFLICT (address) DO UPDATE SET account_id = excluded.account_id",
                 )?
                 .execute(params![alias.as_str(), account.0])?;
+            tx.rerouted();
             Ok(())
         })
         .await
@@ -408,12 +437,10 @@ impl Accounts for SqliteStore {
     }
 
     async fn public_key(&self, address: &Address) -> Result<Option<PublicKey>> {
-        let address = address.clone();
-        self.read(move |conn| match lead(conn, &address)? {
-            Some(account) => keys::published(conn, account),
-            None => Ok(None),
-        })
-        .await
+        match self.shared.listeners.directory.find(address, |route| route.key.clone()) {
+            Ok(key) => Ok(key),
+            Err(epoch) => Ok(self.route(address, epoch, |route| route.key.clone()).await?.flatten()),
+        }
     }
 
     async fn key_chain(&self, address: &Address) -> Result<Vec<SignedStatement>> {
@@ -432,7 +459,7 @@ impl Accounts for SqliteStore {
 
     async fn set_key(&self, account: AccountId, change: KeyChange) -> Result<Swap> {
         let bytes = change.keyring.as_ref().map_or(0, |keyring| keyring.data.len());
-        self.write(bytes, move |tx| keys::set_key(tx.conn, account, &change)).await
+        self.write(bytes, move |tx| keys::set_key(tx, account, &change)).await
     }
 
     async fn keyring(&self, account: AccountId) -> Result<Option<Vec<u8>>> {

@@ -3,6 +3,7 @@
 use super::{
     accounts::{new_salt, salt_in_use, set_login},
     convert::damaged,
+    writer::Tx,
 };
 use crate::{
     account::{AccountId, KeyChange, KeyState, StagedKeyring, Swap},
@@ -152,7 +153,8 @@ pub(super) fn read_chain(
 }
 
 /// SETPUBKEY and XPASSWD: everything, or nothing and why not.
-pub(super) fn set_key(conn: &Connection, account: AccountId, change: &KeyChange) -> Result<Swap> {
+pub(super) fn set_key(tx: &mut Tx<'_>, account: AccountId, change: &KeyChange) -> Result<Swap> {
+    let conn = tx.conn;
     let generation: i64 = conn
         .prepare_cached("SELECT generation FROM account WHERE id = ?1")?
         .query_row([account.0], |row| row.get(0))
@@ -189,6 +191,7 @@ pub(super) fn set_key(conn: &Connection, account: AccountId, change: &KeyChange)
         conn.prepare_cached("DELETE FROM statement WHERE account_id = ?1 AND serial <= ?2")?
             .execute([account.0, serial - STATEMENTS_MAX])?;
     }
+    tx.rerouted();
     Ok(Swap::Done)
 }
 

@@ -225,7 +225,7 @@ impl Mailboxes for SqliteStore {
     }
 
     fn watch(&self, account: AccountId) -> watch::Receiver<u64> {
-        self.shared.watchers.watch(account)
+        self.shared.listeners.watchers.watch(account)
     }
 }
 

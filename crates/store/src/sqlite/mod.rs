@@ -11,8 +11,10 @@
 
 mod accounts;
 mod backup;
+mod checkpoint;
 mod contents;
 mod convert;
+mod directory;
 mod entries;
 mod folders;
 mod garbage;
@@ -33,6 +35,7 @@ use crate::{
     error::{Result, StoreError},
     files,
 };
+use checkpoint::Checkpoints;
 use rand_core::{OsRng, RngCore};
 use rusqlite::Connection;
 use sealpost_proto::time::{Clock, SystemClock};
@@ -40,7 +43,6 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
-use tokio::sync::Notify;
 
 /// What can be set about a store; [`Options::default`] is right for most.
 #[derive(Clone)]
@@ -93,8 +95,7 @@ struct Shared {
     pool: Arc<reads::Pool>,
     objects: Arc<objects::Objects>,
     chains: Arc<keys::Chains>,
-    watchers: Arc<watchers::Watchers>,
-    queue_changed: Arc<Notify>,
+    listeners: writer::Listeners,
     clock: Arc<dyn Clock>,
     threads: bool,
     tmp: Arc<Path>,
@@ -116,23 +117,27 @@ impl SqliteStore {
         let lock = open::prepare_dir(dir)?;
         let objects = Arc::new(objects::Objects::new(dir, Arc::clone(&options.random))?);
         let db: PathBuf = dir.join("store.db");
-        let conn = open::writer_connection(&db, &options)?;
+        let log = checkpoint::Log::default();
+        let conn = open::writer_connection(&db, &options, &log)?;
         open::restrict_database(&db)?;
         // The name of a new database.
         files::sync_dir(dir)?;
         objects.sweep(&conn)?;
         queue::release_claims(&conn)?;
-        let watchers = Arc::new(watchers::Watchers::default());
-        let queue_changed = Arc::new(Notify::new());
+        let listeners = writer::Listeners::default();
         let writer = writer::Writer::start(
             conn,
             {
-                let (db, options) = (db.clone(), options.clone());
-                Box::new(move || open::writer_connection(&db, &options))
+                let (db, options, log) = (db.clone(), options.clone(), log.clone());
+                Box::new(move || open::writer_connection(&db, &options, &log))
+            },
+            if options.threads {
+                Checkpoints::beside(log, open::log_connection(&db)?)?
+            } else {
+                Checkpoints::inline(log)
             },
             Arc::clone(&options.clock),
-            Arc::clone(&watchers),
-            Arc::clone(&queue_changed),
+            listeners.clone(),
             options.threads,
         )?;
         let shared = Arc::new(Shared {
@@ -141,8 +146,7 @@ impl SqliteStore {
             tmp: objects.tmp().into(),
             objects,
             chains: Arc::default(),
-            watchers,
-            queue_changed,
+            listeners,
             clock: options.clock,
             db,
             keep_objects: Mutex::default(),

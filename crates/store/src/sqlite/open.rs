@@ -1,6 +1,6 @@
 //! Opening: the folder, its lock, connections and their settings.
 
-use super::{Options, migrate};
+use super::{Options, checkpoint::Log, migrate};
 use crate::{
     error::{Result, StoreError},
     files,
@@ -15,9 +15,6 @@ use std::{
 
 /// Marks the file as ours (`file store.db` shows it): "SLPT".
 pub(super) const APPLICATION_ID: i32 = 0x534c_5054;
-/// Pages of the log after which the writer copies them back. Larger values raise the slowest commits from 7 ms to
-/// 17 ms and more and gain little (measured, `docs/decisions/0003-store.md`).
-const WAL_AUTOCHECKPOINT_PAGES: i64 = 1000;
 /// The log is cut to this after a checkpoint, so that one burst does not keep the space.
 const JOURNAL_SIZE_LIMIT_BYTES: i64 = 16 * 1024 * 1024;
 /// Distinct statements in use stay well below it.
@@ -63,7 +60,7 @@ pub(super) fn prepare_dir(dir: &Path) -> Result<Lock> {
 }
 
 /// The connection that writes, with the schema brought up to date.
-pub(super) fn writer_connection(path: &Path, options: &Options) -> Result<Connection> {
+pub(super) fn writer_connection(path: &Path, options: &Options, log: &Log) -> Result<Connection> {
     // SQLite would make the file with the process's umask; the log and its index take their rights from it. Not when it
     // is there: closing it would end the locks that the reading connections have on it (fcntl(2)).
     if !path.exists() {
@@ -96,7 +93,8 @@ pub(super) fn writer_connection(path: &Path, options: &Options) -> Result<Connec
     }
     // FULL: each commit is synced before anybody is told of it. Never less: a 250 promises it.
     conn.pragma_update(None, "synchronous", "FULL")?;
-    conn.pragma_update(None, "wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES)?;
+    // Instead of SQLite's own checkpoints, which stop the writer: see `checkpoint.rs`.
+    log.watch(&mut conn)?;
     conn.pragma_update(None, "journal_size_limit", JOURNAL_SIZE_LIMIT_BYTES)?;
     conn.pragma_update(None, "foreign_keys", true)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
@@ -127,6 +125,17 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+/// A connection that copies the log back into the database, and does nothing else.
+pub(super) fn log_connection(path: &Path) -> Result<Connection> {
+    let conn = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    // The copy in the database is synced before the log is begun anew.
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    Ok(conn)
 }
 
 /// A connection that reads.
@@ -162,7 +171,7 @@ mod tests {
     fn the_settings_that_durability_rests_on() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("store.db");
-        let conn = writer_connection(&path, &Options::default()).expect("opens");
+        let conn = writer_connection(&path, &Options::default(), &Log::default()).expect("opens");
         let number = |conn: &Connection, name: &str| -> i64 {
             conn.pragma_query_value(None, name, |row| row.get(0)).expect("a number")
         };
@@ -174,7 +183,7 @@ mod tests {
             ("foreign_keys", 1),
             ("auto_vacuum", 2), // INCREMENTAL
             ("page_size", 4096),
-            ("wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES),
+            ("wal_autocheckpoint", 0), // by `checkpoint.rs`
             ("journal_size_limit", JOURNAL_SIZE_LIMIT_BYTES),
             ("application_id", i64::from(APPLICATION_ID)),
         ] {

@@ -318,6 +318,6 @@ impl Queue for SqliteStore {
     }
 
     async fn queue_changed(&self) {
-        self.shared.queue_changed.notified().await;
+        self.shared.listeners.queue_changed.notified().await;
     }
 }

@@ -2,7 +2,7 @@
 //! transaction is on stable storage. One sync makes the work of many sessions durable; when there is only one
 //! session, nothing waits.
 
-use super::watchers::Watchers;
+use super::{checkpoint::Checkpoints, directory::Directory, watchers::Watchers};
 use crate::{
     account::AccountId,
     error::{Result, StoreError},
@@ -38,6 +38,7 @@ pub(super) struct Tx<'a> {
 struct Effects {
     touched: Vec<AccountId>,
     queued: bool,
+    rerouted: bool,
 }
 
 impl Tx<'_> {
@@ -45,9 +46,33 @@ impl Tx<'_> {
     pub(super) fn touch(&mut self, account: AccountId) {
         self.effects.touched.push(account);
     }
+    /// An address leads elsewhere now, or to another key: forget what was remembered, after the commit.
+    pub(super) fn rerouted(&mut self) {
+        self.effects.rerouted = true;
+    }
     /// Something was queued: wake the relay after the commit.
     pub(super) fn queued(&mut self) {
         self.effects.queued = true;
+    }
+}
+
+/// Who is told of a commit.
+#[derive(Clone, Default)]
+pub(super) struct Listeners {
+    pub(super) watchers: Arc<Watchers>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) queue_changed: Arc<Notify>,
+}
+
+impl Listeners {
+    fn tell(&self, effects: &mut Effects) {
+        if effects.rerouted {
+            self.directory.forget();
+        }
+        self.watchers.bump(&mut effects.touched);
+        if effects.queued {
+            self.queue_changed.notify_one();
+        }
     }
 }
 
@@ -131,9 +156,9 @@ impl Writer {
     pub(super) fn start(
         conn: Connection,
         reopen: Reopen,
+        checkpoints: Checkpoints,
         clock: Arc<dyn Clock>,
-        watchers: Arc<Watchers>,
-        queue_changed: Arc<Notify>,
+        listeners: Listeners,
         threads: bool,
     ) -> Result<Self> {
         let (jobs, waiting) = mpsc::channel();
@@ -142,9 +167,9 @@ impl Writer {
         let thread = Thread {
             conn: Some(conn),
             reopen,
+            checkpoints,
             clock,
-            watchers,
-            queue_changed,
+            listeners,
             #[cfg(test)]
             faults: Arc::clone(&faults),
         };
@@ -246,9 +271,9 @@ struct Thread {
     /// None after a failure, until it could be opened again.
     conn: Option<Connection>,
     reopen: Reopen,
+    checkpoints: Checkpoints,
     clock: Arc<dyn Clock>,
-    watchers: Arc<Watchers>,
-    queue_changed: Arc<Notify>,
+    listeners: Listeners,
     #[cfg(test)]
     faults: Arc<Faults>,
 }
@@ -272,18 +297,19 @@ impl Thread {
         let mut effects = Effects::default();
         if let Err(error) = self.commit(&mut batch, &mut effects) {
             tracing::error!(%error, jobs = batch.len(), "a transaction of the store failed");
-            effects = Effects::default();
+            // What failed may be on the disk all the same.
+            effects = Effects { rerouted: true, ..Effects::default() };
             for job in &mut batch {
                 job.fail(again(&error));
             }
         }
-        // Before the answers: whoever has one may rely on everybody having been woken.
-        self.watchers.bump(&mut effects.touched);
-        if effects.queued {
-            self.queue_changed.notify_one();
-        }
+        // Before the answers: whoever has one may rely on everybody having been woken, and nothing old remembered.
+        self.listeners.tell(&mut effects);
         for job in batch {
             job.answer();
+        }
+        if let Some(conn) = &self.conn {
+            self.checkpoints.after_commit(conn);
         }
     }
 
@@ -314,6 +340,7 @@ impl Thread {
             if job.run(&mut Tx { conn, now, effects: &mut own }) {
                 effects.touched.append(&mut own.touched);
                 effects.queued |= own.queued;
+                effects.rerouted |= own.rerouted;
             } else {
                 // A full disk or a failed read ends the whole transaction, by SQLite's own decision.
                 if conn.is_autocommit() {
