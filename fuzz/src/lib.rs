@@ -6,6 +6,8 @@
 //! runner changes them. A finding becomes a named test beside the code at fault.
 
 mod dictionary;
+mod feedback;
+mod grammar;
 mod mutate;
 mod rng;
 mod run;
@@ -15,10 +17,10 @@ mod targets;
 pub use dictionary::dictionary;
 pub use mutate::{MAX_OCTETS, Mutator};
 pub use rng::Rng;
-pub use run::{Budget, Done, Finding, run};
+pub use run::{Budget, Done, Finding, Session, run};
 
 use std::{fs, path::Path};
-use targets::{account, imap, keys, lookup, message, names, open, smtp};
+use targets::{account, control, imap, keys, lookup, message, names, open, seal, smtp, state};
 
 /// A name and what it does with octets.
 pub type Target = (&'static str, fn(&[u8]));
@@ -33,14 +35,17 @@ pub const TARGETS: &[Target] = &[
     ("key", keys::key),
     ("sshsig", keys::sshsig),
     ("statement", keys::statement),
+    ("signed-statement", keys::signed_statement),
     ("keyring", account::keyring),
     ("age", account::age),
+    ("seal", seal::seal),
     ("vectors", account::vectors),
     ("sasl", account::sasl),
     ("config", account::config),
     ("smtp-command", smtp::command::command),
     ("smtp-server", smtp::server::session),
     ("smtp-data", smtp::server::data),
+    ("smtp-bdat", smtp::server::bdat),
     ("smtp-reply", smtp::client::reply),
     ("smtp-client", smtp::client::conversation),
     ("transcript", smtp::client::transcript),
@@ -51,6 +56,9 @@ pub const TARGETS: &[Target] = &[
     ("header", message::header),
     ("write", message::write),
     ("open", open::open),
+    ("protected", open::protected),
+    ("state", state::state),
+    ("control", control::control),
     ("mta-sts", lookup::mta_sts),
     ("http", lookup::http),
 ];

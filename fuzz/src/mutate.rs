@@ -1,9 +1,11 @@
 //! From good inputs to nearly good ones: changes that know of lines, numbers and words get deeper than random bits.
 
-use crate::rng::Rng;
+use crate::{grammar, rng::Rng};
 
 /// Longest input made; above it lie only more of the same, slower. Limits of lines and counts are all below.
 pub const MAX_OCTETS: usize = 64 * 1024;
+/// Most inputs kept beside the corpus.
+const KEPT_MAX: usize = 2_000;
 /// Most changes at once.
 const MAX_STEPS: usize = 6;
 /// Numbers at which programs go wrong.
@@ -35,17 +37,53 @@ pub struct Mutator<'a> {
     rng: Rng,
     corpus: &'a [Vec<u8>],
     words: &'a [&'a str],
+    /// Inputs that did something new.
+    kept: Vec<Vec<u8>>,
+    grammar: Option<fn(&mut Rng) -> Vec<u8>>,
 }
 
 impl<'a> Mutator<'a> {
     /// The same seed, corpus and words give the same inputs.
     pub fn new(seed: u64, corpus: &'a [Vec<u8>], words: &'a [&'a str]) -> Self {
-        Self { rng: Rng::new(seed), corpus, words }
+        Self { rng: Rng::new(seed), corpus, words, kept: Vec::new(), grammar: None }
+    }
+
+    /// With the grammar of a target, where it has one.
+    #[must_use]
+    pub fn for_target(mut self, target: &str) -> Self {
+        self.grammar = grammar::of(target);
+        self
+    }
+
+    /// An input to make others out of. Where there are too many, a random one goes.
+    pub fn keep(&mut self, input: Vec<u8>) {
+        if self.kept.len() < KEPT_MAX {
+            self.kept.push(input);
+        } else {
+            let at = self.rng.below(KEPT_MAX);
+            self.kept[at] = input;
+        }
+    }
+
+    /// How many are kept.
+    pub fn kept(&self) -> usize {
+        self.kept.len()
     }
 
     /// The next input.
     pub fn input(&mut self) -> Vec<u8> {
-        let mut input = self.rng.pick(self.corpus).cloned().unwrap_or_default();
+        let mut input = match (self.grammar, self.rng.below(3)) {
+            (Some(rule), 0) => {
+                let by_rule = rule(&mut self.rng);
+                // As the rules made it, or changed like any other.
+                if self.rng.below(2) == 0 {
+                    return by_rule;
+                }
+                by_rule
+            }
+            (_, 1) if !self.kept.is_empty() => self.rng.pick(&self.kept).cloned().unwrap_or_default(),
+            _ => self.rng.pick(self.corpus).cloned().unwrap_or_default(),
+        };
         for _ in 0..=self.rng.below(MAX_STEPS) {
             self.step(&mut input);
             input.truncate(MAX_OCTETS);

@@ -1,6 +1,11 @@
 //! Runs a target: the corpus as it is, then changed inputs for as long as the budget lasts.
 
-use crate::{Target, corpus, dictionary::dictionary, mutate::Mutator};
+use crate::{
+    Target, corpus,
+    dictionary::dictionary,
+    feedback::{self, Map},
+    mutate::Mutator,
+};
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -31,6 +36,8 @@ pub struct Done {
     pub took: Duration,
     /// The longest that one input took.
     pub slowest: Duration,
+    /// Inputs kept because they made something new happen.
+    pub kept: usize,
 }
 
 /// An input that a target does not stand.
@@ -45,39 +52,100 @@ pub struct Finding {
 }
 
 /// Runs one target. Panics are caught; set a quiet panic hook if their text is not wanted on stderr.
-pub fn run((name, target): Target, budget: Budget, seed: u64) -> Result<Done, Finding> {
-    let corpus = corpus(name);
-    let start = Instant::now();
-    let mut done = Done { runs: 0, took: Duration::ZERO, slowest: Duration::ZERO };
-    let mut attempt = |input: Vec<u8>| {
+pub fn run(target: Target, budget: Budget, seed: u64) -> Result<Done, Finding> {
+    let corpus = corpus(target.0);
+    let mut session = Session::new(target, &corpus, seed);
+    session.go(budget)?;
+    Ok(session.done)
+}
+
+/// A target in the course of being run: what it has tried and kept, so that it can go on where it was.
+pub struct Session<'a> {
+    target: Target,
+    corpus: &'a [Vec<u8>],
+    mutator: Mutator<'a>,
+    map: Map,
+    /// Octets of the inputs of this session that were kept, newest last, until somebody takes them.
+    news: Vec<Vec<u8>>,
+    /// So far.
+    pub done: Done,
+}
+
+impl<'a> Session<'a> {
+    /// Nothing tried yet.
+    pub fn new(target: Target, corpus: &'a [Vec<u8>], seed: u64) -> Self {
+        let mutator = Mutator::new(seed, corpus, dictionary(target.0)).for_target(target.0);
+        let done = Done { runs: 0, took: Duration::ZERO, slowest: Duration::ZERO, kept: 0 };
+        Self { target, corpus, mutator, map: Map::default(), news: Vec::new(), done }
+    }
+
+    /// The target's name.
+    pub fn name(&self) -> &'static str {
+        self.target.0
+    }
+
+    /// What was kept since this was asked the last time.
+    pub fn news(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// The corpus first, once, then changed inputs, within the budget. May be called again, also after a finding.
+    pub fn go(&mut self, budget: Budget) -> Result<(), Finding> {
+        feedback::swap(&mut self.map);
+        let start = Instant::now();
+        let outcome = self.inputs(budget, start);
+        self.done.took += start.elapsed();
+        self.done.kept = self.mutator.kept();
+        feedback::swap(&mut self.map);
+        outcome
+    }
+
+    fn inputs(&mut self, budget: Budget, start: Instant) -> Result<(), Finding> {
+        if self.done.runs == 0 {
+            for input in self.corpus {
+                self.attempt(input)?;
+            }
+            feedback::take();
+        }
+        let mut left = match budget {
+            Budget::Runs(runs) => runs,
+            Budget::Time(_) => u64::MAX,
+        };
+        while left > 0 {
+            if let Budget::Time(time) = budget
+                && start.elapsed() >= time
+            {
+                break;
+            }
+            let input = self.mutator.input();
+            self.attempt(&input)?;
+            if feedback::take() {
+                self.news.push(input.clone());
+                self.mutator.keep(input);
+            }
+            left -= 1;
+        }
+        Ok(())
+    }
+
+    fn attempt(&mut self, input: &[u8]) -> Result<(), Finding> {
+        let (name, target) = self.target;
         let before = Instant::now();
-        let outcome = outcome(target, &input);
+        let outcome = outcome(target, input);
         let took = before.elapsed();
-        done.runs += 1;
-        done.slowest = done.slowest.max(took);
+        self.done.runs += 1;
+        self.done.slowest = self.done.slowest.max(took);
         match outcome {
             Err(message) => {
-                let input = shrink(target, input);
+                let input = shrink(target, input.to_vec());
                 Err(Finding { target: name, message, input })
             }
-            Ok(()) if took > SLOW => Err(Finding { target: name, message: format!("took {took:?}"), input }),
+            Ok(()) if took > SLOW => {
+                Err(Finding { target: name, message: format!("took {took:?}"), input: input.to_vec() })
+            }
             Ok(()) => Ok(()),
         }
-    };
-    for input in &corpus {
-        attempt(input.clone())?;
     }
-    let mut mutator = Mutator::new(seed, &corpus, dictionary(name));
-    match budget {
-        Budget::Runs(runs) => (0..runs).try_for_each(|_| attempt(mutator.input()))?,
-        Budget::Time(time) => {
-            while start.elapsed() < time {
-                attempt(mutator.input())?;
-            }
-        }
-    }
-    done.took = start.elapsed();
-    Ok(done)
 }
 
 fn outcome(target: fn(&[u8]), input: &[u8]) -> Result<(), String> {

@@ -122,6 +122,12 @@ fn statements() -> Vec<SignedStatement> {
         .collect()
 }
 
+/// All of them as they go on the wire.
+pub(crate) fn wires() -> &'static [String] {
+    static WIRES: std::sync::OnceLock<Vec<String>> = std::sync::OnceLock::new();
+    WIRES.get_or_init(|| statements().iter().map(SignedStatement::to_wire).collect())
+}
+
 /// The first of Alice's statements.
 pub(crate) fn first_statement() -> SignedStatement {
     statements().swap_remove(0)
@@ -151,6 +157,22 @@ fn keyring_texts() -> [String; 3] {
     ]
 }
 
+/// A client's folder: Alice after a rotation, with one contact.
+fn state_text() -> String {
+    let encode = |octets: &[u8]| sealpost_proto::base64::encode(octets);
+    let statements = statements();
+    let newest = &statements[2];
+    let (key, bob) = (newest.statement().key.openssh(), bob().public().openssh());
+    let seed = |key: &SecretKey| encode(key.seed().as_slice());
+    let (salt, hash, at) = (encode(&[9; 16]), encode(&[7; 32]), newest.statement().created.to_rfc3339());
+    [
+        "== account.json\n{\"address\":\"alice@example.net\",\"dns\":\"127.0.0.1:53\",\"ca_file\":null,\"mx_port\":25,\"confirmed_servers\":[\"x\"],\"no_keyring\":false}\n".to_owned(),
+        format!("== secrets.json\n{{\"current\":{{\"login_hash\":\"{hash}\",\"login_salt\":\"{salt}\",\"cost\":{{\"m_kib\":65536,\"t\":3,\"p\":1}},\"key\":{{\"seed\":\"{}\",\"salt\":\"{salt}\"}}}},\n\"retired\":[{{\"seed\":\"{}\",\"from\":\"2026-01-01T00:00:00Z\",\"until\":\"{at}\"}}],\n\"pending\":null}}\n", seed(&alice_later()), seed(&alice())),
+        format!("== trust.json\n{{\"pins\":{{\"bob@example.org\":{{\"key\":\"{bob}\",\"since\":\"{at}\",\"learnt\":{{\"by\":\"server\",\"server\":\"mail.example.org\"}},\"signs\":true}}}},\n\"observations\":{{}},\n\"domains\":{{\"example.org\":[\"ENCRYPTMESSAGE\"]}},\n\"own\":{{\"key\":\"{key}\",\"statement\":\"{}\",\"serial\":3,\"dirty\":false,\"checked\":\"{at}\"}}}}\n", newest.to_wire()),
+    ]
+    .concat()
+}
+
 fn octets(message: &Outgoing) -> io::Result<Vec<u8>> {
     let mut octets = Vec::new();
     message.open()?.read_to_end(&mut octets)?;
@@ -176,6 +198,9 @@ pub fn write() -> io::Result<()> {
         let signed = [text.as_str(), &alice().sshsig("sealpost-keyring", text.as_bytes())].concat();
         put("keyring", &format!("signed-{n}"), signed.as_bytes())?;
     }
+    put("signed-statement", "first", statement_texts()[0].as_bytes())?;
+    put("signed-statement", "rotation", statement_texts()[2].as_bytes())?;
+    put("state", "alice", state_text().as_bytes())?;
     let keys = [bob().public(), alice().public()];
     for (name, times) in [("short", 0), ("chunks", 3_500)] {
         let plain = [SEALED, b"and more\r\n".repeat(times).as_slice()].concat();

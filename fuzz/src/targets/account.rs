@@ -1,7 +1,7 @@
 //! What belongs to an account: keyring, sealed octets, known answers, the login, the server's configuration.
 
 use super::lines;
-use crate::{Rng, seeds};
+use crate::{Rng, feedback, seeds};
 use sealpost_crypto::{
     seal::{open_armoured, open_bytes},
     vectors,
@@ -26,7 +26,11 @@ pub(crate) fn keyring(input: &[u8]) {
         assert!(seeds::is_known_keyring(text), "a keyring that was never signed: {text}");
     }
     // As its owner would sign it: anything goes in, and what is taken comes out again.
-    let Ok((keyring, serial)) = seeds::open_keyring(&seeds::sealed_keyring(text, true)) else { return };
+    let opened = seeds::open_keyring(&seeds::sealed_keyring(text, true));
+    if let Err(error) = &opened {
+        feedback::happened(&feedback::shape(&error.to_string()));
+    }
+    let Ok((keyring, serial)) = opened else { return };
     let Ok(address) = sealpost_proto::address::Address::parse("alice@example.net") else { return };
     let write = |keyring: &sealpost_crypto::keyring::Keyring| {
         let sealed = keyring.seal(&address, serial, &seeds::alice(), &[]).ok()?;
@@ -158,7 +162,10 @@ pub(crate) fn config(input: &[u8]) {
             assert!(config.data_dir.is_absolute() && config.control_socket().is_absolute());
             assert!(config.domains.iter().all(|domain| config.is_local(domain)));
         }
-        Err(error) => assert!(!error.to_string().is_empty()),
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            feedback::happened(&feedback::shape(&error.to_string()));
+        }
     }
     // Lines alone too: each key's own parser is reached without the rest being right.
     let mut rng = Rng::of(input);

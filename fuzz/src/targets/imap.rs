@@ -1,7 +1,7 @@
 //! IMAP: commands, responses, names, the structure of messages.
 
 use super::lines;
-use crate::Rng;
+use crate::{Rng, feedback};
 use bytes::BytesMut;
 use sealpost_proto::imap::{
     Atom, Flag, Limits, MailboxName, Names, Received, Receiver, Reply, SequenceSet, Tag, encode,
@@ -52,7 +52,10 @@ pub(crate) fn command(input: &[u8]) {
         let _ = (parse::tag_of(octets), parse::is_append(octets));
         for names in [Names::Utf7, Names::Utf8] {
             let _ = parse::append_start(octets, names);
-            let Ok(command) = parse::command(octets, names) else { continue };
+            let parsed = parse::command(octets, names);
+            let kind = format!("{:?}", parsed.as_ref().map(|command| &command.body));
+            feedback::happened(kind.split(['(', '{', ' ']).nth(1).unwrap_or_default());
+            let Ok(command) = parsed else { continue };
             let pieces = encode::command(&command, names);
             let last = pieces.len() - 1;
             assert!(pieces.iter().enumerate().all(|(n, piece)| piece.wait == (n < last)));
@@ -72,7 +75,9 @@ pub(crate) fn reply(input: &[u8]) {
             continue;
         }
         for names in [Names::Utf7, Names::Utf8] {
-            match parse_reply(&octets, names) {
+            let read = parse_reply(&octets, names);
+            feedback::happened(&feedback::shape(&format!("{read:?}")));
+            match read {
                 Ok(Reply::Tagged(_, _, text) | Reply::Untagged(_, text)) => {
                     assert!(!text.text.chars().chain(text.arguments.chars()).any(char::is_control));
                 }
@@ -158,6 +163,7 @@ pub(crate) fn mime(input: &[u8]) {
         "it matters how the input is cut"
     );
     for node in &whole.nodes {
+        feedback::happened(&format!("{} {}", node.header == node.body, node.body == node.end));
         assert!(node.header <= node.body && node.body <= node.end && node.end <= input.len() as u64);
     }
     let received = receive(&[&told_whole], Limits::CLIENT);

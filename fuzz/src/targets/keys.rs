@@ -1,7 +1,7 @@
 //! Hashes, keys, signatures, statements: one spelling each, and nothing that is signed can be made without the key.
 
 use super::lines;
-use crate::seeds;
+use crate::{feedback, seeds};
 use sealpost_proto::{
     address::Address,
     key::PublicKey,
@@ -104,5 +104,37 @@ pub(crate) fn statement(input: &[u8]) {
                 "from a key not in it"
             );
         }
+    }
+}
+
+/// A text as Alice signs it, before and after her rotation, with all its signatures right: what is taken says what the
+/// text says, and reads back the same; a chain made of it leads nowhere that it does not say.
+pub(crate) fn signed_statement(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let (old, new) = (seeds::alice(), seeds::alice_later());
+    let by = |key: &sealpost_crypto::key::SecretKey| key.sshsig("sealpost-key", input);
+    let mut chain = vec![seeds::first_statement()];
+    for armours in [by(&old), by(&new), [by(&old), by(&new)].concat(), [by(&new), by(&old)].concat()] {
+        let octets = [text, &armours].concat();
+        let read = SignedStatement::from_bytes(octets.as_bytes());
+        feedback::happened(&format!("{:?}", read.as_ref().map(|_| ())));
+        let Ok(signed) = read else { continue };
+        assert_eq!(signed.statement().to_text(), text, "it says something else");
+        assert_eq!(SignedStatement::from_wire(&signed.to_wire()).as_ref(), Ok(&signed));
+        let signers = [old.public(), new.public()];
+        assert!(signers.contains(&signed.statement().key), "nobody signed for this key");
+        assert!(signed.statement().previous.as_ref().is_none_or(|key| signers.contains(key)));
+        assert!(signed.statement().created < signed.statement().expires);
+        chain.insert(0, signed);
+    }
+    let Ok(address) = Address::parse("alice@example.net") else { return };
+    let checked = Chain::check(chain, &address, Timestamp(seeds::NOW));
+    feedback::happened(&format!("{:?}", checked.as_ref().map(|chain| chain.statements().len())));
+    if let Ok(chain) = checked {
+        let leads = chain.leads(&old.public(), &new.public());
+        let says = |s: &SignedStatement| {
+            s.statement().key == new.public() && s.statement().previous.as_ref() == Some(&old.public())
+        };
+        assert_eq!(leads, chain.statements().iter().any(says), "the chain leads where nothing says so");
     }
 }

@@ -1,13 +1,16 @@
 //! What each target promises.
 
 pub(crate) mod account;
+pub(crate) mod control;
 pub(crate) mod imap;
 pub(crate) mod keys;
 pub(crate) mod lookup;
 pub(crate) mod message;
 pub(crate) mod names;
 pub(crate) mod open;
+pub(crate) mod seal;
 pub(crate) mod smtp;
+pub(crate) mod state;
 
 /// The lines of an input that are UTF-8, without their ends.
 fn lines(input: &[u8]) -> impl Iterator<Item = &str> {

@@ -1,8 +1,13 @@
 //! Opening: whatever becomes of a signed or sealed message on its way, nobody's words pass for Alice's.
 
-use crate::{Rng, seeds};
+use crate::{Rng, feedback, seeds};
 use sealpost_client::open::{Facts, Message, Verdict};
-use sealpost_proto::{address::Address, time::Timestamp};
+use sealpost_proto::{
+    address::Address,
+    key::Algorithm,
+    message::{Header, MailboxList, SignatureInput, fold_pubkey, fold_signature},
+    time::Timestamp,
+};
 use std::{
     cell::OnceCell,
     fs::{self, File},
@@ -42,6 +47,8 @@ pub(crate) fn open(input: &[u8]) {
     assert!(!stranger.sealed || stranger.verdict.is_withheld(), "opened by whom it is not sealed to");
 
     let mut opened = message(input).judge(&[seeds::bob()], &facts()).expect("no disk fails");
+    feedback::happened(opened.verdict.name());
+    opened.notes.iter().for_each(|note| feedback::happened(&feedback::shape(note)));
     assert!(!opened.notes.iter().any(|note| note.contains(['\u{1b}', '\0'])), "a note steers the terminal");
     let shown = opened.content(false, None).expect("no disk fails");
     assert_eq!(shown.is_some(), !opened.verdict.is_withheld());
@@ -89,4 +96,65 @@ pub(crate) fn open(input: &[u8]) {
             }
         }
     });
+}
+
+/// An outer header and a payload that are what they like, sealed to Bob and signed by Alice all the same: behind a good
+/// seal and a good signature nothing but a payload that is protected as it should be reads as good.
+pub(crate) fn protected(input: &[u8]) {
+    let end = input.windows(4).position(|w| w == b"\r\n\r\n").map_or(input.len(), |at| at + 2);
+    let (outer, payload) = (&input[..end], input.get(end + 2..).unwrap_or_default());
+    let Ok(mut sealer) = sealpost_crypto::seal::seal_armoured(&[seeds::bob().public()], Vec::new()) else {
+        return;
+    };
+    sealer.write_all(payload).expect("in memory");
+    let body = sealer.finish().expect("in memory");
+    let head = [
+        outer,
+        b"MIME-Version: 1.0\r\nContent-Type: application/age\r\nContent-Transfer-Encoding: 7bit\r\nX-Sender-Encrypted: yes\r\n",
+    ]
+    .concat();
+    let Ok((header, _)) = Header::read(&head) else { return };
+    let Ok(signed) = SignatureInput::new(&header) else { return };
+    let signature = seeds::alice().sign(&[signed.head(), &body].concat());
+    let fields = fold_pubkey(&seeds::alice().public()) + &fold_signature(Algorithm::Ed25519, &signature);
+    let whole = [head.as_slice(), fields.as_bytes(), b"\r\n", &body].concat();
+
+    // A header that ends early is that of a plain, unsigned message.
+    if Header::read(&whole).map_or(0, |(_, end)| end) + body.len() != whole.len() {
+        return;
+    }
+
+    let mut opened = message(&whole).judge(&[seeds::bob()], &facts()).expect("no disk fails");
+    feedback::happened(opened.verdict.name());
+    opened.notes.iter().for_each(|note| feedback::happened(&feedback::shape(note)));
+    assert!(!opened.notes.iter().any(|note| note.contains(['\u{1b}', '\0'])), "a note steers the terminal");
+    assert_ne!(opened.verdict, Verdict::SealedButNotSigned);
+    let shown = opened.content(false, None).expect("no disk fails");
+    assert_eq!(shown.is_some(), !opened.verdict.is_withheld());
+    let Some(content) = shown else { return };
+    assert!(matches!(opened.verdict, Verdict::Good | Verdict::GoodAltered), "{:?}", opened.verdict);
+    assert_eq!(content.from, "alice@example.net", "another than the signer");
+    assert!(!content.text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')), "{content:?}");
+    let (inner, _) = Header::read(payload).expect("it was read");
+    let lists = ["To", "Cc", "Bcc"].into_iter().flat_map(|name| inner.all(name));
+    let written = lists.flat_map(|field| MailboxList::parse(field.value()).mailboxes);
+    let to_bob = |m: &sealpost_proto::address::Address| {
+        m.as_str() == "bob@example.org" || m.without_detail().is_some_and(|m| m.as_str() == "bob@example.org")
+    };
+    assert!(written.map(|named| named.mailbox.canonical()).any(|m| to_bob(&m)), "not written to Bob");
+    for name in ["From", "To", "Cc", "Date", "Message-ID", "Subject"] {
+        let plain = |octets: &[u8]| String::from_utf8_lossy(octets).split_whitespace().collect::<String>();
+        let mut outside: Vec<String> = header.all(name).map(|field| plain(field.value())).collect();
+        let mut named: Vec<String> = inner
+            .all("HP-Outer")
+            .filter_map(|field| {
+                let value = plain(field.value());
+                let (of, value) = value.split_once(':')?;
+                of.eq_ignore_ascii_case(name).then(|| value.to_owned())
+            })
+            .collect();
+        outside.sort();
+        named.sort();
+        assert_eq!(named, outside, "HP-Outer and the outer {name}");
+    }
 }

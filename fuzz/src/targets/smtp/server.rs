@@ -1,7 +1,7 @@
 //! The server's state machine: how the input is cut does not matter, replies are replies, and nothing that needs TLS
 //! or a login happens without.
 
-use crate::Rng;
+use crate::{Rng, feedback};
 use bytes::BytesMut;
 use sealpost_proto::{
     phc::{Challenge, Cost, Salt},
@@ -73,6 +73,7 @@ impl Play {
     fn output(&mut self) {
         let mut output = self.server.output.split();
         while let Some(reply) = self.replies.next(&mut output, ReplyLimits::LONG_LINES).expect("a reply") {
+            feedback::happened(&reply.code().to_string());
             self.log.push(format!("{} {:?}", reply.code(), reply.lines()));
         }
         assert!(output.is_empty() && !self.replies.is_partial(), "half a reply");
@@ -193,6 +194,7 @@ impl Play {
     }
 
     fn note(&mut self, text: &str) {
+        feedback::happened(text.split([' ', '(', '{']).next().unwrap_or_default());
         self.log.push(format!("[{text}]"));
     }
 }
@@ -274,4 +276,38 @@ pub(crate) fn data(input: &[u8]) {
         after.feed(&input[used..]);
         assert_eq!(after.log, play.log);
     }
+}
+
+/// The input in chunks of BDAT, however these and the wire are cut: what goes in comes out octet for octet, or is
+/// refused for a reason that the input gives.
+pub(crate) fn bdat(input: &[u8]) {
+    let mut rng = Rng::of(input);
+    let chunks = rng.pieces(input);
+    let mut wire = b"EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.example>\r\n".to_vec();
+    let before = 6;
+    for (n, chunk) in chunks.iter().enumerate() {
+        let last = if n + 1 == chunks.len() { " LAST" } else { "" };
+        wire.extend_from_slice(format!("BDAT {}{last}\r\n", chunk.len()).as_bytes());
+        wire.extend_from_slice(chunk);
+    }
+    if chunks.is_empty() {
+        wire.extend_from_slice(b"BDAT 0 LAST\r\n");
+    }
+    wire.extend_from_slice(b"NOOP\r\n");
+    let mut whole = Play::new(Role::Mx, true);
+    whole.feed(&wire);
+    let mut cut = Play::new(Role::Mx, true);
+    rng.pieces(&wire).into_iter().for_each(|piece| cut.feed(piece));
+    assert_eq!(cut.log, whole.log, "it matters how the input is cut");
+    let said = whole.log.get(before.min(whole.log.len())..).unwrap_or_default();
+    let message = format!("[message {:?}]", String::from_utf8_lossy(input));
+    let good = input.len() as u64 <= MESSAGE_SIZE && is_clean(input);
+    let passed = whole.log.iter().filter(|line| line.starts_with("[message ")).count();
+    assert_eq!(passed, usize::from(good), "{:?}", whole.log);
+    assert!(!good || whole.log.contains(&message), "another message: {:?}", whole.log);
+    assert!(good || said.iter().any(|line| line.starts_with("552") || line.starts_with("550")), "{said:?}");
+    // The octets are never commands, and what follows them is: one answer to NOOP, the last.
+    // Or so many chunks came behind a refusal that the server had enough.
+    let last = whole.log.last().map(String::as_str).unwrap_or_default();
+    assert!(last.starts_with("250 [\"2.0.0") || (!good && last == "[close]"), "{:?}", whole.log);
 }
