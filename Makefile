@@ -3,7 +3,7 @@
 # the dependencies once.
 CARGO ?= cargo
 
-.PHONY: help check fmt clippy licences test tools fuzz sim demo docs audit clean
+.PHONY: help check fmt clippy licences test tools fuzz sim mutants demo docs audit clean
 
 help: ## List what can be done
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,8 +28,13 @@ tools: ## Install or unpack the programs that tests talk to
 
 TARGET ?= all
 SECONDS ?= 60
-fuzz: ## Hostile input for TARGET (or all), SECONDS each
-	$(CARGO) run --locked --quiet -p sealpost-fuzz -- $(TARGET) --seconds $(SECONDS)
+TOTAL ?=
+fuzz: ## Hostile input for TARGET (or all), SECONDS each, or TOTAL seconds shared
+	$(CARGO) run --locked --quiet --release -p sealpost-fuzz -- $(TARGET) $(if $(TOTAL),--total $(TOTAL),--seconds $(SECONDS))
+
+ONLY ?=
+mutants: ## Takes each requirement (or ONLY="R07 R15") out; the test that names it must fail
+	./scripts/mutants $(ONLY)
 
 SEED ?= 1
 sim: ## The store on a disk that fails, from seed SEED on, for SECONDS

@@ -115,6 +115,32 @@ fn r08_a_header_that_ends_early_leaves_plain_mail() {
     assert_eq!(judge(&changed, &signs).verdict, Verdict::PlainThoughSigns);
 }
 
+/// One field after the other, in sealed and in plain mail: what a change of it leads to is that it is said.
+#[test]
+fn r08_each_field_that_is_bound_and_the_body_is_noticed_when_changed() {
+    for message in [text(&sealed(draft())), text(&plain(draft()))] {
+        assert_eq!(judge(message.as_bytes(), &facts()).verdict, Verdict::Good);
+        for field in ["From", "To", "Date", "Subject", "Message-ID"] {
+            let before = message.lines().find(|line| line.starts_with(&format!("{field}: "))).unwrap();
+            let value = before.split_once(": ").unwrap().1;
+            let after = match field {
+                "From" | "To" => format!("{field}: mallory@example.com"),
+                "Date" => before.replace("2026", "2027"),
+                "Subject" => format!("Subject: x{value}"),
+                _ => format!("Message-ID: <x{}", &value[1..]),
+            };
+            let changed = message.replacen(before, &after, 1);
+            assert_ne!(changed, message);
+            let opened = judge(changed.as_bytes(), &facts());
+            assert_eq!(opened.verdict, Verdict::SignatureBad, "{after}: {:?}", opened.notes);
+        }
+    }
+    let message = text(&plain(draft()));
+    let (header, body) = message.split_once("\r\n\r\n").unwrap();
+    let changed = format!("{header}\r\n\r\nx{body}");
+    assert_eq!(judge(changed.as_bytes(), &facts()).verdict, Verdict::SignatureBad);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
