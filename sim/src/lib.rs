@@ -5,6 +5,8 @@ pub mod body;
 pub mod disk;
 pub mod look;
 pub mod model;
+pub mod peer;
+pub mod relay;
 pub mod rng;
 pub mod script;
 pub mod store;

@@ -3,7 +3,8 @@
 use crate::{
     auth::Authenticator,
     config::Config,
-    limits::{Gauge, Limiter, Network},
+    limits::{self, Gauge, Limiter},
+    network::{Internet, Network},
     run::RunError,
     tls::{self, Certificate},
 };
@@ -24,6 +25,8 @@ pub struct Context {
     pub auth: Arc<Authenticator>,
     /// Look-ups in other domains.
     pub lookup: Lookup,
+    /// How the relay reaches them.
+    pub network: Arc<dyn Network>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Certificates for STARTTLS and implicit TLS (reloadable).
@@ -31,9 +34,9 @@ pub struct Context {
     /// The certificate behind [`Context::tls`].
     pub certificate: Arc<Certificate>,
     /// PUBKEY and XKEYINFO, by network.
-    pub lookups: Arc<Limiter<Network>>,
+    pub lookups: Arc<Limiter<limits::Network>>,
     /// Open sessions, by network.
-    pub sessions: Arc<Gauge<Network>>,
+    pub sessions: Arc<Gauge<limits::Network>>,
     /// Turns true when the server shuts down: finish what runs, then 421 / BYE.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -71,6 +74,7 @@ impl Context {
             tls: tls::acceptor(certificate.clone())?,
             config: Arc::new(config),
             store,
+            network: Arc::new(Internet(lookup.clone())),
             lookup,
             clock,
             certificate,

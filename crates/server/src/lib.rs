@@ -10,6 +10,7 @@ pub mod context;
 pub mod imap;
 pub mod limits;
 mod listen;
+pub mod network;
 mod notify;
 mod places;
 pub mod privileges;

@@ -10,6 +10,7 @@ use sealpost_sim::{
 
 mod broken;
 mod found;
+mod relay;
 
 /// Seeds in CI; `SEEDS=100000` for a night.
 fn seeds() -> u64 {

@@ -10,7 +10,7 @@ const HOSTS_MAX: usize = 5;
 
 /// The servers to try, in order.
 pub(super) async fn hosts(ctx: &Context, domain: &Domain) -> Result<Vec<ServerHost>, Failure> {
-    let found = ctx.lookup.mail_exchangers(domain).await.map_err(|error| match error {
+    let found = ctx.network.mail_exchangers(domain).await.map_err(|error| match error {
         LookupError::NoMail(_) => Failure::permanent("5.1.2", error.to_string()),
         error => Failure::transient("4.4.3", error.to_string()),
     })?;

@@ -18,7 +18,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 /// Reaching one address; the next one waits for it.
@@ -99,7 +99,7 @@ async fn open_one(
     tap: Option<&Arc<dyn Tap>>,
 ) -> Result<Session, SmtpError> {
     let name = &ctx.config.hostname;
-    let connection = greet(address, name, tap).await?;
+    let connection = greet(ctx, address, tap).await?;
     let offered = connection.capabilities().has("STARTTLS");
     if verified {
         // Never less for these domains (profile §7): the mail waits until it can be had.
@@ -123,26 +123,26 @@ async fn open_one(
         // TLS that does not work is no reason to keep mail back that would have gone without any (RFC 7435 §3).
         Err(SmtpError::Tls(error)) => {
             tracing::info!(host = host.name, %error, "TLS failed; going on without");
-            Ok(Session::Plain(greet(address, name, tap).await?))
+            Ok(Session::Plain(greet(ctx, address, tap).await?))
         }
         Err(SmtpError::Refused(refusal)) => {
             tracing::info!(host = host.name, reply = %refusal.reply, "STARTTLS refused; going on without");
-            Ok(Session::Plain(greet(address, name, tap).await?))
+            Ok(Session::Plain(greet(ctx, address, tap).await?))
         }
         Err(error) => Err(error),
     }
 }
 
 async fn greet(
+    ctx: &Context,
     address: SocketAddr,
-    name: &str,
     tap: Option<&Arc<dyn Tap>>,
 ) -> Result<Connection<Plain>, SmtpError> {
-    let connect = timeout(CONNECT_TIMEOUT, TcpStream::connect(address));
+    let name = &ctx.config.hostname;
+    let connect = timeout(CONNECT_TIMEOUT, ctx.network.connect(address));
     let stream = connect.await.map_err(|_| SmtpError::Timeout("connecting"))??;
-    stream.set_nodelay(true)?;
     let options = Options { timeouts: Timeouts::RFC5321, tap: tap.cloned() };
-    let mut connection = Connection::plain(Box::new(stream), options);
+    let mut connection = Connection::plain(stream, options);
     connection.greeting().await?;
     connection.hello(name).await?;
     Ok(connection)

@@ -1,0 +1,201 @@
+//! Mail servers of other domains, as they are met: busy, slow, forgetful, and gone at any octet. What one does is decided
+//! by the seed, the recipient and how often it was asked, never by who was faster.
+
+use crate::rng::Rng;
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream},
+    time::sleep,
+};
+
+/// What became of one recipient at its server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fate {
+    /// Times that the server took responsibility.
+    pub taken: u32,
+    /// Of these, times that the sender cannot have heard of it.
+    pub unheard: u32,
+    /// Attempts that named it.
+    pub asked: u32,
+    /// Whether it was refused for good.
+    pub refused: bool,
+}
+
+/// All servers of one run.
+#[derive(Debug)]
+pub struct Peers {
+    seed: u64,
+    /// By recipient.
+    fates: Mutex<BTreeMap<String, Fate>>,
+    connections: Mutex<u64>,
+}
+
+/// The connection is gone.
+struct Gone;
+
+/// One end of a conversation that may be cut at any octet.
+struct Wire {
+    stream: BufReader<DuplexStream>,
+    /// Octets that still pass, both ways together.
+    left: usize,
+    pause: Duration,
+}
+
+impl Wire {
+    async fn line(&mut self) -> Result<Vec<u8>, Gone> {
+        let mut line = Vec::new();
+        let budget = self.left as u64;
+        let n = (&mut self.stream).take(budget).read_until(b'\n', &mut line).await.map_err(|_| Gone)?;
+        self.left -= n;
+        if line.ends_with(b"\n") { Ok(line) } else { Err(Gone) }
+    }
+    async fn say(&mut self, reply: &str) -> Result<(), Gone> {
+        sleep(self.pause).await;
+        let part = reply.len().min(self.left);
+        self.left -= part;
+        self.stream.write_all(&reply.as_bytes()[..part]).await.map_err(|_| Gone)?;
+        self.stream.flush().await.map_err(|_| Gone)?;
+        if part < reply.len() { Err(Gone) } else { Ok(()) }
+    }
+}
+
+impl Peers {
+    /// Servers whose moods `seed` decides.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, fates: Mutex::default(), connections: Mutex::new(0) }
+    }
+
+    /// What became of each recipient.
+    pub fn fates(&self) -> MutexGuard<'_, BTreeMap<String, Fate>> {
+        self.fates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Conversations so far.
+    pub fn connections(&self) -> u64 {
+        *self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn chance(&self, what: &str, times: u64) -> Rng {
+        let mut hasher = DefaultHasher::new();
+        (self.seed, what, times).hash(&mut hasher);
+        Rng::new(hasher.finish())
+    }
+
+    /// A connection to a server of `domain`, unless it takes none.
+    pub fn connect(self: &std::sync::Arc<Self>, domain: &str) -> std::io::Result<DuplexStream> {
+        let nth = {
+            let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+            *connections += 1;
+            *connections
+        };
+        let mut rng = self.chance(domain, nth);
+        if rng.one_in(8) {
+            return Err(std::io::ErrorKind::ConnectionRefused.into());
+        }
+        let (ours, theirs) = tokio::io::duplex(4096);
+        let peers = std::sync::Arc::clone(self);
+        tokio::spawn(async move {
+            let left = if rng.one_in(4) { rng.below(1500) } else { usize::MAX };
+            // Longer than any of RFC 5321 §4.5.3.2's timeouts, now and then.
+            let pause = Duration::from_secs([0, 0, 0, 1, 20, 4000][rng.below(6)]);
+            let mut wire = Wire { stream: BufReader::new(theirs), left, pause };
+            let _ = peers.talk(&mut wire, &mut rng).await;
+        });
+        Ok(ours)
+    }
+
+    async fn talk(&self, wire: &mut Wire, rng: &mut Rng) -> Result<(), Gone> {
+        if rng.one_in(10) {
+            return wire.say("421 4.3.2 busy\r\n").await;
+        }
+        wire.say("220 peer ESMTP\r\n").await?;
+        let mut recipients: Vec<String> = Vec::new();
+        loop {
+            let line = wire.line().await?;
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
+            match verb.as_str() {
+                "EHLO" if rng.one_in(2) => wire.say("250-peer\r\n250-8BITMIME\r\n250 PIPELINING\r\n").await?,
+                "EHLO" => wire.say("250 peer\r\n").await?,
+                "MAIL" => {
+                    recipients.clear();
+                    let reply = if rng.one_in(12) { "451 4.3.0 not now\r\n" } else { "250 2.1.0 ok\r\n" };
+                    wire.say(reply).await?;
+                }
+                "RCPT" => {
+                    let recipient = line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
+                    let asked = {
+                        let mut fates = self.fates();
+                        let fate = fates.entry(recipient.clone()).or_default();
+                        fate.asked += 1;
+                        u64::from(fate.asked)
+                    };
+                    let reply = match self.chance(&recipient, asked).below(10) {
+                        0 => "450 4.2.1 later\r\n",
+                        1 => {
+                            self.fates().entry(recipient).or_default().refused = true;
+                            "550 5.1.1 nobody\r\n"
+                        }
+                        _ => {
+                            recipients.push(recipient);
+                            "250 2.1.5 ok\r\n"
+                        }
+                    };
+                    wire.say(reply).await?;
+                }
+                "DATA" if recipients.is_empty() => wire.say("554 5.5.1 no recipients\r\n").await?,
+                "DATA" => {
+                    wire.say("354 go\r\n").await?;
+                    while wire.line().await? != b".\r\n" {}
+                    self.judge(wire, &recipients, rng).await?;
+                    recipients.clear();
+                }
+                "RSET" | "NOOP" => wire.say("250 2.0.0 ok\r\n").await?,
+                "QUIT" => return wire.say("221 2.0.0 bye\r\n").await,
+                _ => wire.say("500 5.5.2 what?\r\n").await?,
+            }
+        }
+    }
+
+    /// The end of the data: taken, refused, or taken and never told.
+    async fn judge(&self, wire: &mut Wire, recipients: &[String], rng: &mut Rng) -> Result<(), Gone> {
+        let outcome = rng.below(12);
+        match outcome {
+            0 => return wire.say("451 4.3.0 no room\r\n").await,
+            1 => {
+                for recipient in recipients {
+                    self.fates().entry(recipient.clone()).or_default().refused = true;
+                }
+                return wire.say("554 5.6.0 not that\r\n").await;
+            }
+            2 => return Err(Gone),
+            _ => {}
+        }
+        let each = |change: fn(&mut Fate)| {
+            let mut fates = self.fates();
+            for recipient in recipients {
+                change(fates.entry(recipient.clone()).or_default());
+            }
+        };
+        each(|fate| fate.taken += 1);
+        // Dies behind the acceptance: before a word, or in the middle of it.
+        let heard = match outcome {
+            3 => Err(Gone),
+            4 => {
+                wire.left = wire.left.min(rng.below(14));
+                wire.say("250 2.0.0 ok\r\n").await
+            }
+            _ => wire.say("250 2.0.0 ok\r\n").await,
+        };
+        // Whether a late reply was heard is the sender's secret.
+        if heard.is_err() || wire.pause > Duration::from_secs(500) {
+            each(|fate| fate.unheard += 1);
+        }
+        heard
+    }
+}
