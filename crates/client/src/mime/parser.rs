@@ -29,6 +29,8 @@ pub(crate) struct Part {
     pub(crate) disposition: Parameters,
     /// Which multipart/alternative it stands in, the innermost, counted from 1.
     pub(crate) alternative: Option<usize>,
+    /// It is all there is: the message has one part, and the message's own header describes it.
+    pub(crate) whole: bool,
 }
 
 impl Part {
@@ -274,6 +276,7 @@ impl<S: Sink> Parser<S> {
             content_type,
             disposition: Parameters::parse(&field("Content-Disposition")),
             alternative: self.open.last().and_then(|m| m.alternative),
+            whole: self.open.is_empty() && self.parts == 1,
         };
         self.sink.begin(&part)?;
         let encoding = field("Content-Transfer-Encoding");

@@ -254,7 +254,11 @@ impl Sink for &mut Collector<'_> {
         let kind = part.content_type.value.as_str();
         let html = kind == "text/html";
         let is_text = html || matches!(kind, "" | "text" | "text/plain");
-        if is_text && part.name().is_none() && part.disposition.value != "attachment" {
+        // The message's own Content-Disposition is in no signature (profile §6): whoever adds one on the way must not
+        // make the text of a message that reads as good vanish among the attachments.
+        let set_aside = !part.whole
+            && (part.disposition.value == "attachment" || part.disposition.get("filename").is_some());
+        if is_text && part.content_type.get("name").is_none() && !set_aside {
             self.current = Current::Text(Text {
                 html,
                 charset: part.content_type.get("charset").map(str::to_owned),

@@ -2,7 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
-use sealpost_client::open::{Content, Summary};
+use sealpost_client::open::{Content, Summary, Verdict};
 
 fn content(octets: &[u8]) -> Content {
     judge(octets, &facts()).content(true, None).unwrap().unwrap()
@@ -68,6 +68,22 @@ fn hostile_headers_and_names_are_made_harmless() {
     assert_eq!(content.subject, "a  b");
     assert_eq!(content.text, "hi[2J");
     assert_eq!(content.saved, [folder.path().join("authorized_keys")]);
+}
+
+/// Content-Disposition is not signed. Found by the fuzzer: one added on the way hid the text of a message that read as
+/// good.
+#[test]
+fn r08_a_disposition_added_on_the_way_does_not_hide_signed_text() {
+    let message = plain(draft());
+    let before = content(&message);
+    assert!(!before.text.is_empty());
+    for disposition in ["attachment", "attachment; filename=x.txt", "inline; filename=\"x.txt\""] {
+        let changed = format!("Content-Disposition: {disposition}\r\n{}", text(&message));
+        let mut opened = judge(changed.as_bytes(), &facts());
+        assert_eq!(opened.verdict, Verdict::Good);
+        let shown = opened.content(false, None).unwrap().unwrap();
+        assert_eq!((shown.text, shown.attachments), (before.text.clone(), Vec::new()), "{disposition}");
+    }
 }
 
 #[test]
