@@ -69,6 +69,13 @@ pub(crate) fn take() -> bool {
     })
 }
 
+/// Whether it ever happened.
+#[cfg(test)]
+pub(crate) fn has(what: &str) -> bool {
+    let alone = hash(&hash(what.as_bytes()).to_le_bytes());
+    MAP.with_borrow(|map| map.known.contains(&alone))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -58,3 +58,67 @@ fn bent(rng: &mut Rng, n: usize, mut text: String) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{TARGETS, feedback};
+
+    /// Inputs made by rule alone get a target to do all of these.
+    fn reaches(target: &str, inputs: usize, deeds: &[&str]) {
+        let run = TARGETS.iter().find(|(name, _)| *name == target).expect("a target").1;
+        let make = of(target).expect("it has a grammar");
+        let mut rng = Rng::new(1);
+        feedback::swap(&mut feedback::Map::default());
+        (0..inputs).for_each(|_| run(&make(&mut rng)));
+        let missing: Vec<_> = deeds.iter().filter(|deed| !feedback::has(deed)).collect();
+        assert!(missing.is_empty(), "{target} never gets to {missing:?}");
+    }
+
+    #[test]
+    fn sessions_get_to_every_event_and_reply() {
+        let events = [
+            "STARTTLS",
+            "Mail",
+            "Mailbox",
+            "message",
+            "reset",
+            "challenge",
+            "credentials",
+            "Asked",
+            "keyring",
+            "key",
+            "enrol",
+            "close",
+        ];
+        let codes = [
+            "220", "221", "235", "250", "334", "354", "450", "452", "500", "501", "503", "504", "530", "535",
+            "550", "552",
+        ];
+        reaches("smtp-server", 1_000, &[events.as_slice(), &codes].concat());
+    }
+
+    #[test]
+    fn payloads_get_to_every_verdict_behind_a_good_signature() {
+        reaches("protected", 300, &["good", "wrapped by another", "not written to you"]);
+    }
+
+    #[test]
+    fn commands_are_of_every_kind() {
+        let kinds = [
+            "credentials",
+            "SELECT",
+            "RENAME",
+            "LIST",
+            "STATUS",
+            "FETCH",
+            "SEARCH",
+            "STORE",
+            "COPY",
+            "MOVE",
+            "ID",
+            "UID",
+        ];
+        reaches("imap-command", 1_000, &kinds);
+    }
+}

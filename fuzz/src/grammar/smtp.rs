@@ -76,7 +76,9 @@ fn command(rng: &mut Rng) -> String {
                 one(rng, &["", "", " SIZE=10", " BODY=8BITMIME", " SMTPUTF8 SIZE=999", " SIZE=1001", " X=1"]);
             format!("MAIL FROM:<{user}>{parameters}")
         }
-        9..=11 => format!("RCPT TO:<{user}>"),
+        9 | 10 => format!("RCPT TO:<{user}>"),
+        // More than a transaction takes here.
+        11 => vec!["RCPT TO:<bob@example.org>"; 1 + rng.below(6)].join("\r\n"),
         12 => {
             let body = String::from_utf8_lossy(&body(rng)).into_owned();
             format!("DATA\r\n{body}\r\n.")

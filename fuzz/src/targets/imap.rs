@@ -53,8 +53,13 @@ pub(crate) fn command(input: &[u8]) {
         for names in [Names::Utf7, Names::Utf8] {
             let _ = parse::append_start(octets, names);
             let parsed = parse::command(octets, names);
-            let kind = format!("{:?}", parsed.as_ref().map(|command| &command.body));
-            feedback::happened(kind.split(['(', '{', ' ']).nth(1).unwrap_or_default());
+            let kind = match &parsed {
+                Ok(command) => format!("{:?}", command.body),
+                Err(error) => format!("{error:?}"),
+            };
+            feedback::happened(
+                kind.trim_start_matches('(').split(['(', '{', ' ']).next().unwrap_or_default(),
+            );
             let Ok(command) = parsed else { continue };
             let pieces = encode::command(&command, names);
             let last = pieces.len() - 1;
