@@ -61,6 +61,8 @@ pub fn open(path: &Path, clock: &Arc<HandClock>, rng: &mut Rng) -> Result<Arc<Sq
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         writer_cache_kib: 1024,
         reader_cache_kib: 256,
+        // A script is short; the log is to be copied back in the middle of it all the same.
+        log_pages: 30,
         collect_garbage: false,
         threads: false,
         random: Arc::new(random),

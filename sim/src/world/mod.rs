@@ -519,6 +519,8 @@ impl World {
     /// In the end everything that is gone is cleared away, and the rest is whole.
     fn end(&mut self) -> Found<()> {
         self.full = None;
+        // What was told to have failed may come with this start, and be garbage then.
+        self.restart()?;
         // Removed mailboxes are emptied first; what was in them has its grace then.
         for _ in 0..2 {
             self.clock.0.fetch_add(20 * 86_400, Ordering::SeqCst);

@@ -40,6 +40,8 @@ impl Log {
 /// Decides, after each transaction, whether something is to be copied and by whom. Lives on the writer's thread.
 pub(super) struct Checkpoints {
     log: Log,
+    /// Pages in the log from which it is copied.
+    from: u32,
     helper: Option<Helper>,
 }
 
@@ -53,12 +55,12 @@ struct Helper {
 
 impl Checkpoints {
     /// All by the writer.
-    pub(super) fn inline(log: Log) -> Self {
-        Self { log, helper: None }
+    pub(super) fn inline(log: Log, from: u32) -> Self {
+        Self { log, from, helper: None }
     }
 
     /// With a thread that works on a connection of its own.
-    pub(super) fn beside(log: Log, conn: Connection) -> Result<Self> {
+    pub(super) fn beside(log: Log, from: u32, conn: Connection) -> Result<Self> {
         let ((wake, woken), (done, copied)) = (mpsc::channel(), mpsc::channel());
         let work = move || {
             while woken.recv().is_ok() {
@@ -71,6 +73,7 @@ impl Checkpoints {
         let thread = std::thread::Builder::new().name("store-log".into()).spawn(work)?;
         Ok(Self {
             log,
+            from,
             helper: Some(Helper { copying: false, wake: Some(wake), copied, thread: Some(thread) }),
         })
     }
@@ -78,7 +81,7 @@ impl Checkpoints {
     /// After a transaction, and after its answers.
     pub(super) fn after_commit(&mut self, writer: &Connection) {
         let pages = self.log.0.load(Ordering::Relaxed);
-        if pages < PAGES {
+        if pages < self.from {
             return;
         }
         let Some(helper) = &mut self.helper else { return copy(writer) };
@@ -159,11 +162,11 @@ mod tests {
 
     #[test]
     fn by_the_writer_alone() {
-        keeps_the_log_short(|log, _| Checkpoints::inline(log));
+        keeps_the_log_short(|log, _| Checkpoints::inline(log, PAGES));
     }
 
     #[test]
     fn by_a_thread_and_the_writer() {
-        keeps_the_log_short(|log, path| Checkpoints::beside(log, open(path)).expect("a thread"));
+        keeps_the_log_short(|log, path| Checkpoints::beside(log, PAGES, open(path)).expect("a thread"));
     }
 }

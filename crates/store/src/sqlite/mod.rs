@@ -55,6 +55,8 @@ pub struct Options {
     pub reader_cache_kib: u32,
     /// Most pages (of 4 KiB) that the database may have; beyond it the disk counts as full.
     pub max_pages: Option<u32>,
+    /// Pages (of 4 KiB) in the log from which it is copied back into the database.
+    pub log_pages: u32,
     /// Whether removed mail is cleared away by a thread of the store's own.
     pub collect_garbage: bool,
     /// Whether the store works on threads of its own. Without, everything happens on the caller's thread, and changes
@@ -75,6 +77,7 @@ impl Default for Options {
             writer_cache_kib: 16 * 1024,
             reader_cache_kib: 4 * 1024,
             max_pages: None,
+            log_pages: checkpoint::PAGES,
             collect_garbage: true,
             threads: true,
             random: Arc::new(|octets| OsRng.fill_bytes(octets)),
@@ -132,9 +135,9 @@ impl SqliteStore {
                 Box::new(move || open::writer_connection(&db, &options, &log))
             },
             if options.threads {
-                Checkpoints::beside(log, open::log_connection(&db)?)?
+                Checkpoints::beside(log, options.log_pages, open::log_connection(&db)?)?
             } else {
-                Checkpoints::inline(log)
+                Checkpoints::inline(log, options.log_pages)
             },
             Arc::clone(&options.clock),
             listeners.clone(),
