@@ -1,7 +1,7 @@
 //! One attempt: several messages to one domain over one connection.
 
 use super::{
-    Claimed, DONE_WITHIN, START_WITHIN, record, route,
+    AGE_MAX, Claimed, DONE_WITHIN, START_WITHIN, record, route,
     session::{self, Session},
     settle::{self, Failure, Results},
 };
@@ -20,11 +20,37 @@ const RECIPIENTS_MAX: usize = 100;
 /// Octets of a header that are searched for UTF-8.
 const HEADER_MAX: usize = 256 * 1_024;
 
-/// Delivers `entries`, all of `domain`, and settles each.
-pub(super) async fn deliver(ctx: Context, domain: Domain, entries: Vec<Claimed>) {
+/// An open conversation between two messages.
+pub(super) struct Open {
+    session: Session,
+    host: String,
+    since: Instant,
+}
+
+impl Open {
+    /// Whether it still stands: asked before it is used again, when nothing can get lost or be doubled yet.
+    async fn stands(&mut self) -> bool {
+        self.since.elapsed() < AGE_MAX && self.session.reset().await.is_ok()
+    }
+    pub(super) async fn quit(self) {
+        self.session.quit().await;
+    }
+}
+
+/// Delivers `entries`, all of `domain`, over `open` if that still stands, and settles each. Gives back the connection
+/// if it can be used again.
+pub(super) async fn deliver(
+    ctx: Context,
+    domain: Domain,
+    entries: Vec<Claimed>,
+    open: Option<Open>,
+) -> Option<Open> {
     let recorder = record::recorder(&ctx);
     let tap: Option<Arc<dyn Tap>> = recorder.clone().map(|recorder| recorder as Arc<dyn Tap>);
-    let mut session: Option<(Session, String)> = None;
+    let mut open = match open {
+        Some(mut open) => open.stands().await.then_some(open),
+        None => None,
+    };
     // Why no server can be reached; the rest of the entries then fails with it at once.
     let mut unreachable: Option<Failure> = None;
     for claimed in entries {
@@ -34,17 +60,17 @@ pub(super) async fn deliver(ctx: Context, domain: Domain, entries: Vec<Claimed>)
             continue;
         }
         // Connects once, and again after a connection that broke.
-        if session.is_none() && unreachable.is_none() {
+        if open.is_none() && unreachable.is_none() {
             match connect(&ctx, &domain, tap.as_ref()).await {
-                Ok(opened) => session = Some(opened),
+                Ok((session, host)) => open = Some(Open { session, host, since: Instant::now() }),
                 Err(failure) => unreachable = Some(failure),
             }
         }
-        let results = match (&mut session, &unreachable) {
-            (Some((open, host)), _) => {
-                let (results, usable) = send(open, host, &entry, claimed.since + DONE_WITHIN).await;
+        let results = match (&mut open, &unreachable) {
+            (Some(Open { session, host, .. }), _) => {
+                let (results, usable) = send(session, host, &entry, claimed.since + DONE_WITHIN).await;
                 if !usable {
-                    session = None;
+                    open = None;
                 }
                 results
             }
@@ -53,12 +79,13 @@ pub(super) async fn deliver(ctx: Context, domain: Domain, entries: Vec<Claimed>)
         };
         settle::settle(&ctx, &entry, results).await;
     }
-    if let Some((session, _)) = session {
-        session.quit().await;
+    let Some(recorder) = recorder else { return open };
+    // A record is of one delivery, and its connection with it.
+    if let Some(open) = open {
+        open.quit().await;
     }
-    if let Some(recorder) = recorder {
-        record::append(&ctx, &domain, &recorder).await;
-    }
+    record::append(&ctx, &domain, &recorder).await;
+    None
 }
 
 async fn connect(

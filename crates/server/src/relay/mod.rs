@@ -12,6 +12,7 @@ mod session;
 mod settle;
 
 use crate::context::Context;
+use attempt::Open;
 use sealpost_proto::address::Domain;
 use sealpost_store::queue::QueueEntry;
 use std::{
@@ -32,6 +33,13 @@ const CONNECTIONS_MAX: usize = 64;
 const CONNECTIONS_PER_DOMAIN: usize = 4;
 /// Messages sent over one connection before it is closed.
 const PER_CONNECTION: usize = 32;
+/// How long a connection is kept open for more mail to the domain. Long enough for the next of a conversation, short
+/// enough that nobody's server minds (Postfix keeps 2 s, and closes what is silent for longer than minutes).
+const KEEP: Duration = Duration::from_secs(5);
+/// Connections kept at once, over all domains: each is a descriptor.
+const KEPT_MAX: usize = 64;
+/// A connection older than this is not kept: certificates, MX records and the other's patience change.
+const AGE_MAX: Duration = Duration::from_secs(60);
 /// How long a claim holds. Longer than [`DONE_WITHIN`], so that no other node takes an entry that this one still works
 /// on.
 const LEASE: Duration = Duration::from_secs(90 * 60);
@@ -57,13 +65,22 @@ struct Claimed {
 struct Destination {
     waiting: VecDeque<Claimed>,
     connections: usize,
+    /// Open connections that nobody uses, and when each goes.
+    kept: Vec<(Open, Instant)>,
+}
+
+impl Destination {
+    fn is_idle(&self) -> bool {
+        self.connections == 0 && self.waiting.is_empty() && self.kept.is_empty()
+    }
 }
 
 /// Entries under way, by domain.
 #[derive(Default)]
 struct Work {
     destinations: HashMap<Domain, Destination>,
-    tasks: JoinSet<()>,
+    /// Deliveries; each gives back its connection if that can be used again.
+    tasks: JoinSet<Option<Open>>,
     running: HashMap<Id, (Domain, usize)>,
     claimed: usize,
 }
@@ -81,13 +98,15 @@ pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
             }
         };
         work.start(&ctx);
+        let pause = work.expire().map_or(pause, |expiry| pause.min(expiry.duration_since(Instant::now())));
         tokio::select! {
             () = &mut shutdown => break,
             () = ctx.store.queue_changed() => {}
             () = sleep(pause) => {}
-            Some(ended) = work.tasks.join_next_with_id() => work.ended(ended.map(|(id, ())| id)),
+            Some(ended) = work.tasks.join_next_with_id() => work.ended(ended),
         }
     }
+    work.close_kept();
     let drained = timeout(DRAIN, async { while work.tasks.join_next().await.is_some() {} }).await;
     if drained.is_err() {
         tracing::info!(deliveries = work.tasks.len(), "shutdown interrupts deliveries; they are tried again");
@@ -130,24 +149,54 @@ impl Work {
                 let entries: Vec<Claimed> = destination.waiting.drain(..share).collect();
                 destination.connections += 1;
                 let count = entries.len();
-                let task = self.tasks.spawn(attempt::deliver(ctx.clone(), domain.clone(), entries));
+                let open = destination.kept.pop().map(|(open, _)| open);
+                let task = self.tasks.spawn(attempt::deliver(ctx.clone(), domain.clone(), entries, open));
                 self.running.insert(task.id(), (domain.clone(), count));
             }
         }
     }
     /// Notes that a task has ended, be it by a panic: its entries come back when their lease is over.
-    fn ended(&mut self, ended: Result<Id, tokio::task::JoinError>) {
-        let id = ended.unwrap_or_else(|error| {
+    fn ended(&mut self, ended: Result<(Id, Option<Open>), tokio::task::JoinError>) {
+        let (id, open) = ended.unwrap_or_else(|error| {
             tracing::error!(%error, "a delivery broke off");
-            error.id()
+            (error.id(), None)
         });
         let Some((domain, count)) = self.running.remove(&id) else { return };
         self.claimed = self.claimed.saturating_sub(count);
+        let kept: usize = self.destinations.values().map(|destination| destination.kept.len()).sum();
         if let Some(destination) = self.destinations.get_mut(&domain) {
             destination.connections -= 1;
-            if destination.connections == 0 && destination.waiting.is_empty() {
+            match open {
+                Some(open) if kept < KEPT_MAX => destination.kept.push((open, Instant::now() + KEEP)),
+                Some(open) => drop(tokio::spawn(open.quit())),
+                None => {}
+            }
+            if destination.is_idle() {
                 self.destinations.remove(&domain);
             }
+        }
+    }
+    /// Closes what was kept long enough; says when the next one is to go.
+    fn expire(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        let mut next = None;
+        self.destinations.retain(|_, destination| {
+            for (open, _) in destination.kept.extract_if(.., |(_, until)| *until <= now) {
+                tokio::spawn(open.quit());
+            }
+            let soonest = destination.kept.iter().map(|(_, until)| *until).min();
+            next = next.into_iter().chain(soonest).min();
+            !destination.is_idle()
+        });
+        next
+    }
+    /// At the end: the others are told, and nobody waits for their answers.
+    fn close_kept(&mut self) {
+        for (open, _) in self.destinations.values_mut().flat_map(|destination| destination.kept.drain(..)) {
+            self.tasks.spawn(async {
+                open.quit().await;
+                None
+            });
         }
     }
 }

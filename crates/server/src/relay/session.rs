@@ -53,6 +53,14 @@ impl Session {
             Self::Verified(connection) => connection.send_message(envelope, body, |_| {}).await,
         }
     }
+    /// RSET: the end of any transaction, and a sign of life.
+    pub(super) async fn reset(&mut self) -> Result<(), SmtpError> {
+        match self {
+            Self::Plain(connection) => connection.reset().await,
+            Self::Opportunistic(connection) => connection.reset().await,
+            Self::Verified(connection) => connection.reset().await,
+        }
+    }
     pub(super) async fn quit(self) {
         match self {
             Self::Plain(connection) => connection.quit().await,

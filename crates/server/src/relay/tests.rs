@@ -97,11 +97,17 @@ impl World {
     }
     /// One attempt at everything that is due.
     async fn attempt(&self) {
+        if let Some(open) = self.attempt_over(None).await {
+            open.quit().await;
+        }
+    }
+    /// The same over a connection that was kept; gives it back.
+    async fn attempt_over(&self, open: Option<Open>) -> Option<Open> {
         let entries = self.ctx.store.claim_due(self.ctx.clock.now(), LEASE, 100).await.unwrap();
         assert!(!entries.is_empty(), "nothing is due");
         let domain = entries[0].entry.domain.clone();
         let claimed = entries.into_iter().map(|entry| Claimed { entry, since: Instant::now() });
-        attempt::deliver(self.ctx.clone(), domain, claimed.collect()).await;
+        attempt::deliver(self.ctx.clone(), domain, claimed.collect(), open).await
     }
     async fn queued(&self) -> Vec<QueueEntry> {
         self.ctx.store.queued().await.unwrap()
@@ -174,6 +180,49 @@ async fn r23_delivers_over_whatever_tls_there_is() {
         }
         assert!(!transcript.contains("sealed\n"), "no body");
     }
+}
+
+#[tokio::test]
+async fn a_kept_connection_is_used_again_while_it_stands() {
+    // The second server closes when it is asked whether it is still there.
+    for (stands, connections) in [(true, 1), (false, 2)] {
+        let answers = takes("250 mail.example.com\r\n", "250 ok\r\n");
+        let answers: Script =
+            Arc::new(move |line, tls| if line == "RSET" && !stands { None } else { answers(line, tls) });
+        let server = Fake::start(None, false, answers).await;
+        let mut world = World::new(server.address.port(), "", mx).await;
+        // A connection that is recorded is not kept.
+        Arc::make_mut(&mut world.ctx.config).debug.transcript = None;
+        let mut open = None;
+        for recipient in ["bob@example.com", "carol@example.com"] {
+            world.queue(&[recipient], MESSAGE, BodyNeeds::default()).await;
+            open = world.attempt_over(open).await;
+            assert!(open.is_some(), "is given back");
+            assert!(world.queued().await.is_empty(), "{recipient}");
+        }
+        assert_eq!(server.connections(), connections);
+        let told = |start: &str| server.heard().iter().filter(|(_, line)| line.starts_with(start)).count();
+        assert_eq!((told("RSET"), told("..sealed")), (1, 2), "asked once; each message once");
+        assert!(world.inbox().await.is_empty(), "no bounce");
+    }
+}
+
+#[tokio::test]
+async fn connections_are_kept_for_a_while_and_in_bounded_number() {
+    let server = Fake::start(None, false, takes("250 mail.example.com\r\n", "250 ok\r\n")).await;
+    let mut world = World::new(server.address.port(), "", mx).await;
+    Arc::make_mut(&mut world.ctx.config).debug.transcript = None;
+    world.queue(&["bob@example.com"], MESSAGE, BodyNeeds::default()).await;
+    let mut work = Work::default();
+    claim(&world.ctx, &mut work).await.unwrap();
+    work.start(&world.ctx);
+    let ended = work.tasks.join_next_with_id().await.unwrap();
+    work.ended(ended);
+    let expiry = work.expire().expect("one is kept");
+    assert!(expiry <= Instant::now() + KEEP);
+    let domain = Domain::parse("example.com").unwrap();
+    work.destinations.get_mut(&domain).unwrap().kept[0].1 = Instant::now();
+    assert_eq!((work.expire(), work.destinations.len()), (None, 0), "closed when its time is over");
 }
 
 #[tokio::test]
