@@ -16,10 +16,15 @@ use std::{
     thread::JoinHandle,
 };
 
-/// Pages in the log from which it is copied back: SQLite's own default.
-pub(super) const PAGES: u32 = 1000;
-/// Pages from which the writer does not wait for the thread any more: 64 MiB, should the disk be that slow.
+/// Pages in the log from which it is copied back, 8 MiB. Pages that every delivery changes are copied once for all of
+/// them; the writer does not wait for the copy, so it may be large.
+pub(super) const PAGES: u32 = 2000;
+/// Pages from which the writer waits for the thread, 128 MiB, should the disk be that slow.
 const PAGES_MAX: u32 = 16 * PAGES;
+/// What may come while the thread copies and is then left to the writer: about a millisecond's work.
+const REST: u32 = 256;
+/// Times that the thread copies before the writer does the rest, however much it is: a busy writer is not overtaken.
+const PASSES_MAX: u32 = 4;
 
 /// Pages that the log holds, as of the last commit.
 #[derive(Clone, Default)]
@@ -46,7 +51,10 @@ pub(super) struct Checkpoints {
 }
 
 struct Helper {
-    copying: bool,
+    /// The pages that the log had when the thread was woken; none while it sleeps.
+    copying: Option<u32>,
+    /// How often it was woken since the log was last begun anew.
+    passes: u32,
     /// Dropped to end the thread.
     wake: Option<mpsc::Sender<()>>,
     copied: mpsc::Receiver<()>,
@@ -74,7 +82,7 @@ impl Checkpoints {
         Ok(Self {
             log,
             from,
-            helper: Some(Helper { copying: false, wake: Some(wake), copied, thread: Some(thread) }),
+            helper: Some(Helper { copying: None, passes: 0, wake: Some(wake), copied, thread: Some(thread) }),
         })
     }
 
@@ -85,22 +93,36 @@ impl Checkpoints {
             return;
         }
         let Some(helper) = &mut self.helper else { return copy(writer) };
-        if helper.copying {
-            let copied = if pages < PAGES_MAX {
-                helper.copied.try_recv().map_err(|e| e == mpsc::TryRecvError::Disconnected)
-            } else {
-                helper.copied.recv().map_err(|_| true)
-            };
-            // A thread that is gone leaves the work to us.
-            if copied != Err(false) {
-                helper.copying = false;
-                copy(writer);
-            }
+        let Some(since) = helper.copying else {
+            helper.passes = 0;
+            return helper.wake(pages, writer);
+        };
+        let copied = if pages < PAGES_MAX {
+            helper.copied.try_recv().map_err(|e| e == mpsc::TryRecvError::Disconnected)
         } else {
-            helper.copying = helper.wake.as_ref().is_some_and(|wake| wake.send(()).is_ok());
-            if !helper.copying {
+            helper.copied.recv().map_err(|_| true)
+        };
+        match copied {
+            Err(false) => {}
+            Ok(()) if pages.saturating_sub(since) > REST && helper.passes < PASSES_MAX => {
+                helper.wake(pages, writer);
+            }
+            // A thread that is gone leaves the work to us.
+            Ok(()) | Err(true) => {
+                helper.copying = None;
                 copy(writer);
             }
+        }
+    }
+}
+
+impl Helper {
+    fn wake(&mut self, pages: u32, writer: &Connection) {
+        self.passes += 1;
+        let woken = self.wake.as_ref().is_some_and(|wake| wake.send(()).is_ok());
+        self.copying = woken.then_some(pages);
+        if !woken {
+            copy(writer);
         }
     }
 }
@@ -146,7 +168,7 @@ mod tests {
         log.watch(&mut conn).expect("watches");
         let mut checkpoints = make(log.clone(), &path);
         let (mut before, mut begun_anew) = (0, 0);
-        for _ in 0..40 * PAGES {
+        for _ in 0..12 * PAGES {
             conn.execute("INSERT INTO t VALUES (?1)", params![vec![7_u8; 4000]]).expect("inserts");
             checkpoints.after_commit(&conn);
             let pages = log.0.load(Ordering::Relaxed);

@@ -16,7 +16,7 @@ use std::{
 /// Marks the file as ours (`file store.db` shows it): "SLPT".
 pub(super) const APPLICATION_ID: i32 = 0x534c_5054;
 /// The log is cut to this after a checkpoint, so that one burst does not keep the space.
-const JOURNAL_SIZE_LIMIT_BYTES: i64 = 16 * 1024 * 1024;
+const JOURNAL_SIZE_LIMIT_BYTES: i64 = 32 * 1024 * 1024;
 /// Distinct statements in use stay well below it.
 const STATEMENT_CACHE: usize = 128;
 /// Only a backup tool or an administrator's `sqlite3` can hold the database; give them this long.
