@@ -133,7 +133,7 @@ pub enum Act {
     Append { mailbox: i64, messages: Vec<(Octets, u8, Vec<String>)> },
     Flag { mailbox: i64, uids: Vec<u32>, how: u8, flags: u8, keywords: Vec<String>, since: Option<u64> },
     Copy { from: i64, uids: Vec<u32>, to: i64, remove: bool },
-    Expunge { mailbox: i64, uids: Option<Vec<u32>>, marked: Vec<u32> },
+    Expunge { mailbox: i64, uids: Option<Vec<u32>>, marked: Option<Vec<u32>> },
     Accept(Accept),
     Claim { now: i64, lease: i64, limit: usize, any: bool },
     Settle { id: i64, rest: Option<(Vec<String>, i64)>, bounce: Option<Accept> },
@@ -380,7 +380,8 @@ impl Model {
             }
             Act::Expunge { mailbox, uids, marked } => {
                 let mailbox = self.mailbox(*mailbox)?;
-                let mut gone = those(mailbox, uids.as_ref().unwrap_or(marked));
+                // What is marked, the store looks up before it asks for a transaction.
+                let mut gone = those(mailbox, uids.as_ref().or(marked.as_ref()).ok_or("gone")?);
                 gone.retain(|uid| mailbox.messages[uid].flags & 8 != 0);
                 mailbox.remove(&gone);
                 Ok(format!("{gone:?}"))

@@ -239,13 +239,9 @@ impl Op {
                 Act::Copy { from: mailbox, uids: uids(seen, mailbox, rng), to, remove: rng.one_in(2) }
             }
             29 | 30 => {
-                let all = seen.mailboxes.get(&mailbox).map(|m| &m.messages);
-                let marked = all
-                    .into_iter()
-                    .flatten()
-                    .filter(|(_, m)| m.flags & 8 != 0)
-                    .map(|(uid, _)| *uid)
-                    .collect();
+                let marked = seen.mailboxes.get(&mailbox).map(|m| {
+                    m.messages.iter().filter(|(_, m)| m.flags & 8 != 0).map(|(uid, _)| *uid).collect()
+                });
                 let uids = rng.one_in(2).then(|| uids(seen, mailbox, rng));
                 Act::Expunge { mailbox, uids, marked }
             }
