@@ -21,7 +21,7 @@ use rusqlite::{Connection, OpenFlags};
 use sealpost_proto::time::Timestamp;
 use sha2::{Digest, Sha256};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs::{self, File},
     io::{self, BufRead, BufReader, BufWriter, Read, Write},
@@ -291,17 +291,26 @@ fn copy(from: &mut impl Read, to: &mut File, broken: impl Fn(io::Error) -> Store
 
 /// SHA256SUMS: one line for each file, and each fits.
 fn compare(sums_file: impl Read, sums: &BTreeMap<String, [u8; 32]>) -> Result<()> {
-    let mut lines = 0;
+    // A line that stands there twice must not make up for one that does not.
+    let mut listed = BTreeSet::new();
     for line in BufReader::new(sums_file).lines() {
         let line = line.map_err(|_| wrong("its list of sums is damaged"))?;
         let (sum, name) = line.split_once("  ").ok_or_else(|| wrong("its list of sums is damaged"))?;
         match sums.get(name) {
-            Some(found) if hex(found) == sum => lines += 1,
+            Some(found) if hex(found) == sum => {
+                if !listed.insert(name.to_owned()) {
+                    return Err(wrong("its list of sums names a file twice"));
+                }
+            }
             Some(_) => return Err(wrong(format!("{name} is damaged (its SHA-256 is another one)"))),
             None => return Err(wrong(format!("{} is missing", name.escape_default()))),
         }
     }
-    if lines == sums.len() { Ok(()) } else { Err(wrong("it holds files that are not in its list of sums")) }
+    if listed.len() == sums.len() {
+        Ok(())
+    } else {
+        Err(wrong("it holds files that are not in its list of sums"))
+    }
 }
 
 /// Checks the database, moves its numbers on, and makes it the store.

@@ -246,6 +246,30 @@ async fn damaged_backups_are_refused_and_leave_an_empty_folder() {
     drop(open_in(&dir));
 }
 
+#[tokio::test]
+async fn a_sum_that_is_listed_twice_does_not_stand_for_one_that_is_not() {
+    let (store, place) = open();
+    let _ = inbox(&*store).await;
+    let (whole, _) = archive(&store).await;
+    let mut tar = tar::Builder::new(Vec::new());
+    for entry in tar::Archive::new(&whole[..]).entries().expect("an archive") {
+        let mut entry = entry.expect("an entry");
+        let mut data = Vec::new();
+        io::Read::read_to_end(&mut entry, &mut data).expect("reads");
+        let mut header = entry.header().clone();
+        if entry.path().expect("a name").ends_with("SHA256SUMS") {
+            let sums = String::from_utf8(data).expect("text");
+            let head = sums.lines().find(|line| line.ends_with("sealpost-backup")).expect("it is listed");
+            data = format!("{head}\n{head}\n").into_bytes();
+        }
+        header.set_size(data.len() as u64);
+        header.set_cksum();
+        tar.append(&header, &data[..]).expect("appended");
+    }
+    let said = refused(&tar.into_inner().expect("an archive"), &place.path().join("new"));
+    assert!(said.contains("list of sums"), "{said}");
+}
+
 /// A tar file of these entries, with right sums.
 fn forged(entries: &[(&str, tar::EntryType, &[u8])]) -> Vec<u8> {
     use sha2::Digest as _;
