@@ -20,7 +20,7 @@ pub use rng::Rng;
 pub use run::{Budget, Done, Finding, Session, run};
 
 use std::{fs, path::Path};
-use targets::{account, control, imap, keys, lookup, message, names, open, seal, smtp, state};
+use targets::{account, backup, control, imap, keys, lookup, message, names, open, seal, smtp, state};
 
 /// A name and what it does with octets.
 pub type Target = (&'static str, fn(&[u8]));
@@ -59,6 +59,7 @@ pub const TARGETS: &[Target] = &[
     ("protected", open::protected),
     ("state", state::state),
     ("control", control::control),
+    ("backup", backup::backup),
     ("mta-sts", lookup::mta_sts),
     ("http", lookup::http),
 ];

@@ -7,6 +7,7 @@
     reason = "rules read best as the text they make"
 )]
 
+mod backup;
 mod imap;
 mod mime;
 mod smtp;
@@ -25,6 +26,7 @@ pub(crate) fn of(target: &str) -> Option<fn(&mut Rng) -> Vec<u8>> {
         "imap-reply" => Some(imap::replies),
         "mime" | "header" => Some(mime::message),
         "protected" => Some(mime::protected),
+        "backup" => Some(backup::recipe),
         _ => None,
     }
 }
@@ -96,6 +98,20 @@ mod tests {
             "550", "552",
         ];
         reaches("smtp-server", 1_000, &[events.as_slice(), &codes].concat());
+    }
+
+    #[test]
+    fn backups_are_restored_and_refused_for_every_reason() {
+        let deeds = [
+            "restored",
+            "it is no backup of Sealpost",
+            "its list of sums names a file twice",
+            "it holds files that are not in its list of sums",
+            "it holds no database",
+            "it holds a file twice",
+            "it ends too early",
+        ];
+        reaches("backup", 120, &deeds.map(feedback::shape).each_ref().map(String::as_str));
     }
 
     #[test]

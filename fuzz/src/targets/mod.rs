@@ -1,6 +1,7 @@
 //! What each target promises.
 
 pub(crate) mod account;
+pub(crate) mod backup;
 pub(crate) mod control;
 pub(crate) mod imap;
 pub(crate) mod keys;

@@ -249,6 +249,9 @@ fn unpack(archive: impl Read, dir: &Path) -> Result<u64> {
             complete = true;
             continue;
         }
+        if sums.contains_key(&name) {
+            return Err(wrong("it holds a file twice"));
+        }
         let target = match name.strip_prefix("objects/").and_then(|rest| rest.split_once('/')) {
             _ if name == DB_NAME => dir.join(RESTORING),
             Some((folder, key)) if objects::is_key(key) && key.starts_with(folder) && folder.len() == 2 => {
@@ -266,9 +269,7 @@ fn unpack(archive: impl Read, dir: &Path) -> Result<u64> {
             return Err(wrong("it ends too early"));
         }
         file.sync_all()?;
-        if sums.insert(name, data.digest()).is_some() {
-            return Err(wrong("it holds a file twice"));
-        }
+        sums.insert(name, data.digest());
     }
     if !complete {
         return Err(wrong("it ends too early"));

@@ -321,6 +321,7 @@ fn archives_of_somebody_else_are_refused() {
         ("no head", vec![("store.db", Regular, &b"x"[..])], "no backup"),
         ("a newer form", vec![("sealpost-backup", Regular, &b"{\"version\":2}"[..])], "newer"),
         ("no database", vec![head], "no database"),
+        ("a body twice", vec![head, (key, Regular, b"x"), (key, Regular, b"x")], "twice"),
         ("outside", vec![head, ("../store.db", Regular, b"x")], "does not belong"),
         ("absolute", vec![head, ("/tmp/x", Regular, b"x")], "does not belong"),
         ("outside of objects", vec![head, ("objects/../../x", Regular, b"x")], "does not belong"),
