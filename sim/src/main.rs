@@ -1,6 +1,11 @@
-//! Runs the simulation for as long as one likes: `cargo run --release -p sealpost-sim -- --seconds 3600 [--seed N]`.
+//! Runs the simulation for as long as one likes: `cargo run --release -p sealpost-sim -- --seconds 3600 [--seed N]`. Each
+//! seed is a script for the store, and one for the relay.
 
-use sealpost_sim::{explore, shrink, world};
+use sealpost_sim::{
+    explore,
+    relay::{self, Settled},
+    shrink, world,
+};
 use std::{
     process::ExitCode,
     time::{Duration, Instant},
@@ -24,7 +29,7 @@ fn main() -> ExitCode {
         }
     }
     let until = Instant::now() + Duration::from_secs(seconds);
-    let mut counts = world::Counts::default();
+    let (mut counts, mut settled) = (world::Counts::default(), Settled::default());
     let (first, mut told) = (seed, Instant::now());
     while Instant::now() < until {
         match explore(seed, None) {
@@ -32,6 +37,13 @@ fn main() -> ExitCode {
             Err(failure) => {
                 println!("seed {seed}: {}", failure.what);
                 println!("{}", shrink(seed, None));
+                return ExitCode::FAILURE;
+            }
+        }
+        match relay::run(seed, true) {
+            Ok(more) => settled.add(&more),
+            Err(what) => {
+                println!("seed {seed}, the relay: {what}");
                 return ExitCode::FAILURE;
             }
         }
@@ -44,6 +56,6 @@ fn main() -> ExitCode {
             println!("… {} seeds, {} crashes", seed - first, counts.crashes);
         }
     }
-    println!("seeds {first} to {}: no failure\n{counts}", seed - 1);
+    println!("seeds {first} to {}: no failure\n{counts}\nthe relay: {settled}", seed - 1);
     ExitCode::SUCCESS
 }

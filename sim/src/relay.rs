@@ -9,7 +9,7 @@ use crate::{
         log::{Call, Kind, class},
         scratch,
     },
-    peer::Peers,
+    peer::{Counts, Peers},
     rng::Rng,
 };
 use async_trait::async_trait;
@@ -30,7 +30,7 @@ use sealpost_store::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    fmt, io,
     net::SocketAddr,
     path::Path,
     sync::Arc,
@@ -98,6 +98,10 @@ pub struct Settled {
     pub twice: u64,
     /// Conversations.
     pub connections: u64,
+    /// Of these, behind TLS.
+    pub tls: u64,
+    /// Messages that went by BDAT.
+    pub chunked: u64,
     /// Crashes of the machine.
     pub crashes: u64,
 }
@@ -110,7 +114,20 @@ impl Settled {
         self.returned += other.returned;
         self.twice += other.twice;
         self.connections += other.connections;
+        self.tls += other.tls;
+        self.chunked += other.chunked;
         self.crashes += other.crashes;
+    }
+}
+
+impl fmt::Display for Settled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { recipients, delivered, returned, twice, connections, tls, chunked, crashes } = self;
+        write!(
+            f,
+            "{recipients} recipients, {delivered} delivered, {returned} returned, {twice} twice as may be; \
+             {connections} connections, {tls} in TLS, {chunked} messages by BDAT, {crashes} crashes"
+        )
     }
 }
 
@@ -246,7 +263,8 @@ async fn simulate(seed: u64, config: &Config, synced: bool) -> Result<Settled, S
     if left > 0 {
         return Err(format!("{left} entries are still queued after their life has ended"));
     }
-    settled.connections = peers.connections();
+    let Counts { connections, tls, chunked } = peers.counts();
+    settled = Settled { connections, tls, chunked, ..settled };
     for recipient in &recipients {
         let fate = peers.fates().get(recipient).copied().unwrap_or_default();
         let bounces = returned.get(recipient).copied().unwrap_or(0);

@@ -18,6 +18,7 @@ fn every_message_is_delivered_or_returned_and_none_twice_without_need() {
     }
     println!("{all:?}");
     assert!(all.delivered > 200 && all.returned > 20 && all.twice > 0 && all.crashes > 20, "{all:?}");
+    assert!(all.tls > 50 && all.chunked > 50, "{all:?}");
 }
 
 /// What was settled comes back, or what was accepted is gone, if commits are not synced.
