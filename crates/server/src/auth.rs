@@ -35,6 +35,11 @@ use tokio::{
 /// Every failed login is answered at a multiple of this after it came in, so that an unknown user, a wrong password
 /// and a used code cannot be told apart by time. Far above what any of the checks takes.
 const FAILURE_DELAY: Duration = Duration::from_millis(500);
+/// A challenge is answered at a multiple of this after it was asked for: finding an account's salt and making a false one
+/// are microseconds apart, which is far below it. Little beside the Argon2id that the client then begins.
+const CHALLENGE_DELAY: Duration = Duration::from_millis(20);
+/// Stands for the account of users who have none, so that the same work is done for them. The store's ids are positive.
+const NOBODY: AccountId = AccountId(-1);
 /// Failed logins are counted in stretches of ten minutes (profile §4).
 const FAILURE_WINDOW_SECONDS: i64 = 600;
 
@@ -95,6 +100,8 @@ pub struct Authenticator {
     per_network: Limiter<Network>,
     secret: OnceCell<[u8; 32]>,
     sessions: Arc<Registry>,
+    failure_delay: Duration,
+    challenge_delay: Duration,
 }
 
 impl Authenticator {
@@ -113,15 +120,25 @@ impl Authenticator {
             clock,
             secret: OnceCell::new(),
             sessions: Arc::default(),
+            failure_delay: FAILURE_DELAY,
+            challenge_delay: CHALLENGE_DELAY,
         }
+    }
+
+    /// Without the delays that hide what the work takes, for those who measure it.
+    #[must_use]
+    pub fn undelayed(self) -> Self {
+        Self { failure_delay: Duration::ZERO, challenge_delay: Duration::ZERO, ..self }
     }
 
     /// The challenge for a user name: the account's own, else a steady false one (profile §4).
     pub async fn challenge(&self, user: &Address) -> Result<Challenge, AuthError> {
+        let since = Instant::now();
         // Both are made in every case, so that the work is the same whoever asks.
         let secret = self.secret.get_or_try_init(|| self.store.server_secret()).await?;
         let steady = Challenge { cost: Cost::DEFAULT, salt: false_salt(secret, user) };
         let login = self.store.login(user).await?;
+        tokio::time::sleep_until(next_step(since, self.challenge_delay)).await;
         Ok(login.map_or(steady, |(_, l)| Challenge { cost: l.cost, salt: l.salt }))
     }
 
@@ -143,15 +160,15 @@ impl Authenticator {
         let attempt = self.attempt(user.as_str(), peer)?;
         // In the registry before the verifier is read: a password change that commits in between closes it.
         let login = self.store.login(user).await?;
-        let place = login.as_ref().map(|(id, _)| self.sessions.enter(*id));
+        let (place, closed) = self.sessions.enter(login.as_ref().map_or(NOBODY, |(id, _)| *id));
         let login = self.store.login(user).await?;
         let (account, verifier) = match &login {
             Some((id, login)) => (Some(*id), login.verifier.clone()),
             None => (None, Verifier([0; 32])),
         };
         let matches = verifier.matches(hash);
-        match (matches, account, place) {
-            (true, Some(account), Some((place, closed))) if place.account == account => {
+        match (matches, account) {
+            (true, Some(account)) if place.account == account => {
                 self.allowed(&attempt)?;
                 place.set(Kind::HashedPass);
                 Ok(SignedIn {
@@ -175,19 +192,20 @@ impl Authenticator {
             Some(address) => self.store.account(address).await?,
             None => None,
         };
-        let account = found.map(|a| a.id);
-        let place = account.map(|id| self.sessions.enter(id));
-        let passwords = match account {
-            Some(id) => self.store.app_passwords(id).await?,
-            None => Vec::new(),
+        let (place, closed) = self.sessions.enter(found.map_or(NOBODY, |a| a.id));
+        let passwords = match self.store.app_passwords(place.account).await {
+            Ok(passwords) => passwords,
+            // Nobody's, or those of an account that was removed a moment ago.
+            Err(StoreError::Gone(_)) => Vec::new(),
+            Err(error) => return Err(error.into()),
         };
         let token = zeroize::Zeroizing::new(token.to_owned());
         // PBKDF2 is a few milliseconds of pure computation for each app password: off the async threads.
         let name = tokio::task::spawn_blocking(move || apppass::find(&passwords, &token))
             .await
             .map_err(|e| StoreError::Io(std::io::Error::other(e)))?;
-        match (name, address, place) {
-            (Some(name), Some(address), Some((place, closed))) => {
+        match (name, address) {
+            (Some(name), Some(address)) => {
                 self.allowed(&attempt)?;
                 place.set(Kind::AppPassword(name));
                 Ok(SignedIn {
@@ -278,12 +296,15 @@ impl Authenticator {
     async fn failed(&self, attempt: Attempt) -> AuthError {
         let one_of_the_account = self.per_account.take(&(attempt.network, attempt.account));
         let one_of_the_network = self.per_network.take(&attempt.network);
-        let spent = attempt.since.elapsed().as_millis();
-        let steps = spent / FAILURE_DELAY.as_millis() + 1;
-        let wait = FAILURE_DELAY.saturating_mul(u32::try_from(steps).unwrap_or(1));
-        tokio::time::sleep_until(attempt.since + wait).await;
+        tokio::time::sleep_until(next_step(attempt.since, self.failure_delay)).await;
         if one_of_the_account && one_of_the_network { AuthError::Invalid } else { AuthError::TooMany }
     }
+}
+
+/// The next multiple of `delay` after `since`.
+fn next_step(since: Instant, delay: Duration) -> Instant {
+    let steps = since.elapsed().as_millis().checked_div(delay.as_millis()).map_or(0, |whole| whole + 1);
+    since + delay.saturating_mul(u32::try_from(steps).unwrap_or(1))
 }
 
 struct Attempt {

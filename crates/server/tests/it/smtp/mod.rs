@@ -10,4 +10,5 @@ mod limits;
 mod login;
 mod mail;
 mod states;
+mod timing;
 mod tree;
