@@ -15,6 +15,15 @@ pub enum Fault {
     TooBig,
 }
 
+/// So much is read of any message, however small the limit.
+const READ_MIN: u64 = 16 * 1024 * 1024;
+
+/// Octets that are read of a message where `limit` is what it may have: who made a mistake has come to the end by then
+/// and is told, and who goes on sends without end.
+pub fn read_max(limit: u64) -> u64 {
+    limit.saturating_mul(2).max(READ_MIN)
+}
+
 /// Judges message octets as they pass, in pieces of any size.
 #[derive(Debug)]
 pub struct Judge {
@@ -23,15 +32,18 @@ pub struct Judge {
     limit: u64,
     eight_bit: bool,
     fault: Option<Fault>,
+    /// All octets that came, those behind the fault too.
+    seen: u64,
 }
 
 impl Judge {
     /// A judge of messages up to `limit` octets.
     pub fn new(limit: u64) -> Self {
-        Self { after_cr: false, octets: 0, limit, eight_bit: false, fault: None }
+        Self { after_cr: false, octets: 0, limit, eight_bit: false, fault: None, seen: 0 }
     }
     /// The next octets of the message.
     pub fn update(&mut self, octets: &[u8]) {
+        self.seen = self.seen.saturating_add(octets.len() as u64);
         if self.fault.is_some() {
             return;
         }
@@ -74,6 +86,16 @@ impl Judge {
     /// What is wrong with the whole of it.
     pub fn finish(&self) -> Option<Fault> {
         self.fault.or(if self.after_cr { Some(Fault::BareLineEnd) } else { None })
+    }
+    /// A chunk of `len` octets is announced: what cannot fit is not stored first.
+    pub fn expect(&mut self, len: u64) {
+        if len > self.limit - self.octets {
+            self.fault.get_or_insert(Fault::TooBig);
+        }
+    }
+    /// Whether more came than is read of a message that may have `limit` octets.
+    pub fn is_endless(&self) -> bool {
+        self.seen > read_max(self.limit)
     }
     /// Whether an octet had the high bit.
     pub fn is_eight_bit(&self) -> bool {

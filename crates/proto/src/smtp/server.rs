@@ -25,6 +25,8 @@ use zeroize::Zeroize as _;
 /// Commands that were not understood or out of order before the session is ended: enough for a clumsy program, few
 /// enough that nobody uses a session to guess.
 const ERRORS_MAX: u32 = 100;
+/// Octets of an over-long line that are dropped in the hope of its end: far above any mistake.
+const LINE_DROP_MAX: usize = 1024 * 1024;
 
 /// What the port is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +108,10 @@ struct Transaction {
 enum Mode {
     Command,
     /// An over-long line: dropped up to its CRLF, then the reply.
-    Overlong(Reply),
+    Overlong {
+        dropped: usize,
+        then: Reply,
+    },
     Sasl(Exchange),
     Data(DotReader, Judge),
     Chunk {
@@ -192,6 +197,10 @@ impl Server {
             || matches!(self.asking, Asking::BodyEnd)
             || self.transaction.as_ref().is_some_and(|t| t.chunks.is_some())
     }
+    /// Whether the next octets are no command line: those of a message, or of what is refused.
+    pub fn takes_octets(&self) -> bool {
+        matches!(self.mode, Mode::Data(..) | Mode::Chunk { .. } | Mode::Drop { .. } | Mode::Keyring { .. })
+    }
     /// Ends the session with a 421.
     pub fn close(&mut self, reply: &Reply) {
         reply.write(&mut self.output);
@@ -223,10 +232,11 @@ impl Server {
                     Line::Whole(line) => line,
                     Line::More => return Progress::More,
                     Line::TooLong => {
-                        self.mode = Mode::Overlong(match verb::at_start(input) {
+                        let then = match verb::at_start(input) {
                             Some(verb) if verb.brings_octets() => command::malformed_length(),
                             _ => Reply::new(500, "5.5.2", "Line too long"),
-                        });
+                        };
+                        self.mode = Mode::Overlong { dropped: 0, then };
                         return Progress::Again;
                     }
                 };
@@ -234,13 +244,20 @@ impl Server {
                 line.zeroize(); // it may hold a login hash, a code or a token
                 event.into()
             }
-            Mode::Overlong(reply) => {
-                if !drop_line(input) {
+            Mode::Overlong { dropped, then } => {
+                let before = input.len();
+                let ended = drop_line(input);
+                *dropped += before - input.len();
+                let is_endless = *dropped > LINE_DROP_MAX;
+                if !ended && !is_endless {
                     return Progress::More;
                 }
-                let reply = reply.clone();
+                let then = then.clone();
                 self.mode = Mode::Command;
-                self.fail(&reply);
+                self.fail(&then);
+                if is_endless && !matches!(self.mode, Mode::Closed) {
+                    self.close(&without_end());
+                }
                 Progress::Again
             }
             Mode::Sasl(_) => {
@@ -260,7 +277,8 @@ impl Server {
                     }
                     Line::TooLong => {
                         // RFC 4954 §4 gives this code.
-                        self.mode = Mode::Overlong(Reply::new(500, "5.5.6", "Authentication line too long"));
+                        let then = Reply::new(500, "5.5.6", "Authentication line too long");
+                        self.mode = Mode::Overlong { dropped: 0, then };
                         Progress::Again
                     }
                 }
@@ -273,6 +291,9 @@ impl Server {
                 let (used, end) = reader.read(input, &mut out);
                 let _ = input.split_to(used);
                 judge.update(&out);
+                if judge.is_endless() {
+                    return self.cut_body().into();
+                }
                 if end {
                     // The last octets and the end are two events: the end is found again at the next step.
                     let Mode::Data(_, judge) = std::mem::replace(&mut self.mode, Mode::Command) else {
@@ -307,6 +328,9 @@ impl Server {
                     return Progress::Again;
                 };
                 judge.update(&octets);
+                if judge.is_endless() {
+                    return self.cut_body().into();
+                }
                 judge.fault().is_none().then_some(Event::Body(octets)).into()
             }
             Mode::Drop { left, then } => {
@@ -367,6 +391,14 @@ impl Server {
         reply.write(&mut self.output);
         self.transaction = None;
         Event::Reset
+    }
+
+    /// The message has no end: it is refused, and its octets are not read any further.
+    fn cut_body(&mut self) -> Option<Event> {
+        self.too_big().write(&mut self.output);
+        self.transaction = None;
+        self.close(&without_end());
+        None
     }
 
     fn sasl(&mut self, exchange: Exchange, step: Result<Step, SaslError>) -> Option<Event> {
@@ -472,6 +504,11 @@ impl Server {
         let size = self.settings.message_size;
         Reply::new(552, "5.3.4", format!("The message is larger than {size} octets"))
     }
+}
+
+/// Behind the refusal of what was given up: the client must not take what it still sends for commands.
+fn without_end() -> Reply {
+    Reply::new(421, "4.7.0", "No end in sight, closing the connection")
 }
 
 /// Before TLS.

@@ -2,12 +2,12 @@
 
 use super::{
     Asking, Channel, Event, Mode, Role, Server, SignedIn, Transaction, authentication_required, out_of_order,
-    starttls_first,
+    starttls_first, without_end,
 };
 use crate::{
     sasl::Exchange,
     smtp::{
-        body::{DotReader, Judge},
+        body::{self, DotReader, Judge},
         parse,
         reply::Reply,
         verb::{AskedFor, Chunk, KeyCommand, KeyringCommand, Needs, Verb},
@@ -214,8 +214,16 @@ impl Server {
         };
         self.mode = match (refusal, &mut self.transaction) {
             (None, Some(t)) => {
-                t.chunks.get_or_insert_with(|| Judge::new(limit));
+                t.chunks.get_or_insert_with(|| Judge::new(limit)).expect(chunk.len);
                 Mode::Chunk { left: chunk.len, last: chunk.last }
+            }
+            // Longer than any message that is taken here: it is not waited for.
+            (Some(refusal), _) if chunk.len > body::read_max(limit) => {
+                self.fail(&refusal);
+                if !matches!(self.mode, Mode::Closed) {
+                    self.close(&without_end());
+                }
+                return;
             }
             // RFC 3030 §2: the octets of a refused BDAT are read all the same.
             (refusal, _) => Mode::Drop {

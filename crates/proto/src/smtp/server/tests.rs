@@ -173,6 +173,84 @@ fn oversize_mail_is_drained_and_refused() {
     }
 }
 
+const WITHOUT_END: &str = "421 4.7.0 No end in sight, closing the connection\r\n[close]\n";
+
+/// What is read at most where the limit is so small.
+const READ_MAX: usize = 16 * 1024 * 1024;
+
+#[test]
+fn a_message_without_end_is_cut() {
+    let head = "EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.example>\r\n";
+    let octets = "x".repeat(READ_MAX);
+    for (rest, cut) in [("", false), ("x", true), ("xxxxx\r\n.\r\n", true)] {
+        for command in ["DATA", "BDAT 999999999", "BDAT 999999999 LAST"] {
+            let start = format!("{head}{command}\r\n");
+            let log = play(server(Role::Mx, false), &[start.as_bytes(), octets.as_bytes(), rest.as_bytes()]);
+            let refusal = format!("552 5.3.4 The message is larger than 1000 octets\r\n{WITHOUT_END}");
+            assert_eq!(log.ends_with(&refusal), cut, "{command} {rest}: {log}");
+            assert_eq!(log.contains("[close]"), cut, "{log}");
+        }
+    }
+    let bare = format!("{head}DATA\r\n\n");
+    let log = play(server(Role::Mx, false), &[bare.as_bytes(), octets.as_bytes()]);
+    assert!(log.ends_with(WITHOUT_END), "whatever the fault: {log}");
+    assert_eq!(super::super::body::read_max(100 * 1024 * 1024), 200 * 1024 * 1024);
+}
+
+/// What is announced to be too large is not handed on first.
+#[test]
+fn a_chunk_that_cannot_fit_is_read_and_dropped() {
+    let head = "EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.example>\r\n";
+    for (first, second, fits) in [(400, 600, true), (400, 601, false), (0, 1001, false), (0, 1000, true)] {
+        let (one, two) = ("x".repeat(first), "x".repeat(second));
+        let script = format!("{head}BDAT {first}\r\n{one}BDAT {second} LAST\r\n{two}NOOP\r\n");
+        let log = play(server(Role::Mx, false), &[script.as_bytes()]);
+        assert_eq!(log.contains("552 5.3.4"), !fits, "{first} {second}: {log}");
+        assert!(log.ends_with("250 2.0.0 OK\r\n"), "the session goes on: {log}");
+        let (mut server, mut input) = (server(Role::Mx, false), BytesMut::from(script.as_bytes()));
+        let mut handed_on = 0;
+        while let Some(event) = server.next(&mut input) {
+            match event {
+                Event::Body(octets) => handed_on += octets.len(),
+                Event::Reset => {}
+                _ => server.answer(&Reply::new(250, "2.0.0", "OK")),
+            }
+        }
+        assert_eq!(handed_on, if fits { first + second } else { first });
+    }
+}
+
+/// A refused BDAT is read to its end (RFC 3030 §2), where the end is as near as that of a message.
+#[test]
+fn a_refused_chunk_without_end_is_cut() {
+    for (len, cut) in [(READ_MAX, false), (READ_MAX + 1, true)] {
+        let script = format!("EHLO a\r\nBDAT {len} LAST\r\n{}NOOP\r\n", "x".repeat(len));
+        let log = play(server(Role::Mx, false), &[script.as_bytes()]);
+        assert!(log.contains("503 5.5.1"), "{log}");
+        assert_eq!(log.ends_with(WITHOUT_END), cut, "{log}");
+        assert_eq!(log.ends_with("250 2.0.0 OK\r\n"), !cut, "{log}");
+    }
+}
+
+#[test]
+fn a_line_without_end_is_cut() {
+    const MIB: usize = 1024 * 1024;
+    for (start, code) in [("NOOP ", "500 5.5.2"), ("AUTH LOGIN\r\n", "500 5.5.6"), ("BDAT ", "501 5.5.4")] {
+        for (len, cut) in [(MIB - 1000, false), (MIB + 1, true)] {
+            let line = format!("EHLO a\r\n{start}{}", "1".repeat(len));
+            let mut pieces: Vec<&[u8]> = line.as_bytes().chunks(16_000).collect();
+            let log = play(server(Role::Mx, true), &pieces);
+            assert_eq!(log.contains(code), cut, "{start}{len}: {log}");
+            assert_eq!(log.ends_with("[close]\n"), cut, "{start}{len}: {log}");
+            pieces.push(b"\r\nNOOP\r\n");
+            let log = play(server(Role::Mx, true), &pieces);
+            assert!(log.contains(code), "{start}{len}: {log}");
+            // Octets behind a BDAT that was not understood are no commands in any case.
+            assert_eq!(log.ends_with("250 2.0.0 OK\r\n"), !cut && start != "BDAT ", "{start}{len}: {log}");
+        }
+    }
+}
+
 #[test]
 fn a_refused_chunk_ends_the_transaction() {
     let script = format!(
