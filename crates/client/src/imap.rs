@@ -533,7 +533,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Imap<S> {
                     return Err(ImapError::TooMuch("one response"));
                 }
                 Received::More => octets += self.fill().await?,
-                Received::TooLong => return Err(ImapError::TooMuch("one response")),
+                Received::TooLong | Received::Endless => return Err(ImapError::TooMuch("one response")),
                 Received::Literal(head) => match sink {
                     Some(sink) if sink.written.is_none() && announces_body(self.receiver.so_far()) => {
                         before = self.receiver.pass_literal();

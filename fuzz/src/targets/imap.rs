@@ -20,7 +20,7 @@ fn receive(pieces: &[&[u8]], limits: Limits) -> Vec<(Received, Vec<u8>)> {
         loop {
             let what = receiver.receive(&mut input);
             match what {
-                Received::More => break,
+                Received::More | Received::Endless => break,
                 Received::Literal(head) => {
                     let taken = receiver.accept_literal(head);
                     assert!(!taken || head.len <= limits.literal as u64);

@@ -49,6 +49,9 @@ pub enum Received {
     /// A line or the whole was longer than its limit. Its octets have been thrown away, up to its end; the
     /// beginning is there for [`Receiver::take`], so that a reply can carry the tag.
     TooLong,
+    /// More would have to be thrown away than anybody sends by mistake. The receiver is of no more use: what follows
+    /// must not be read as commands.
+    Endless,
 }
 
 enum State {
@@ -67,6 +70,8 @@ enum State {
 const TAIL: usize = 32;
 /// Octets kept of the beginning of a command that is too long: its tag.
 const HEAD: usize = 256;
+/// Octets of one command that are thrown away in the hope of its end.
+const DISCARD_MAX: u64 = 2 * 1024 * 1024;
 
 /// The receiver.
 pub struct Receiver {
@@ -76,6 +81,8 @@ pub struct Receiver {
     /// Where the current line starts in `buffer`.
     line_start: usize,
     tail: Vec<u8>,
+    /// Octets of this command thrown away so far.
+    discarded: u64,
 }
 
 impl Receiver {
@@ -87,7 +94,14 @@ impl Receiver {
             buffer: Zeroizing::new(Vec::new()),
             line_start: 0,
             tail: Vec::new(),
+            discarded: 0,
         }
+    }
+
+    /// Counts what is to be thrown away; `false` if it is too much.
+    fn discard(&mut self, octets: u64) -> bool {
+        self.discarded = self.discarded.saturating_add(octets);
+        self.discarded <= DISCARD_MAX
     }
 
     /// Consumes octets of `input` up to the next outcome.
@@ -128,6 +142,8 @@ impl Receiver {
                         // What has come of this line may be the beginning of an announcement.
                         let line = &self.buffer[self.line_start..];
                         self.tail = line[line.len().saturating_sub(TAIL)..].to_vec();
+                        // Counted from the line's start, so that it does not matter how the input is cut.
+                        self.discarded = self.discarded.saturating_add(line.len() as u64);
                         let keep = self.buffer.len().min(HEAD);
                         self.buffer.truncate(keep);
                         let more = (HEAD - keep).min(n);
@@ -148,6 +164,9 @@ impl Receiver {
                 State::Discard => {
                     let end = memchr::memchr(b'\n', input);
                     let n = end.map_or(input.len(), |at| at + 1);
+                    if !self.discard(n as u64) {
+                        return Received::Endless;
+                    }
                     let taken = input.split_to(n);
                     self.tail.extend_from_slice(&taken[taken.len().saturating_sub(TAIL)..]);
                     let cut = self.tail.len().saturating_sub(TAIL);
@@ -158,7 +177,12 @@ impl Receiver {
                     // A client that does not wait for `+` has sent its literal already: it must not be read as
                     // commands. One that waits gets BAD and sends nothing.
                     match literal_head(&self.tail) {
-                        Some(head) if !head.sync => self.state = State::DiscardLiteral(head.len),
+                        Some(head) if !head.sync => {
+                            if !self.discard(head.len) {
+                                return Received::Endless;
+                            }
+                            self.state = State::DiscardLiteral(head.len);
+                        }
                         _ => {
                             self.state = State::Line;
                             return Received::TooLong;
@@ -197,6 +221,7 @@ impl Receiver {
     pub fn skip_literal(&mut self, head: LiteralHead) {
         let keep = self.buffer.len().min(HEAD);
         self.buffer.truncate(keep);
+        self.discarded = self.discarded.saturating_add(head.len);
         self.state = State::DiscardLiteral(head.len);
     }
 
@@ -209,6 +234,7 @@ impl Receiver {
     /// The received command; the receiver starts again.
     pub fn take(&mut self) -> Zeroizing<Vec<u8>> {
         self.line_start = 0;
+        self.discarded = 0;
         std::mem::replace(&mut self.buffer, Zeroizing::new(Vec::new()))
     }
 }
@@ -317,6 +343,44 @@ mod tests {
     }
 
     #[test]
+    fn what_has_no_end_is_given_up_however_it_is_cut() {
+        let max = usize::try_from(DISCARD_MAX).unwrap();
+        for (octets, end, outcome) in [
+            (max - 2, "\r\n", Received::TooLong),
+            (max - 1, "\r\n", Received::Endless),
+            (2 * max, "", Received::Endless),
+            (1000, " {99999999999+}\r\n", Received::Endless),
+        ] {
+            let command = "x".repeat(octets) + end;
+            for piece in [7, 4096, command.len()] {
+                let mut r = receiver();
+                let (mut input, mut fed, mut last) = (BytesMut::new(), 0, Received::More);
+                for octets in command.as_bytes().chunks(piece) {
+                    input.extend_from_slice(octets);
+                    fed += octets.len();
+                    last = r.receive(&mut input);
+                    if last != Received::More {
+                        break;
+                    }
+                }
+                assert_eq!(last, outcome, "{octets} {piece}");
+                assert!(fed <= max + piece, "{octets} {piece}: it waited for {fed} octets");
+            }
+        }
+        // A literal that is skipped counts, and with each command the count begins anew.
+        let mut r = receiver();
+        for _ in 0..3 {
+            let mut input = BytesMut::from(&b"a {1048576+}\r\n"[..]);
+            let Received::Literal(head) = r.receive(&mut input) else { panic!() };
+            r.skip_literal(head);
+            input.extend_from_slice(&vec![b'x'; 1_048_576]);
+            input.extend_from_slice(b"\r\n");
+            assert_eq!(r.receive(&mut input), Received::TooLong);
+            assert_eq!(&r.take()[..2], b"a ");
+        }
+    }
+
+    #[test]
     fn an_announcement_cut_where_the_line_gets_too_long_still_counts() {
         let line = format!("{}{{9+}}\r\nb LOGOUT\n\r\nc NOOP\r\n", "x".repeat(95));
         for cut in 90..110 {
@@ -356,7 +420,7 @@ mod tests {
             loop {
                 let received = r.receive(&mut input);
                 match received {
-                    Received::More => break,
+                    Received::More | Received::Endless => break,
                     Received::Literal(head) => {
                         if !r.accept_literal(head) {
                             if head.sync {

@@ -154,6 +154,7 @@ impl Session {
                     drop(self.receiver.take());
                     return Err(Refusal::Bad("expected the end of the line behind the message".to_owned()));
                 }
+                Received::Endless => return Err(Refusal::endless()),
                 Received::Literal(head) => {
                     if self.drop_literal(head) {
                         return Err(Refusal::Bad("one message in one APPEND".to_owned()));

@@ -27,6 +27,7 @@ impl Session {
                         drop(self.receiver.take());
                         return Err(Refusal::Bad("expected DONE".to_owned()));
                     }
+                    Received::Endless => return Err(Refusal::endless()),
                     Received::Literal(head) => {
                         if self.drop_literal(head) {
                             return Err(Refusal::Bad("expected DONE".to_owned()));

@@ -123,7 +123,7 @@ impl Session {
         loop {
             let Some(conn) = &mut self.conn else { return Err(Refusal::Bye("no connection".to_owned())) };
             match receiver.receive(&mut conn.input) {
-                Received::More => match self.wait(STEP_TIMEOUT).await? {
+                Received::More => match self.wait(self.before_login(STEP_TIMEOUT)).await? {
                     Event::Input => {}
                     Event::End => return Err(Refusal::Io(std::io::ErrorKind::UnexpectedEof.into())),
                     event => {
@@ -139,6 +139,7 @@ impl Session {
                     }
                     return Ok(line);
                 }
+                Received::Endless => return Err(Refusal::endless()),
                 Received::TooLong => return Err(Refusal::Bad("this line is too long".to_owned())),
             }
         }

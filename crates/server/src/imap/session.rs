@@ -28,6 +28,8 @@ const OUTPUT_MAX: usize = 64 * 1024;
 const SKIP_MAX: u64 = 1024 * 1024;
 /// Longest literal before login: a user name or a password.
 const LOGIN_LITERAL_MAX: u64 = 4096;
+/// Why the session ends where a command does not.
+const NO_END: &str = "no end of this command is in sight";
 
 /// A handler's success: the tagged OK.
 pub(super) struct Done {
@@ -58,6 +60,11 @@ pub(super) enum Refusal {
 impl Refusal {
     pub(super) fn no(code: Code, text: impl Into<String>) -> Self {
         Self::No(Some(code), text.into())
+    }
+
+    /// For [`Received::Endless`].
+    pub(super) fn endless() -> Self {
+        Self::Bye(NO_END.to_owned())
     }
 }
 
@@ -182,6 +189,7 @@ impl Session {
                     let tag = parse::tag_of(&self.receiver.take());
                     self.fault(tag.as_ref(), "this command is too long; split it");
                 }
+                Received::Endless => self.bye(NO_END),
                 Received::Literal(head) => self.literal(head).await?,
             }
             if self.out.len() > OUTPUT_MAX {
@@ -195,11 +203,20 @@ impl Session {
         if self.signed_in.is_some() {
             return IDLE_TIMEOUT;
         }
-        LOGIN_TIMEOUT.min(LOGIN_DEADLINE.saturating_sub(self.started.elapsed()))
+        self.before_login(LOGIN_TIMEOUT)
     }
 
-    /// Waits for octets, the end, or an order to close.
+    /// `within`, and no longer than a connection lasts before login.
+    pub(super) fn before_login(&self, within: Duration) -> Duration {
+        within.min(LOGIN_DEADLINE.saturating_sub(self.started.elapsed()))
+    }
+
+    /// Waits for octets, the end, or an order to close. Where there is no time left, octets that are there already
+    /// do not count: one who never pauses would put off every end.
     pub(super) async fn wait(&mut self, silence: Duration) -> io::Result<Event> {
+        if silence.is_zero() {
+            return Ok(Event::Silence);
+        }
         let Some(conn) = &mut self.conn else { return Ok(Event::End) };
         let closed = async {
             // The sender lives as long as the session's place in the registry, which we hold.

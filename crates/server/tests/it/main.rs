@@ -3,3 +3,4 @@
 
 mod imap;
 mod smtp;
+mod torrent;
