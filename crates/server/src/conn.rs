@@ -13,6 +13,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
+    time::Instant,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
@@ -100,6 +101,14 @@ impl Conn {
                 other => other,
             },
         }
+    }
+
+    /// [`Conn::read`] before `deadline`, `None` behind it: octets that never pause do not put it off.
+    pub async fn read_by(&mut self, deadline: Instant) -> io::Result<Option<usize>> {
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        tokio::time::timeout_at(deadline, self.read()).await.ok().transpose()
     }
 
     /// Writes all and flushes; an error after [`WRITE_TIMEOUT`].

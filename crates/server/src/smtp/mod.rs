@@ -42,6 +42,7 @@ pub async fn serve(mut conn: Conn, context: Context, role: Role) {
         who: Who::Nobody,
         incoming: None,
         heard: Instant::now(),
+        transfer: None,
         fruitful: Instant::now(),
         context,
     };
@@ -96,6 +97,8 @@ struct Session {
     incoming: Option<Incoming>,
     /// When the last whole command, or piece of a message, came.
     heard: Instant,
+    /// When the message, or chunk of octets, on its way in began, and how many octets came of it.
+    transfer: Option<(Instant, u64)>,
     /// When the session began, or last did what it is for.
     fruitful: Instant,
 }
@@ -158,6 +161,11 @@ impl Session {
         let mut shutdown = self.context.shutdown.clone();
         let mut closed = self.who.signed_in().map(|s| s.closed.clone());
         let receiving = self.server.is_receiving();
+        if receiving || self.server.takes_octets() {
+            self.transfer.get_or_insert((Instant::now(), 0));
+        } else {
+            self.transfer = None;
+        }
         let closing = async {
             match &mut closed {
                 Some(closed) => drop(closed.wait_for(|c| *c).await),
@@ -168,10 +176,10 @@ impl Session {
             biased;
             () = closing => self.server.close(&closed_elsewhere()),
             _ = shutdown.wait_for(|stop| *stop), if !receiving => self.server.close(&shutting_down()),
-            read = tokio::time::timeout_at(self.deadline(), conn.read()) => match read {
-                Ok(Ok(0)) => return Ok(Turn::Close),
-                Ok(read) => drop(read?),
-                Err(_) => {
+            read = conn.read_by(self.deadline()) => match read? {
+                Some(0) => return Ok(Turn::Close),
+                Some(octets) => self.transferred(octets),
+                None => {
                     self.server.close(&Reply::new(421, "4.4.2", "Idle for too long, closing the connection"));
                 }
             },
@@ -184,10 +192,21 @@ impl Session {
     /// [`FRUITLESS_TIMEOUT`].
     fn deadline(&self) -> Instant {
         let idle = self.heard + IDLE_TIMEOUT;
-        match self.incoming.as_ref().and_then(Incoming::progress) {
+        match self.transfer {
             Some((since, octets)) => idle.min(transfer_deadline(since, octets)),
             None if self.who.signed_in().is_some() => idle,
             None => idle.min(self.fruitful + FRUITLESS_TIMEOUT),
+        }
+    }
+
+    /// Octets came. Those of a message or chunk are progress, also where it is going to be refused: it is read to its
+    /// end as patiently as any other.
+    fn transferred(&mut self, octets: usize) {
+        if self.server.takes_octets()
+            && let Some((_, all)) = &mut self.transfer
+        {
+            *all = all.saturating_add(octets as u64);
+            self.heard = Instant::now();
         }
     }
 

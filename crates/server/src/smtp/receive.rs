@@ -43,10 +43,6 @@ impl Incoming {
             self.recipients.push(recipient);
         }
     }
-    /// When its first octets came, and how many have.
-    pub(super) fn progress(&self) -> Option<(Instant, u64)> {
-        self.receiving.as_ref().map(|r| (r.since, r.octets))
-    }
     fn accounts(&self) -> impl Iterator<Item = AccountId> {
         self.recipients.iter().filter_map(|r| if let Recipient::Local(id) = r { Some(*id) } else { None })
     }
@@ -55,8 +51,6 @@ impl Incoming {
 /// The octets of one message: with `Return-Path` for the mailboxes here, without it for the queue.
 struct Receiving {
     id: String,
-    since: Instant,
-    octets: u64,
     local: Option<Spool>,
     remote: Option<Spool>,
     /// What IMAP will want to know of the message, gathered as it passes.
@@ -70,7 +64,6 @@ struct Receiving {
 
 impl Receiving {
     fn write(&mut self, octets: &[u8]) {
-        self.octets = self.octets.saturating_add(octets.len() as u64);
         if self.failure.is_some() {
             return;
         }
@@ -139,8 +132,6 @@ impl Session {
         if let Some(incoming) = &mut self.incoming {
             incoming.receiving = Some(Receiving {
                 id,
-                since: Instant::now(),
-                octets: 0,
                 local,
                 remote,
                 scanner,

@@ -1,10 +1,12 @@
 //! Idle time-outs and the shutdown.
 
 use super::kit::*;
+use crate::torrent::{Said, Torrent};
 use sealpost_proto::{smtp::server::Role, time::SystemClock};
 use sealpost_server::{conn::Conn, context::Context, smtp};
 use sealpost_store::sqlite::SqliteStore;
 use std::{sync::Arc, time::Duration};
+use tokio::io::AsyncWriteExt as _;
 
 /// An MX session over a pair of buffers, greeting read, for tests with a paused clock.
 struct Session {
@@ -15,6 +17,17 @@ struct Session {
 }
 
 async fn session() -> Session {
+    let (ours, theirs) = tokio::io::duplex(4096);
+    let (task, stop, folder) = serve(theirs).await;
+    let mut client = Client::over(ours);
+    assert!(client.line().await.starts_with("220 "));
+    Session { client, task, _stop: stop, _folder: folder }
+}
+
+type Serving = (tokio::task::JoinHandle<()>, tokio::sync::watch::Sender<bool>, tempfile::TempDir);
+
+/// An MX session with whoever is at the other end of `stream`.
+async fn serve(stream: impl sealpost_server::conn::Io + 'static) -> Serving {
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path(), "");
     let store = SqliteStore::open(&config.data_dir).unwrap();
@@ -22,12 +35,9 @@ async fn session() -> Session {
     let now = sealpost_proto::time::Timestamp(START);
     sealpost_store::account::Accounts::create_account(&*store, &bob, [0; 32], now, now).await.unwrap();
     let (context, stop) = Context::new(config, store, Arc::new(SystemClock)).unwrap();
-    let (ours, theirs) = tokio::io::duplex(4096);
     let address = "192.0.2.1:25".parse().unwrap();
-    let task = tokio::spawn(smtp::serve(Conn::over(Box::new(theirs), address, address), context, Role::Mx));
-    let mut client = Client::over(ours);
-    assert!(client.line().await.starts_with("220 "));
-    Session { client, task, _stop: stop, _folder: folder }
+    let task = tokio::spawn(smtp::serve(Conn::over(Box::new(stream), address, address), context, Role::Mx));
+    (task, stop, folder)
 }
 
 /// Sends `octets` every four minutes until the server has had enough; how long that took.
@@ -86,6 +96,79 @@ async fn a_slow_line_has_the_time_it_needs() {
     // The store works by the machine's own time.
     tokio::time::resume();
     assert!(slow.cmd(".").await.starts_with("250 2.0.0 OK"));
+}
+
+/// How long a session lasted whose client sends `octets` without a pause, once in each `step`; what it was told.
+async fn torrent(octets: &'static [u8], step: Duration) -> (Duration, Said) {
+    let start = tokio::time::Instant::now();
+    let (torrent, said) = Torrent::new(octets, step, Duration::from_secs(3 * 3600));
+    let (task, _stop, _folder) = serve(torrent).await;
+    task.await.unwrap();
+    (start.elapsed(), said)
+}
+
+#[tokio::test(start_paused = true)]
+async fn octets_that_never_pause_hold_no_session_open() {
+    let (took, said) = torrent(b"NOOP\r\n", Duration::from_secs(10)).await;
+    assert!(took > Duration::from_secs(3500) && took < Duration::from_secs(3700), "{took:?}");
+    assert!(said.text().ends_with("421 4.4.2 Idle for too long, closing the connection\r\n"));
+    // A line without an end: five minutes, or as much as is thrown away.
+    let (took, said) = torrent(&[b'x'; 1000], Duration::from_secs(1)).await;
+    assert!(took >= Duration::from_secs(300) && took < Duration::from_secs(310), "{took:?}");
+    assert!(said.text().ends_with("421 4.4.2 Idle for too long, closing the connection\r\n"));
+    let (took, said) = torrent(&[b'x'; 10_000], Duration::from_secs(1)).await;
+    assert!(took > Duration::from_secs(100) && took < Duration::from_secs(120), "{took:?}");
+    assert!(said.text().ends_with("Line too long\r\n421 4.7.0 No end in sight, closing the connection\r\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_left_in_five_minutes() {
+    let (mut ours, theirs) = tokio::io::duplex(4096);
+    let (task, _stop, _folder) = serve(theirs).await;
+    let start = tokio::time::Instant::now();
+    // Commands for as long as anybody takes them; their replies are more than the pair of buffers holds.
+    let mut taken = 0;
+    while ours.write_all(b"EHLO x\r\n").await.is_ok() {
+        taken += 1;
+    }
+    task.await.unwrap();
+    let took = start.elapsed();
+    assert!(took >= Duration::from_secs(300) && took < Duration::from_secs(310), "{took:?}");
+    assert!(taken < 16_384, "{taken} commands were taken");
+}
+
+/// A message that is going to be refused is read as patiently as any other: 421 would have it sent again for days.
+#[tokio::test(start_paused = true)]
+async fn a_slow_line_has_the_time_it_needs_for_a_message_that_is_refused() {
+    let start =
+        ["EHLO client.example", "MAIL FROM:<x@example.com>", &format!("RCPT TO:<{BOB}>")].map(String::from);
+    let piece = format!("{}\r\n", "x".repeat(78)).repeat(6144);
+    for (begin, refusal) in [
+        ("DATA\r\nSubject: bare\n", "550 5.6.11"),
+        (&format!("BDAT {} LAST\r\nSubject: bare\n", 14 + 15 * piece.len()), "550 5.6.11"),
+        (&format!("RSET\r\nBDAT {} LAST\r\n", 15 * piece.len()), "503 5.5.1"),
+    ] {
+        let Session { client: mut slow, task: _task, _stop, _folder } = session().await;
+        for command in &start {
+            assert!(slow.cmd(command).await.starts_with("250"));
+        }
+        slow.send(begin).await;
+        // 8 KiB a second for a quarter of an hour.
+        for _ in 0..15 {
+            slow.send(&piece).await;
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+        tokio::time::resume();
+        if begin.starts_with("DATA") {
+            assert!(slow.reply().await.starts_with("354"));
+            slow.send("\r\n.\r\n").await;
+        } else if begin.starts_with("RSET") {
+            assert!(slow.reply().await.starts_with("250"));
+        }
+        let said = slow.reply().await;
+        assert!(said.starts_with(refusal), "{begin:?}: {said}");
+        tokio::time::pause();
+    }
 }
 
 #[tokio::test(start_paused = true)]
