@@ -8,8 +8,8 @@ const SESSIONS_MAX: u64 = 16_384;
 /// Descriptors that are not for sessions: the store's connections (three each), the relay's 64 connections and the
 /// bodies it sends, look-ups, listeners, the control socket, and sessions that are being refused.
 const RESERVE: u64 = 320;
-/// A session's socket, and the file of a large message on its way in or out.
-const DESCRIPTORS_PER_SESSION: u64 = 2;
+/// A session's socket, and the files of a large message on its way in: one for mailboxes here, one for the queue.
+const DESCRIPTORS_PER_SESSION: u64 = 3;
 /// What a busy session may hold: its input, a header of up to 256 KiB, a body of up to 128 KiB before it goes to a file,
 /// TLS. Idle ones hold a tenth of it.
 const MEMORY_PER_SESSION: u64 = 512 * 1024;
@@ -75,13 +75,13 @@ mod tests {
         for (wanted, descriptors, memory, places_there) in [
             (0, 1_048_576, Some(64 * GIB), 16_384),
             (0, 1_048_576, None, 16_384),
-            (0, 1024, Some(64 * GIB), 352),
-            (0, 64, Some(64 * GIB), 16),
+            (0, 1024, Some(64 * GIB), 234),
+            (0, 64, Some(64 * GIB), 10),
             (0, 1, None, 1),
             (0, u64::MAX, Some(GIB), 1024),
             (0, 65_536, Some(0), 1),
             (20_000, u64::MAX, Some(GIB), 20_000),
-            (20_000, 1024, Some(GIB), 352),
+            (20_000, 1024, Some(GIB), 234),
             (7, 1024, None, 7),
             (usize::MAX, u64::MAX, None, 1 << 20),
         ] {
