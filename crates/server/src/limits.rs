@@ -197,6 +197,27 @@ mod tests {
         assert!(limiter.shards.iter().all(|s| s.lock().unwrap().windows.len() <= SHARD_ENTRIES));
     }
 
+    /// The key of failed logins is the largest: a network and a name.
+    #[test]
+    fn a_flood_of_names_from_a_flood_of_networks_takes_little_memory() {
+        const NAMES: u64 = 400_000;
+        let limiter = Limiter::new(Arc::new(Hand(AtomicI64::new(0))), 10, 600);
+        let key = |n: u64| (Network(n, true), u128::from(n).to_ne_bytes());
+        // Who is guessing already is not pushed out by the flood that follows.
+        for _ in 0..10 {
+            assert!(limiter.take(&key(0)));
+        }
+        for n in 1..NAMES {
+            limiter.take(&key(n));
+        }
+        let entry = size_of::<((Network, [u8; 16]), Window)>() + 1;
+        let entries: usize = limiter.shards.iter().map(|s| s.lock().unwrap().windows.capacity()).sum();
+        // A table of hashbrown has room for eighths of a power of two, and a control octet for each place.
+        let octets = entries * 8 / 7 * entry;
+        assert!(octets < 16 * 1024 * 1024, "{octets} octets");
+        assert!(!limiter.take(&key(0)), "the guilty are forgotten");
+    }
+
     #[test]
     fn networks() {
         let net = |s: &str| Network::from(s.parse::<IpAddr>().unwrap());
