@@ -10,6 +10,7 @@ mod hostile;
 mod interop;
 mod large;
 mod licences;
+mod load;
 mod mutants;
 mod postfix;
 mod security;

@@ -5,7 +5,7 @@ use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use std::{
     fs,
     io::{self, BufRead as _, BufReader, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -162,6 +162,11 @@ impl Server {
         line.split_once(':').map(|(_, rest)| rest.trim().to_owned()).unwrap_or_default()
     }
 
+    /// Resident memory, in KiB.
+    pub fn rss_kib(&self) -> u64 {
+        self.status("VmRSS").trim_end_matches(" kB").trim().parse().expect("a number")
+    }
+
     pub fn smtp(&self) -> Client {
         Client::greeted(self.address("smtp"), "220 ")
     }
@@ -200,7 +205,20 @@ pub struct Client {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
-        let socket = TcpStream::connect(address).expect("it listens");
+        Self::over(TcpStream::connect(address).expect("it listens"))
+    }
+
+    /// From an address of our own choice.
+    pub fn connect_from(source: IpAddr, address: SocketAddr) -> Self {
+        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+        let family = if source.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+        let made = socket(family, SocketType::STREAM, None).expect("a socket");
+        bind(&made, &SocketAddr::new(source, 0)).expect("an address of this machine");
+        connect(&made, &address).expect("it listens");
+        Self::over(made.into())
+    }
+
+    fn over(socket: TcpStream) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
         socket.set_write_timeout(Some(PATIENCE)).expect("a socket");
         socket.set_nodelay(true).expect("a socket");
@@ -217,8 +235,7 @@ impl Client {
 
     /// TLS with the server whose certificate lies at `cert`. Shakes hands at the first octet.
     pub fn tls(self, cert: &Path) -> Self {
-        let connection =
-            rustls::ClientConnection::new(trusting(cert), ServerName::try_from(HOST).expect("a name"));
+        let connection = rustls::ClientConnection::new(client_config(cert), server_name());
         let stream = rustls::StreamOwned::new(connection.expect("a client"), self.stream.into_inner());
         Self { stream: BufReader::with_capacity(1024, Box::new(stream)), socket: self.socket }
     }
@@ -310,12 +327,29 @@ impl Client {
         self.smtp(".")
     }
 
+    /// IMAP APPEND to INBOX; the tagged response.
+    pub fn append(&mut self, message: &[u8]) -> String {
+        self.send(format!("a APPEND INBOX {{{}}}\r\n", message.len()));
+        let line = self.line();
+        if !line.starts_with('+') {
+            return line;
+        }
+        self.send(message);
+        self.send("\r\n");
+        self.tagged()
+    }
+
     pub fn is_closed(&mut self) -> bool {
         self.line().is_empty()
     }
 }
 
-fn trusting(cert: &Path) -> Arc<rustls::ClientConfig> {
+pub fn server_name() -> ServerName<'static> {
+    ServerName::try_from(HOST).expect("a name")
+}
+
+/// A client's settings that trust this certificate alone.
+pub fn client_config(cert: &Path) -> Arc<rustls::ClientConfig> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(cert).expect("a certificate")).expect("a root");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
