@@ -31,7 +31,12 @@ impl Client {
         state.secrets.pending = Some(Credentials::new(&login, None));
         state.save()?;
         let signed_in = if resumed {
-            home.session().authenticate_hashed_pass(&address, &login.hash).await.ok()
+            match home.session().authenticate_hashed_pass(&address, &login.hash).await {
+                Ok(key_salt) => Some(key_salt),
+                Err(SmtpError::Refused(refusal)) if refusal.reply.code() == 535 => None,
+                // Whether the server took the login is still not known, and if it did, the code is used up.
+                Err(error) => return Err(smtp(error)),
+            }
         } else {
             None
         };
@@ -75,11 +80,14 @@ impl Client {
                 )));
             }
         };
-        self.adopt(&mut state, credentials, &chain)?;
-        state.save()?;
+        self.adopt(&mut state, credentials.clone(), &chain)?;
         let mut notes = Vec::new();
         if !state.account.no_keyring {
+            // Pending still: until the keyring is there the same command must find its way back here without the code.
+            state.secrets.pending = Some(credentials);
+            state.save()?;
             notes.extend(self.start_keyring(&mut state, &mut session, &chain).await?);
+            state.secrets.pending = None;
         }
         state.save()?;
         self.account_report(state, session, notes).await

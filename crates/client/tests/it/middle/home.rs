@@ -170,6 +170,35 @@ async fn r28_hanging_up_at_every_point_leaves_no_account_halfway() {
     assert_eq!(old.exit_code(), 6);
 }
 
+/// The code is used up by the first part of an enrolment, so the same command must go on from wherever it was cut off,
+/// also when it is cut off a second time.
+#[tokio::test(flavor = "multi_thread")]
+async fn enrolment_goes_on_wherever_the_connection_broke() {
+    let world = World::start().await;
+    let middle = world.between("example.net").await;
+    let verbs = ["XENROL", "AUTH", "GETSALT", "XKEYINFO", "PUBKEY", "SETPUBKEY", "XKEYRING"];
+    let cuts = verbs.into_iter().flat_map(|verb| [Attack::HangUp(verb), Attack::LoseAnswer(verb)]);
+    for (at, first) in cuts.enumerate() {
+        for (again, second) in
+            [Attack::HangUp("AUTH"), Attack::LoseAnswer("XKEYRING")].into_iter().enumerate()
+        {
+            let who = format!("user{at}.{again}@example.net");
+            let (client, code) = (world.client(&who), world.add(&who).await);
+            for attack in [&first, &second] {
+                middle.honest();
+                middle.attack(attack.clone());
+                let error = crate::world::enrol(&client, &who, FIRST, code.clone()).await.unwrap_err();
+                assert_eq!(error.exit_code(), 5, "{first:?}, {attack:?}: {error}");
+            }
+            middle.honest();
+            let done = crate::world::enrol(&client, &who, FIRST, code).await;
+            let done = done.unwrap_or_else(|error| panic!("{first:?}, {second:?}: {error}"));
+            let device = world.device(&format!("second-{who}"), &who, FIRST).await;
+            assert_eq!(device.key_show().unwrap().key, done.key.key, "{first:?}, {second:?}");
+        }
+    }
+}
+
 /// The server takes a key and publishes another one.
 #[tokio::test(flavor = "multi_thread")]
 async fn r04_enrolment_believes_what_is_published_and_not_what_was_said() {
