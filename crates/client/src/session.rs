@@ -353,6 +353,11 @@ pub(crate) fn smtp(error: SmtpError) -> ClientError {
         SmtpError::Io(_) | SmtpError::Closed(_) | SmtpError::Timeout(_) | SmtpError::OutOfStep => {
             ClientError::Later(format!("{text}; try again"))
         }
+        // What TLS itself finds wrong is `InvalidData`. All else is a connection that broke during the handshake, which
+        // says nothing about the server but that it was not there.
+        SmtpError::Tls(broken) if broken.kind() != std::io::ErrorKind::InvalidData => {
+            ClientError::Later(format!("the connection broke during the TLS handshake: {broken}; try again"))
+        }
         _ => ClientError::Refused(text),
     }
 }
@@ -370,4 +375,19 @@ fn named(server: &str, error: SmtpError) -> ClientError {
 pub(crate) fn is_lost_reply(error: &SmtpError) -> bool {
     matches!(error, SmtpError::Io(_) | SmtpError::Closed(_) | SmtpError::Timeout(_) | SmtpError::OutOfStep)
         || error.code() == Some(421)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Error, ErrorKind};
+
+    #[test]
+    fn a_handshake_that_broke_off_is_tried_again_and_one_that_failed_is_not() {
+        for kind in [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe] {
+            assert_eq!(smtp(SmtpError::Tls(Error::from(kind))).exit_code(), 5, "{kind:?}");
+        }
+        let untrusted = Error::new(ErrorKind::InvalidData, "invalid peer certificate: UnknownIssuer");
+        assert_eq!(smtp(SmtpError::Tls(untrusted)).exit_code(), 1);
+    }
 }
