@@ -330,8 +330,9 @@ impl<M> Connection<M> {
     }
     async fn send(&mut self, command: &Command) -> Result<(), SmtpError> {
         self.write(command.wire(), self.options.timeouts.command, command.verb()).await?;
+        self.flush().await?;
         self.show_command(command);
-        self.flush().await
+        Ok(())
     }
     async fn reply_to(&mut self, command: &Command, within: Duration) -> Result<Reply, SmtpError> {
         let reply = self.read(command.limits(), within, command.verb()).await?;
