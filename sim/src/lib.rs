@@ -3,6 +3,7 @@
 
 pub mod body;
 pub mod disk;
+pub mod inspect;
 pub mod look;
 pub mod model;
 pub mod peer;

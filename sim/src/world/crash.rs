@@ -92,7 +92,7 @@ impl World {
             let store = store::open(&path, &clock, &mut Rng::new(seed))
                 .map_err(|error| format!("the store does not open: {error}"))?;
             let found = finish(&store, look::observe(&store, &mut Known::default(), ask))?;
-            look::inspect(&path, false)?;
+            crate::inspect::inspect(&path, false)?;
             Ok(found)
         })();
         let Some(floor) = promise else { return Ok(None) };

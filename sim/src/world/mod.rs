@@ -513,7 +513,7 @@ impl World {
     }
 
     fn check_files(&self, tidy: bool) -> Found<()> {
-        look::inspect(&self.life.disk.store(), tidy)
+        crate::inspect::inspect(&self.life.disk.store(), tidy)
     }
 
     /// In the end everything that is gone is cleared away, and the rest is whole.
