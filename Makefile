@@ -3,7 +3,7 @@
 # the dependencies once.
 CARGO ?= cargo
 
-.PHONY: help check fmt clippy licences test tools fuzz sim mutants demo docs audit clean
+.PHONY: help check fmt clippy licences test tools fuzz sim crash mutants demo docs audit clean
 
 help: ## List what can be done
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ mutants: ## Takes each requirement (or ONLY="R07 R15") out; the test that names 
 SEED ?= 1
 sim: ## The store on a disk that fails, from seed SEED on, for SECONDS
 	$(CARGO) run --locked --quiet --release -p sealpost-sim -- --seed $(SEED) --seconds $(SECONDS)
+
+crash: ## Two servers killed over and over while mail flows, from seed SEED on, for SECONDS
+	CRASH_SEED=$(SEED) CRASH_SECONDS=$(SECONDS) $(CARGO) test --locked --quiet --release --test it crash:: -- --nocapture
 
 demo: ## Two servers, two people, in seconds
 	$(CARGO) run --locked --quiet -- demo

@@ -4,6 +4,7 @@
 mod backup;
 mod cli;
 mod conformance;
+mod crash;
 mod demo;
 mod docs;
 mod hostile;
