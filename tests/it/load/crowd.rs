@@ -1,5 +1,6 @@
 //! Thousands of sessions at once, and one more.
 
+use super::{connect, submission};
 use crate::server::{ALICE, ALL_PORTS, Client, Server, Setup, TOKEN, client_config, server_name};
 use crate::support::{eventually, succeed};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -55,12 +56,6 @@ fn greeting(stream: &mut impl Read) {
     let mut start = [0; 4];
     stream.read_exact(&mut start).expect("a greeting");
     assert!(&start == b"220 " || &start == b"* OK", "{}", String::from_utf8_lossy(&start));
-}
-
-/// A connection to a port, inside TLS where that begins at once, nothing read yet.
-fn connect(server: &Server, setup: &Setup, kind: &str) -> Client {
-    let client = Client::connect(server.address(kind));
-    if kind.ends_with('s') { client.tls(&setup.path("cert.pem")) } else { client }
 }
 
 /// No room for more, and that is said on every kind of port: also behind TLS, where mail programs wait for the
@@ -126,20 +121,9 @@ fn descriptors(server: &Server) -> usize {
     fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("it lives").count()
 }
 
-/// A submission that has half a message under way, to somebody here and somebody elsewhere: two files.
-fn submission(server: &Server, setup: &Setup) -> Client {
-    let mut client = connect(server, setup, "submissions");
-    assert!(client.line().starts_with("220 "));
-    client.smtp("EHLO client.example");
-    let login = sealpost_proto::base64::encode(format!("\0{ALICE}\0{TOKEN}").as_bytes());
-    let reply = client.smtp(&format!("AUTH PLAIN {login}"));
-    assert!(reply.starts_with("235"), "{reply}");
-    for command in
-        [&format!("MAIL FROM:<{ALICE}>"), &format!("RCPT TO:<{ALICE}>"), "RCPT TO:<bob@elsewhere.example>"]
-    {
-        let reply = client.smtp(command);
-        assert!(reply.starts_with("250"), "{command}: {reply}");
-    }
+/// A submission that has half a message under way, large enough for files.
+fn half(server: &Server, setup: &Setup) -> Client {
+    let mut client = submission(server, setup);
     assert!(client.smtp("DATA").starts_with("354"));
     let line = format!("{}\r\n", "x".repeat(998));
     client.send(format!("From: {ALICE}\r\nSubject: half\r\n\r\n{}", line.repeat(160)));
@@ -170,9 +154,7 @@ fn descriptors_never_run_out_before_421_is_said() {
     let mut busy: Vec<Client> = std::thread::scope(|scope| {
         let part = |from: usize| {
             let (server, setup) = (&server, &setup);
-            scope.spawn(move || {
-                (from..places).step_by(8).map(|_| submission(server, setup)).collect::<Vec<_>>()
-            })
+            scope.spawn(move || (from..places).step_by(8).map(|_| half(server, setup)).collect::<Vec<_>>())
         };
         let parts: Vec<_> = (0..8).map(part).collect();
         parts.into_iter().flat_map(|part| part.join().expect("they come in")).collect()

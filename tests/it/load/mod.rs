@@ -1,13 +1,14 @@
 //! What a hostile or thoughtless crowd can cost the server, `sealpost serve` as a process of its own: the most memory it
 //! ever held is read from /proc and kept below a stated bound, others are served meanwhile. Every load ends by itself.
 
+mod busy;
 mod crowd;
 mod endless;
 mod logins;
 mod sizes;
 mod slow;
 
-use crate::server::{ALICE, ALL_PORTS, Server, Setup};
+use crate::server::{ALICE, ALL_PORTS, Client, Server, Setup, TOKEN};
 use std::{fs, path::Path};
 
 const MIB: usize = 1024 * 1024;
@@ -60,4 +61,27 @@ impl Loaded {
 fn lengths(folder: &Path) -> Vec<u64> {
     let files = fs::read_dir(folder).expect("a folder");
     files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len())).collect()
+}
+
+/// A connection to a port, inside TLS where that begins at once, nothing read yet.
+fn connect(server: &Server, setup: &Setup, kind: &str) -> Client {
+    let client = Client::connect(server.address(kind));
+    if kind.ends_with('s') { client.tls(&setup.path("cert.pem")) } else { client }
+}
+
+/// A submission to somebody here and somebody elsewhere, up to the message: the server will have two copies of it.
+fn submission(server: &Server, setup: &Setup) -> Client {
+    let mut client = connect(server, setup, "submissions");
+    assert!(client.line().starts_with("220 "));
+    client.smtp("EHLO client.example");
+    let login = sealpost_proto::base64::encode(format!("\0{ALICE}\0{TOKEN}").as_bytes());
+    let reply = client.smtp(&format!("AUTH PLAIN {login}"));
+    assert!(reply.starts_with("235"), "{reply}");
+    for command in
+        [&format!("MAIL FROM:<{ALICE}>"), &format!("RCPT TO:<{ALICE}>"), "RCPT TO:<bob@elsewhere.example>"]
+    {
+        let reply = client.smtp(command);
+        assert!(reply.starts_with("250"), "{command}: {reply}");
+    }
+    client
 }

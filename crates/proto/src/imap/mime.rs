@@ -9,8 +9,15 @@ pub const DEPTH_MAX: usize = 64;
 pub const PARTS_MAX: usize = 1000;
 /// Octets of one header field that are looked at: a To field of 10,000 addresses fits.
 const FIELD_MAX: usize = 512 * 1024;
-/// Octets of header fields kept in all for one message.
-const FIELDS_MAX: usize = 2 * 1024 * 1024;
+/// Memory that parts, header fields and parameters of one message may take, reckoned by the costs below: messages
+/// arrive in many sessions at once, and hostile ones make much of few octets.
+const KEPT_MAX: usize = 640 * 1024;
+/// What a part costs, ...
+const NODE_COST: usize = 400;
+/// ... a field, ...
+const FIELD_COST: usize = 80;
+/// ... and a parameter, beside their octets.
+const PARAMETER_COST: usize = 128;
 /// Octets of a body line that are looked at: RFC 2046 boundaries have 70.
 const BODY_LINE_MAX: usize = 256;
 /// Longest boundary taken: longer than RFC 2046's 70, as real programs overdo it.
@@ -153,6 +160,10 @@ impl ContentType {
     pub fn parameter(&self, name: &str) -> Option<&[u8]> {
         self.parameters.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_slice())
     }
+    /// Memory of the parameters.
+    fn cost(&self) -> usize {
+        self.parameters.iter().map(|(name, value)| PARAMETER_COST + name.len() + value.len()).sum()
+    }
     fn parse(value: &[u8]) -> Option<Self> {
         let (head, parameters) = super::structure::with_parameters(value);
         let (media, subtype) = head.split_once('/')?;
@@ -207,6 +218,7 @@ pub struct Scanner {
     last_eol: u64,
     /// Whether continuation lines belong to a kept field.
     keeping: bool,
+    /// Memory taken so far.
     kept: usize,
 }
 
@@ -267,7 +279,10 @@ impl Scanner {
     }
 
     fn keep(&mut self, bytes: &[u8]) {
-        let max = if self.mode == Mode::Header { FIELD_MAX } else { BODY_LINE_MAX };
+        let max = match self.mode {
+            Mode::Header => KEPT_MAX.saturating_sub(self.kept).clamp(BODY_LINE_MAX, FIELD_MAX),
+            Mode::Body => BODY_LINE_MAX,
+        };
         let room = max.saturating_sub(self.line.len()).min(bytes.len());
         self.line.extend_from_slice(&bytes[..room]);
         self.line_len += bytes.len() as u64;
@@ -294,7 +309,14 @@ impl Scanner {
         }
         self.last_eol = eol;
         line.clear();
+        // A long line leaves no room behind that the message would hold on to.
+        line.shrink_to(4096);
         self.line = line;
+    }
+
+    /// Whether another part may be told apart.
+    fn has_room(&self) -> bool {
+        self.nodes.len() < PARTS_MAX && self.kept + NODE_COST <= KEPT_MAX
     }
 
     /// The innermost open multipart whose delimiter this is, and whether it is the closing one.
@@ -303,7 +325,7 @@ impl Scanner {
         for (place, open) in self.stack.iter().enumerate().rev() {
             let Some(boundary) = &open.boundary else { continue };
             match line.strip_prefix(boundary.as_slice()) {
-                Some(b"") if self.nodes.len() < PARTS_MAX => return Some((place, false)),
+                Some(b"") if self.has_room() => return Some((place, false)),
                 Some(b"--") => return Some((place, true)),
                 _ => {}
             }
@@ -343,6 +365,7 @@ impl Scanner {
     /// A new node whose header starts at `at`.
     fn open(&mut self, at: u64) -> usize {
         let node = self.nodes.len();
+        self.kept += NODE_COST;
         self.nodes.push(Node {
             header: at,
             body: at,
@@ -364,7 +387,7 @@ impl Scanner {
         let node = &mut self.nodes[open.node];
         if line.starts_with(b" ") || line.starts_with(b"\t") {
             if let (true, Some((_, value))) = (self.keeping, node.fields.last_mut()) {
-                let room = FIELD_MAX.saturating_sub(value.len()).min(FIELDS_MAX.saturating_sub(self.kept));
+                let room = FIELD_MAX.saturating_sub(value.len()).min(KEPT_MAX.saturating_sub(self.kept));
                 // Unfolding takes the line end out and leaves the white space (RFC 5322 §2.2.3).
                 let more = &line.trim_ascii_end()[..line.trim_ascii_end().len().min(room)];
                 value.extend_from_slice(more);
@@ -378,8 +401,8 @@ impl Scanner {
         let field = FIELDS.iter().find(|(n, _)| n.as_bytes().eq_ignore_ascii_case(name));
         if let Some((_, field)) = field {
             let value = line[colon + 1..].trim_ascii();
-            if self.kept + value.len() + 32 <= FIELDS_MAX {
-                self.kept += value.len() + 32;
+            if self.kept + value.len() + FIELD_COST <= KEPT_MAX {
+                self.kept += value.len() + FIELD_COST;
                 node.fields.push((*field, value.to_vec()));
                 self.keeping = true;
             }
@@ -394,8 +417,7 @@ impl Scanner {
         let digest = parent.is_some_and(|p| {
             self.nodes[p].kind == Kind::Multipart && self.nodes[p].content_type.is("multipart", "digest")
         });
-        let (at, newlines, full) =
-            (self.at, self.newlines, self.nodes.len() >= PARTS_MAX || depth >= DEPTH_MAX);
+        let (at, newlines, full) = (self.at, self.newlines, !self.has_room() || depth >= DEPTH_MAX);
         let Some(open) = self.stack.last_mut() else { return };
         open.lines_start = newlines;
         let node = &mut self.nodes[open.node];
@@ -406,11 +428,17 @@ impl Scanner {
         let missing =
             if digest && written.is_none() { ContentType::rfc822() } else { ContentType::text_plain() };
         node.content_type = parsed.unwrap_or(missing);
+        let boundary = node.content_type.parameter("boundary").map(|b| b.trim_ascii_end().to_vec());
+        let cost = node.content_type.cost();
+        if self.kept + cost <= KEPT_MAX {
+            self.kept += cost;
+        } else {
+            node.content_type.parameters = Vec::new();
+        }
         if node.content_type.is("multipart", "*") {
-            let boundary = node.content_type.parameter("boundary");
-            match boundary.map(<[u8]>::trim_ascii_end) {
+            match boundary {
                 Some(b) if !b.is_empty() && b.len() <= BOUNDARY_MAX && !full => {
-                    open.boundary = Some(b.to_vec());
+                    open.boundary = Some(b);
                     node.kind = Kind::Multipart;
                 }
                 _ => node.content_type = ContentType::opaque(),
@@ -468,6 +496,63 @@ mod tests {
 
     /// Found by the fuzzer: behind a long line, a CRLF before a delimiter that came in two pieces counted as one octet,
     /// so that the part was one octet too long.
+    fn scanned(message: &str) -> (usize, Structure) {
+        let mut scanner = Scanner::new();
+        scanner.push(message.as_bytes());
+        (scanner.kept, scanner.finish())
+    }
+
+    /// What a structure takes, allocations not counted.
+    fn octets(structure: &Structure) -> usize {
+        let of = |node: &Node| {
+            let fields: usize = node.fields.iter().map(|(_, value)| value.len() + 32).sum();
+            let parameters = &node.content_type.parameters;
+            let parameters: usize =
+                parameters.iter().map(|(name, value)| name.len() + value.len() + 48).sum();
+            size_of::<Node>() + fields + parameters
+        };
+        structure.nodes.iter().map(of).sum()
+    }
+
+    #[test]
+    fn hostile_structures_stay_within_their_memory() {
+        let multipart = "Content-Type: multipart/mixed; boundary=b\r\n\r\n";
+        let part = |header: &str| format!("--b\r\n{header}\r\n\r\n");
+        let parameters: String =
+            (0..100).map(|n| format!(";{n}=1")).fold(String::new(), |all, one| all + &one);
+        for message in [
+            format!("{multipart}{}", part(&format!("Content-Type: a/b{parameters}")).repeat(2000)),
+            format!("{multipart}{}", part(&format!("Content-Id: {}", "x".repeat(5000))).repeat(2000)),
+            format!("{multipart}{}", part("").repeat(2000)),
+            "To:\r\n".repeat(100_000),
+            format!("Subject: {}\r\n", "x".repeat(2 * KEPT_MAX)).repeat(3),
+            format!("Subject: x\r\n{}", format!(" {}\r\n", "x".repeat(900)).repeat(2000)),
+            "Content-Type: message/rfc822\r\n\r\n".repeat(2000),
+        ] {
+            let (kept, structure) = scanned(&message);
+            assert!(kept <= KEPT_MAX, "{message:.50}: {kept}");
+            assert!(octets(&structure) <= KEPT_MAX, "{message:.50}: {}", octets(&structure));
+        }
+    }
+
+    #[test]
+    fn large_honest_structures_are_seen_whole() {
+        // A letter to ten thousand, and a folder of photographs.
+        let to = (0..10_000)
+            .map(|n| format!("somebody{n}@example.com,\r\n "))
+            .fold(String::new(), |all, one| all + &one);
+        let (_, structure) = scanned(&format!("Subject: x\r\nTo: {to}z@example.com\r\n\r\n"));
+        assert!(structure.nodes[0].field(Field::To).unwrap().ends_with(b"z@example.com"));
+        let photograph = "--b\r\nContent-Type: image/jpeg; name=\"IMG_20261125_221500.jpg\"\r\n\
+                          Content-Disposition: attachment; filename=\"IMG_20261125_221500.jpg\"\r\n\
+                          Content-Transfer-Encoding: base64\r\n\r\nAAAA\r\n";
+        let photographs = photograph.repeat(600);
+        let (_, structure) =
+            scanned(&format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{photographs}--b--\r\n"));
+        assert_eq!(structure.nodes.len(), 601);
+        assert!(structure.nodes[600].content_type.parameter("name").is_some());
+    }
+
     #[test]
     fn a_line_end_cut_in_two_behind_a_long_line() {
         let long = "x".repeat(BODY_LINE_MAX + 1);
