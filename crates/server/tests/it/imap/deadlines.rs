@@ -1,10 +1,15 @@
 //! How long a session that does nothing useful lasts, on a paused clock.
 
-use super::harness::{Client, Server};
+use super::harness::{ALICE, Client, Server, TOKEN};
 use crate::torrent::Torrent;
 use sealpost_server::{conn::Conn, imap};
 use std::time::Duration;
-use tokio::{io::AsyncWriteExt as _, task::JoinHandle, time::Instant};
+use tokio::{
+    io::{AsyncWriteExt as _, DuplexStream},
+    task::JoinHandle,
+    time::Instant,
+};
+use tokio_rustls::client::TlsStream;
 
 /// A session over a stream of ours.
 fn serve(server: &Server, stream: impl sealpost_server::conn::Io + 'static, tls: bool) -> JoinHandle<()> {
@@ -16,6 +21,16 @@ fn serve(server: &Server, stream: impl sealpost_server::conn::Io + 'static, tls:
         }
         imap::serve(conn, ctx).await;
     })
+}
+
+/// A session behind TLS, greeting read.
+async fn tls(server: &Server) -> (Client<TlsStream<DuplexStream>>, JoinHandle<()>) {
+    let (ours, theirs) = tokio::io::duplex(16 * 1024);
+    let session = serve(server, theirs, true);
+    let name = rustls::pki_types::ServerName::try_from("mail.example.net").unwrap();
+    let mut client = Client::over(server.connector.connect(name, ours).await.unwrap());
+    assert!(client.line().await.starts_with("* OK"));
+    (client, session)
 }
 
 #[tokio::test(start_paused = true)]
@@ -42,11 +57,7 @@ async fn octets_that_never_pause_hold_no_session_open_before_login() {
 async fn octets_that_trickle_into_a_login_hold_no_session_open() {
     let server = Server::start().await;
     for begin in ["a AUTHENTICATE PLAIN\r\n", "a LOGIN {4000}\r\n", "a LOG"] {
-        let (ours, theirs) = tokio::io::duplex(16 * 1024);
-        let session = serve(&server, theirs, true);
-        let name = rustls::pki_types::ServerName::try_from("mail.example.net").unwrap();
-        let mut client = Client::over(server.connector.connect(name, ours).await.unwrap());
-        assert!(client.line().await.starts_with("* OK"));
+        let (mut client, session) = tls(&server).await;
         let start = Instant::now();
         client.send(begin).await;
         while !session.is_finished() {
@@ -58,6 +69,41 @@ async fn octets_that_trickle_into_a_login_hold_no_session_open() {
         let took = start.elapsed();
         assert!(took <= Duration::from_secs(350), "{begin}: {took:?}");
         while !client.line().await.starts_with("* BYE ") {}
+    }
+}
+
+/// A message that comes octet by octet has ten minutes; one at a bearable rate has what it needs.
+#[tokio::test]
+async fn a_message_that_trickles_in_holds_no_session_open() {
+    const SIZE: usize = 10_000_000;
+    let server = Server::start().await;
+    for (octets, lasts) in [(vec![b'x'; 1], false), (vec![b'x'; 250_000], true)] {
+        let (mut client, session) = tls(&server).await;
+        client.ok(&format!("LOGIN {ALICE} {TOKEN}")).await;
+        client.send(format!("a APPEND INBOX {{{SIZE}}}\r\n")).await;
+        assert!(client.line().await.starts_with('+'));
+        // The store works by the machine's own time; between leave and end it is not asked.
+        tokio::time::pause();
+        let start = Instant::now();
+        for _ in 0..SIZE / octets.len() {
+            if session.is_finished() {
+                break;
+            }
+            drop(client.stream.write_all(&octets).await);
+            drop(client.stream.flush().await);
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert!(start.elapsed() < Duration::from_secs(2 * 3600), "it goes on for ever");
+        }
+        let took = start.elapsed();
+        tokio::time::resume();
+        if lasts {
+            assert_eq!(took.as_secs(), 40 * 60);
+            client.send("\r\n").await;
+            assert!(client.until("a").await.1.starts_with("OK"), "slow, and fast enough");
+        } else {
+            assert!(took > Duration::from_secs(590) && took <= Duration::from_secs(720), "{took:?}");
+            while !client.line().await.starts_with("* BYE ") {}
+        }
     }
 }
 
