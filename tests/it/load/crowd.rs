@@ -13,7 +13,7 @@ use std::{
     time::Instant,
 };
 
-/// Sessions of the crowd, where the limit on descriptors lets it come.
+/// Sessions of the crowd, where the limit on descriptors lets it come; `LOAD_SESSIONS` of the environment asks for more.
 const CROWD: u64 = 5000;
 /// What one of them, in the clear and behind TLS by turns, may cost on average.
 const SESSION_KIB: u64 = 20;
@@ -27,8 +27,9 @@ fn crowd() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).expect("raised");
     let hard = limit.maximum.unwrap_or(u64::MAX);
+    let wanted = std::env::var("LOAD_SESSIONS").map_or(CROWD, |text| text.parse().expect("a number"));
     // The server keeps 320 back and counts three for a session; other tests of this process need some here.
-    CROWD.min(hard.saturating_sub(320) / 3).min(hard.saturating_sub(600))
+    wanted.min(hard.saturating_sub(320) / 3).min(hard.saturating_sub(600))
 }
 
 /// One of the crowd: a socket, and TLS on it for some. It says nothing more once it has its greeting.
