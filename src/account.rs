@@ -27,11 +27,17 @@ enum Chosen {
 }
 
 impl Chosen {
-    fn password(&self) -> Result<Password, Failure> {
+    /// Takes it out, so that there is one of it.
+    fn password(self) -> Result<Password, Failure> {
         match self {
-            Self::Own(password) => Ok(password.clone()),
-            Self::Shown(text) | Self::Written(text) => Password::new(text).map_err(Failure::failed),
+            Self::Own(password) => Ok(password),
+            Self::Shown(text) | Self::Written(text) => Password::new(&text).map_err(Failure::failed),
         }
+    }
+
+    /// The file into which it was generated.
+    fn written<'a>(&self, file: Option<&'a Path>) -> Option<&'a Path> {
+        file.filter(|_| matches!(self, Self::Written(_)))
     }
 }
 
@@ -110,16 +116,17 @@ pub fn enrol(args: &Enrol, context: &Context) -> Outcome {
     if let Chosen::Shown(passphrase) = &chosen {
         show_generated(passphrase)?;
     }
+    let written = chosen.written(context.password_file.as_deref());
     let request =
         EnrolRequest { address, code, password: chosen.password()?, cost: None, no_keyring: args.no_keyring };
     let done = block_on(context.client.enrol(request))?.map_err(Failure::from);
-    let done = done.map_err(|failure| with_written(failure, &chosen, context.password_file.as_deref()))?;
+    let done = done.map_err(|failure| with_written(failure, written))?;
     report(context, "Enrolled", &done)
 }
 
 /// Says that a generated passphrase lies in its file, since enrolment may be repeated with it.
-fn with_written(mut failure: Failure, chosen: &Chosen, file: Option<&Path>) -> Failure {
-    if let (Chosen::Written(_), Some(path)) = (chosen, file) {
+fn with_written(mut failure: Failure, file: Option<&Path>) -> Failure {
+    if let Some(path) = file {
         if failure.exit == Exit::SignIn {
             // Nothing was taken by the server, so the next attempt may make another one.
             drop(std::fs::remove_file(path));
@@ -150,7 +157,8 @@ pub fn passwd(args: &Passwd, context: &Context) -> Outcome {
     if let Chosen::Shown(passphrase) = &chosen {
         show_generated(passphrase)?;
     }
+    let written = chosen.written(args.new_password_file.as_deref());
     let done = block_on(context.client.passwd(&current, &chosen.password()?))?.map_err(Failure::from);
-    let done = done.map_err(|failure| with_written(failure, &chosen, args.new_password_file.as_deref()))?;
+    let done = done.map_err(|failure| with_written(failure, written))?;
     report(context, "Changed the password of", &done)
 }

@@ -3,8 +3,8 @@
 use crate::exit::Failure;
 use std::{
     fs::{File, OpenOptions},
-    io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    io::{self, IsTerminal as _, Read as _, Write as _},
+    os::{fd::AsFd as _, unix::fs::OpenOptionsExt as _},
     path::Path,
 };
 use zeroize::Zeroizing;
@@ -44,15 +44,33 @@ pub fn ask(question: &str) -> Result<Option<Secret>, Failure> {
             .map_err(|e| Failure::failed(format_args!("cannot ask on the terminal: {e}")))?;
         return Ok(Some(Zeroizing::new(answer)));
     }
-    let mut line = Zeroizing::new(String::with_capacity(2_048));
-    let octets = io::stdin().lock().take(MAX_SECRET_OCTETS).read_line(&mut line)?;
-    if octets == 0 {
+    // The descriptor itself: the buffer of the standard library would keep what went through it.
+    let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    Ok(line_of(input)?)
+}
+
+/// The next line, octet by octet, so that what follows it is left for whoever reads next.
+fn line_of(mut input: impl io::Read) -> io::Result<Option<Secret>> {
+    let mut line =
+        Zeroizing::new(Vec::with_capacity(usize::try_from(MAX_SECRET_OCTETS).unwrap_or(usize::MAX)));
+    let (mut octet, mut end) = (Zeroizing::new([0]), true);
+    while (line.len() as u64) < MAX_SECRET_OCTETS {
+        match input.read(&mut *octet) {
+            Ok(0) => break,
+            Ok(_) if *octet == *b"\n" => {
+                end = false;
+                break;
+            }
+            Ok(_) => line.push(octet[0]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if line.is_empty() && end {
         return Ok(None);
     }
-    if line.ends_with('\n') {
-        line.pop();
-    }
-    Ok(Some(line))
+    let text = std::str::from_utf8(&line).map_err(|_| io::Error::other("not UTF-8"))?;
+    Ok(Some(Zeroizing::new(text.to_owned())))
 }
 
 /// From `file` if given, else asked for.
@@ -109,6 +127,18 @@ mod tests {
         ] {
             assert_eq!(*from_reader(input.as_bytes()).expect("short"), *secret, "{input:?}");
         }
+    }
+
+    #[test]
+    fn lines_are_taken_one_by_one_without_what_follows() {
+        let mut input = &b"one\n\ntwo \r\nlast"[..];
+        for want in [Some("one"), Some(""), Some("two \r"), Some("last"), None, None] {
+            let line = line_of(&mut input).expect("memory can be read");
+            assert_eq!(line.as_deref().map(String::as_str), want);
+        }
+        assert!(line_of(&b"\xff\n"[..]).is_err());
+        let endless = line_of(io::repeat(b'x')).expect("cut").expect("a line");
+        assert_eq!(endless.len() as u64, MAX_SECRET_OCTETS);
     }
 
     #[test]

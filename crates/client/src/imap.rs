@@ -210,8 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Imap<S> {
             match self.next_reply(&mut None).await? {
                 Reply::Continue(_) if !sent => {
                     sent = true;
-                    let mut line = Zeroizing::new(encoded.as_bytes().to_vec());
-                    line.extend_from_slice(b"\r\n");
+                    let line = Zeroizing::new([encoded.as_bytes(), b"\r\n"].concat());
                     self.send(&line).await?;
                 }
                 // A challenge to a whole message: the server wants something else; `*` cancels, once.

@@ -69,7 +69,8 @@ impl Client {
         let last = logins.len().saturating_sub(1);
         for (n, hash) in logins.into_iter().enumerate() {
             let hash = Zeroizing::new(base64::encode(hash.expose()));
-            let message = Zeroizing::new(format!("\0{address}\0{}", *hash));
+            // Sized beforehand: a text that grew would leave uncleared copies behind.
+            let message = Zeroizing::new(["\0", address.as_str(), "\0", &hash].concat());
             match imap.authenticate_hashed_pass(message.as_bytes()).await {
                 Ok(()) => return Ok(imap),
                 Err(ImapError::Login(_)) if n < last => {}

@@ -85,7 +85,9 @@ pub fn login_hash(
     salt: &Salt,
     cost: Cost,
 ) -> Result<LoginHash, CostError> {
-    login_hash_of(user.as_str(), password, salt.as_bytes(), cost)
+    let hash = login_hash_of(user.as_str(), password, salt.as_bytes(), cost);
+    clear_stack();
+    hash
 }
 
 /// The key pair of `user`; blocking as [`login_hash`].
@@ -101,7 +103,20 @@ pub fn derive_key(
     cost: Cost,
 ) -> Result<SecretKey, CostError> {
     let bound = bound_salt(user.as_str(), key_salt.as_bytes());
-    Ok(SecretKey::from_seed(*seed(password, &bound, cost)?))
+    let seed = seed(password, &bound, cost);
+    clear_stack();
+    Ok(SecretKey::from_seed(*seed?))
+}
+
+/// What hash functions may use of the stack, with much to spare.
+const STACK_OCTETS: usize = 256 * 1024;
+
+/// Writes over what was on the stack below the caller. Argon2id, BLAKE2b and HMAC keep the first block of what they hash
+/// (the password, here) in buffers that they do not clear.
+#[inline(never)]
+#[allow(clippy::large_stack_arrays, reason = "that is what it is for")]
+fn clear_stack() {
+    std::hint::black_box(&[0_u8; STACK_OCTETS]);
 }
 
 /// Why a derivation could not run.
@@ -131,6 +146,7 @@ pub enum PasswordError {
 }
 
 /// [`login_hash`] over a user name taken octet for octet.
+#[inline(never)]
 pub(crate) fn login_hash_of(
     user: &str,
     password: &Password,
@@ -152,6 +168,7 @@ pub(crate) fn bound_salt(user: &str, key_salt: &[u8]) -> [u8; 32] {
     hash.finalize().into()
 }
 
+#[inline(never)]
 pub(crate) fn seed(
     password: &Password,
     bound_salt: &[u8; 32],

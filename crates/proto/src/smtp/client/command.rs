@@ -179,7 +179,7 @@ impl Command {
     /// The client's message in the exchange: the second step of AUTH HASHEDPASS.
     pub fn hashed_pass_message(user: &Address, hash: Option<&LoginHash>) -> Result<Self, CommandError> {
         let hash = Zeroizing::new(hash.map(|hash| base64::encode(hash.expose())).unwrap_or_default());
-        let message = Zeroizing::new(format!("\0{user}\0{}", *hash));
+        let message = together(&["\0", user.as_str(), "\0", &hash]);
         let line = Zeroizing::new(base64::encode(message.as_bytes()));
         let (shown, secrets) = if hash.is_empty() {
             (format!("base64(\\0{user}\\0)"), Vec::new())
@@ -200,7 +200,7 @@ impl Command {
         if user.contains('\0') || token.contains('\0') {
             return Err(CommandError::Control);
         }
-        let message = Zeroizing::new(format!("\0{user}\0{token}"));
+        let message = together(&["\0", user, "\0", token]);
         let payload = Zeroizing::new(base64::encode(message.as_bytes()));
         let secrets = vec![payload.clone(), Zeroizing::new(token.to_owned())];
         let mut command = Self::with_shown(
@@ -227,7 +227,7 @@ impl Command {
     /// `XENROL addr code base64(PHC)`
     pub fn enrol(address: &Address, code: &str, login: &LoginPhc) -> Result<Self, CommandError> {
         let (phc, encoded) = encode_phc(login);
-        let line = Zeroizing::new(format!("XENROL {address} {} {}", word(code)?, *encoded));
+        let line = together(&["XENROL ", address.as_str(), " ", word(code)?, " ", &encoded]);
         let secrets = vec![Zeroizing::new(code.to_owned()), encoded, phc];
         let shown = format!("XENROL {address} … …");
         Self::with_shown("XENROL", &line, shown, secrets, Show::All, ReplyLimits::LONG_LINES)
@@ -240,7 +240,7 @@ impl Command {
     ) -> Result<Self, CommandError> {
         let (phc, encoded) = encode_phc(login);
         let rest = format!("{} {}", key.wire(), statement.to_wire());
-        let line = Zeroizing::new(format!("XPASSWD {} {rest}", *encoded));
+        let line = together(&["XPASSWD ", &encoded, " ", &rest]);
         let shown = format!("XPASSWD … {rest}");
         Self::with_shown("XPASSWD", &line, shown, vec![encoded, phc], Show::All, ReplyLimits::LONG_LINES)
     }
@@ -313,6 +313,11 @@ fn encode_phc(login: &LoginPhc) -> (Zeroizing<String>, Zeroizing<String>) {
     let phc = login.to_phc();
     let encoded = Zeroizing::new(base64::encode(phc.as_bytes()));
     (phc, encoded)
+}
+
+/// Texts in a row, sized beforehand: one that grew as it was written would leave uncleared copies behind.
+fn together(texts: &[&str]) -> Zeroizing<String> {
+    Zeroizing::new(texts.concat())
 }
 
 /// One word of a command line.
