@@ -29,6 +29,7 @@ use output::Output;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    sealpost_server::forbid_core_dumps();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return not_understood(&error),

@@ -20,4 +20,4 @@ pub mod smtp;
 pub mod tls;
 
 pub use listen::{Addresses, Passed};
-pub use run::{Prepared, RunError, RunningServer, prepare, run, run_with};
+pub use run::{Prepared, RunError, RunningServer, forbid_core_dumps, prepare, run, run_with};

@@ -80,8 +80,9 @@ pub struct RunningServer {
     tasks: JoinSet<()>,
 }
 
-/// Memory holds login hashes and tokens for moments; a core dump would put them on the disk for good (profile §10).
-fn forbid_core_dumps() {
+/// Memory holds login hashes and tokens for moments, a client's passwords and keys too; a core dump would put them on the
+/// disk for good (profile §10).
+pub fn forbid_core_dumps() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     if let Err(error) = setrlimit(Resource::Core, none) {
