@@ -14,6 +14,7 @@ mod licences;
 mod load;
 mod mutants;
 mod postfix;
+mod secrets;
 mod security;
 mod serve;
 mod server;

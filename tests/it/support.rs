@@ -6,6 +6,7 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::mpsc,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -38,6 +39,18 @@ pub fn run(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|e| panic!("{command:?}: {e}; `make tools` installs what tests need"))
 }
 
+/// The end of a child whose output is piped; it is killed where that does not come in time.
+pub fn finish(command: &Command, child: Child) -> Output {
+    let pid = child.id();
+    let (ended, end) = mpsc::channel();
+    std::thread::spawn(move || drop(ended.send(child.wait_with_output())));
+    let Ok(output) = end.recv_timeout(PATIENCE) else {
+        drop(Command::new("kill").args(["-KILL", &pid.to_string()]).status());
+        panic!("{command:?} did not end within {PATIENCE:?}");
+    };
+    output.expect("it ran")
+}
+
 /// Runs to the end, gives standard input, expects this exit status.
 pub fn run_with(command: &mut Command, input: &[u8], status: i32) -> Output {
     let mut child = command
@@ -49,7 +62,7 @@ pub fn run_with(command: &mut Command, input: &[u8], status: i32) -> Output {
     let mut stdin = child.stdin.take().expect("piped");
     let input = input.to_vec();
     let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
-    let output = child.wait_with_output().expect("it ran");
+    let output = finish(command, child);
     writer.join().expect("the writer does not panic");
     expect(command, &output, status);
     output

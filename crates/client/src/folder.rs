@@ -5,7 +5,7 @@
 //! | `account.json` | address, home server, name server, roots, MX port |
 //! | `secrets.json` | seed, login hash, salts, cost, retired seeds; never the password |
 //! | `trust.json` | pins, keywords of domains, replay and first-seen memory, look-ups |
-//! | `seen.json` | verdicts of messages read here |
+//! | `seen.json` | verdicts and subjects of messages read here |
 //! | `lock` | taken by each command that writes |
 //!
 //! All are 0600 in a 0700 folder. Each file has a `version`; one from a newer Sealpost is refused rather than guessed at.
