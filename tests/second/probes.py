@@ -673,7 +673,9 @@ class Own:
                                         stdout=subprocess.DEVNULL, stderr=open(os.path.join(self.dir, "log"), "ab"))
         for _ in range(200):
             try:
-                return socket.create_connection(("127.0.0.1", int(self.server["smtp"].rsplit(":", 1)[1])), 1).close()
+                socket.create_connection(("127.0.0.1", int(self.server["smtp"].rsplit(":", 1)[1])), 1).close()
+                # The last thing it makes: ports take connections before it serves them.
+                return os.stat(os.path.join(self.dir, "data", "control.sock"))
             except OSError:
                 assert self.process.poll() is None, open(os.path.join(self.dir, "log")).read()[-500:]
                 time.sleep(0.1)
