@@ -184,13 +184,21 @@ pub fn queue(args: &Queue, out: Output) -> Outcome {
 /// `sealpost backup FILE`: to a temporary name, and only when all of it is on the disk to the one asked for.
 pub fn backup(args: &Backup, out: Output) -> Outcome {
     let config = Config::load(config_of(&args.server)?).map_err(Failure::failed)?;
-    let fail =
-        |error: std::io::Error| Failure::file("the backup could not be written to", &args.file, &error);
+    let no_file = |reason: &dyn std::fmt::Display| {
+        Failure::failed(format_args!(
+            "the backup could not be written to {}: {reason}; free some space there or name a file on another disk",
+            args.file.display()
+        ))
+    };
+    let fail = |error: std::io::Error| no_file(&error);
     let folder = args.file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // For its owner alone (0600), and removed on every way out but the last.
     let file = tempfile::NamedTempFile::new_in(folder).map_err(fail)?;
     let handle = file.as_file().try_clone().map_err(fail)?;
-    let summary = block_on(admin::backup(&config, handle))??;
+    let summary = block_on(admin::backup(&config, handle))?.map_err(|error| match error {
+        AdminError::Output(reason) => no_file(&reason),
+        error => error.into(),
+    })?;
     file.as_file().sync_all().map_err(fail)?;
     file.persist(&args.file).map_err(|e| fail(e.error))?;
     std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)?;

@@ -22,25 +22,15 @@ fn message(tag: u64) -> Vec<u8> {
 
 /// The tags of all messages in INBOX, each read in full and compared.
 fn read_all(alice: &mut Client) -> BTreeSet<u64> {
-    alice.imap("SELECT INBOX");
     let mut tags = BTreeSet::new();
-    alice.send("a UID FETCH 1:* BODY.PEEK[]\r\n");
-    loop {
-        let line = alice.line();
-        if line.starts_with("a ") {
-            assert!(line.starts_with("a OK"), "{line}");
-            return tags;
-        }
-        let Some((_, size)) = line.trim_end().strip_suffix('}').and_then(|l| l.rsplit_once('{')) else {
-            continue;
-        };
-        let octets = alice.octets(size.parse().expect("a size"));
+    for octets in alice.messages("INBOX", "BODY.PEEK[]") {
         let text = String::from_utf8(octets).expect("ASCII");
         let (_, rest) = text.split_once("Subject: number ").expect("ours");
         let tag: u64 = rest.split("\r\n").next().expect("a line").parse().expect("a tag");
         assert!(text.as_bytes().ends_with(&message(tag)), "number {tag} has other octets");
         assert!(tags.insert(tag), "number {tag} is there twice");
     }
+    tags
 }
 
 fn uid_validity(alice: &mut Client) -> u32 {

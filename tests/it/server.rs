@@ -1,7 +1,11 @@
 //! `sealpost serve` as a process of its own, and the plainest clients that can talk to it.
 
-use crate::support::{PATIENCE, eventually, run, sealpost, stderr, succeed};
+use crate::support::{PATIENCE, eventually, sealpost, succeed};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use sealpost_proto::{
+    base64,
+    phc::{Challenge, Cost, LoginHash, LoginPhc, Salt},
+};
 use std::{
     fs,
     io::{self, BufRead as _, BufReader, Read, Write},
@@ -39,8 +43,9 @@ impl Setup {
     /// Writes the configuration (anew).
     pub fn configure(&self, top: &str, listen: &str) {
         let data = if top.contains("data_dir") { "" } else { "data_dir = \"data\"\n" };
+        let dns = if top.contains("dns =") { "" } else { "dns = \"127.0.0.1:9\"\n" };
         let text = format!(
-            "hostname = \"{HOST}\"\ndomains = [\"example.net\", \"example.org\"]\n{data}dns = \"127.0.0.1:9\"\n{top}\n\
+            "hostname = \"{HOST}\"\ndomains = [\"example.net\", \"example.org\"]\n{data}{dns}{top}\n\
              [tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n[listen]\n{listen}"
         );
         fs::write(self.config(), text).expect("written");
@@ -76,6 +81,20 @@ impl Setup {
         succeed(add.arg("--token-file").arg(self.path("token")));
     }
 
+    /// Makes an account whose login hash is `[n; 32]`, as a client enrols it.
+    pub fn enrol(&self, server: &Server, address: &str, n: u8) {
+        let added = succeed(&mut self.admin(&["user", "add", address, "--json"]));
+        let added: serde_json::Value = serde_json::from_str(&added).expect("one object");
+        let challenge = Challenge { cost: Cost::DEFAULT, salt: Salt::new([n; 16]).expect("a salt") };
+        let login = LoginPhc { challenge, hash: LoginHash::from_bytes([n; 32]) };
+        let line = format!(
+            "XENROL {address} {} {}",
+            added["code"].as_str().expect("a code"),
+            base64::encode(login.to_phc().as_bytes())
+        );
+        assert!(server.submission(self).smtp(&line).starts_with("250"));
+    }
+
     /// The server as a command; `through` is a program that starts it (`sh -c …`), if any.
     pub fn command(&self) -> Command {
         self.admin(&["serve"])
@@ -102,9 +121,17 @@ impl Setup {
 
     /// Starts it and expects it to refuse; what it said.
     pub fn refused(&self) -> String {
-        let output = run(&mut self.command());
-        assert!(!output.status.success(), "it served");
-        stderr(&output)
+        let log = self.path("refused");
+        let mut command = self.command();
+        command.stderr(fs::File::create(&log).expect("a log"));
+        let mut server =
+            Server { process: command.spawn().expect("it starts"), log, addresses: String::new() };
+        let status = eventually("its end", || {
+            assert!(!server.log().contains(" serving "), "it serves");
+            server.process.try_wait().expect("a child")
+        });
+        assert!(!status.success());
+        server.log()
     }
 }
 
@@ -173,6 +200,32 @@ impl Server {
 
     pub fn imap(&self) -> Client {
         Client::greeted(self.address("imap"), "* OK ")
+    }
+
+    /// Port 465, nobody signed in.
+    pub fn submission(&self, setup: &Setup) -> Client {
+        let mut client = Client::connect(self.address("submissions")).tls(&setup.path("cert.pem"));
+        client.send("NOOP\r\n");
+        assert!(client.reply().starts_with("220 ") && client.reply().starts_with("250 "));
+        client
+    }
+
+    /// Port 465, Alice by app password.
+    pub fn alice_writes(&self, setup: &Setup) -> Client {
+        let mut client = self.submission(setup);
+        assert!(client.smtp("EHLO client.example").starts_with("250"));
+        let response = base64::encode(format!("\0{ALICE}\0{TOKEN}"));
+        assert!(client.smtp(&format!("AUTH PLAIN {response}")).starts_with("235"));
+        client
+    }
+
+    /// Port 465, somebody who was enrolled with `n`, by HASHEDPASS.
+    pub fn signed_in(&self, setup: &Setup, address: &str, n: u8) -> Client {
+        let mut client = self.submission(setup);
+        let response = base64::encode(format!("\0{address}\0{}", base64::encode([n; 32])));
+        assert!(client.smtp(&format!("AUTH HASHEDPASS {response}")).starts_with("235"));
+        assert!(client.reply().starts_with("250 SALT "));
+        client
     }
 
     /// Alice over IMAP and TLS.
@@ -337,6 +390,51 @@ impl Client {
         self.send(message);
         self.send("\r\n");
         self.tagged()
+    }
+
+    /// The same from and to somebody else, by DATA or in two chunks.
+    pub fn post(&mut self, from: &str, to: &str, message: &[u8], chunked: bool) -> String {
+        for command in [format!("MAIL FROM:<{from}>"), format!("RCPT TO:<{to}>")] {
+            let reply = self.smtp(&command);
+            if !reply.starts_with("250") {
+                self.smtp("RSET");
+                return reply;
+            }
+        }
+        if !chunked {
+            assert!(self.smtp("DATA").starts_with("354"));
+            self.send(message);
+            return self.smtp(".");
+        }
+        let (first, last) = message.split_at(message.len() / 2);
+        self.send([format!("BDAT {}\r\n", first.len()).as_bytes(), first].concat());
+        let reply = self.reply();
+        if !reply.starts_with("250") {
+            self.smtp("RSET");
+            return reply;
+        }
+        self.send([format!("BDAT {} LAST\r\n", last.len()).as_bytes(), last].concat());
+        self.reply()
+    }
+
+    /// What `item` gives of all messages of a mailbox.
+    pub fn messages(&mut self, mailbox: &str, item: &str) -> Vec<Vec<u8>> {
+        let selected = self.imap(&format!("SELECT {mailbox}"));
+        if selected.contains("* 0 EXISTS") {
+            return Vec::new();
+        }
+        let mut all = Vec::new();
+        self.send(format!("a UID FETCH 1:* {item}\r\n"));
+        loop {
+            let line = self.line();
+            if line.starts_with("a ") {
+                assert!(line.starts_with("a OK"), "{line}");
+                return all;
+            }
+            if let Some((_, size)) = line.trim_end().strip_suffix('}').and_then(|l| l.rsplit_once('{')) {
+                all.push(self.octets(size.parse().expect("a size")));
+            }
+        }
     }
 
     pub fn is_closed(&mut self) -> bool {

@@ -11,6 +11,7 @@ use std::{
     fs::File,
     io::{self, Write},
     path::Path,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 use tokio::{
@@ -54,6 +55,36 @@ impl Write for Pieces {
     }
 }
 
+/// Why there is none where the store finds no room for the copy of its database.
+const NO_ROOM: &str = "the disk of the store is full, and a backup needs room there for a copy of the database: free \
+                       some space and try again";
+
+fn why(error: &StoreError) -> String {
+    if matches!(error, StoreError::Full) { NO_ROOM.to_owned() } else { error.to_string() }
+}
+
+/// The file, and why it could not be written: its disk is another one than the store's.
+struct Destination {
+    file: File,
+    failed: Arc<OnceLock<String>>,
+}
+
+impl Write for Destination {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(octets);
+        if let Err(error) = &written
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            // The first reason is the reason.
+            let _ = self.failed.set(error.to_string());
+        }
+        written
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 /// The server's side.
 pub(super) async fn send(stream: &mut UnixStream, context: &Context) -> io::Result<()> {
     socket::write_line(stream, &Response::Backup).await?;
@@ -73,7 +104,7 @@ pub(super) async fn send(stream: &mut UnixStream, context: &Context) -> io::Resu
     }
     let done = match backup.await {
         Ok(Ok(summary)) => summary.into(),
-        Ok(Err(error)) => Response::Error { message: error.to_string() },
+        Ok(Err(error)) => Response::Error { message: why(&error) },
         Err(_) => Response::Error { message: "the backup was cut short".to_owned() },
     };
     let end = async {
@@ -92,9 +123,11 @@ impl From<Summary> for Response {
 
 /// Writes a backup of the store behind `config` to `out`: of the running server, or, where none runs, of the store
 /// itself. After an error what `out` has got is worth nothing.
-pub async fn backup(config: &Config, mut out: File) -> Result<Summary, AdminError> {
+pub async fn backup(config: &Config, out: File) -> Result<Summary, AdminError> {
     let path = config.control_socket();
     let fail = |source| AdminError::Socket { path: path.clone(), source };
+    let failed = Arc::default();
+    let mut out = Destination { file: out, failed: Arc::clone(&failed) };
     match UnixStream::connect(&path).await {
         Ok(stream) => receive(stream, &mut out).await.map_err(|error| match error {
             Receive::Socket(error) => fail(error),
@@ -102,7 +135,11 @@ pub async fn backup(config: &Config, mut out: File) -> Result<Summary, AdminErro
         }),
         Err(error) if socket::nobody_there(&error) => {
             let store = open_existing(config).await?;
-            Ok(store.backup(Box::new(out)).await?)
+            store.backup(Box::new(out)).await.map_err(|error| match (failed.get(), error) {
+                (Some(reason), _) => AdminError::Output(reason.clone()),
+                (None, error @ StoreError::Full) => AdminError::Refused(why(&error)),
+                (None, error) => error.into(),
+            })
         }
         Err(error) => Err(fail(error)),
     }
@@ -119,7 +156,7 @@ impl From<io::Error> for Receive {
     }
 }
 
-async fn receive(stream: UnixStream, out: &mut File) -> Result<Summary, Receive> {
+async fn receive(stream: UnixStream, out: &mut Destination) -> Result<Summary, Receive> {
     let mut stream = BufReader::with_capacity(PIECE, stream);
     socket::write_line(stream.get_mut(), &Request::Backup).await?;
     match response(&mut stream).await? {
@@ -140,7 +177,7 @@ async fn receive(stream: UnixStream, out: &mut File) -> Result<Summary, Receive>
         if length == 0 {
             break;
         }
-        out.write_all(&piece[..length]).map_err(|e| Receive::Admin(StoreError::from(e).into()))?;
+        out.write_all(&piece[..length]).map_err(|e| Receive::Admin(AdminError::Output(e.to_string())))?;
     }
     match response(&mut stream).await? {
         Response::BackupDone { accounts, messages, octets } => Ok(Summary { accounts, messages, octets }),

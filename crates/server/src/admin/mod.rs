@@ -153,6 +153,9 @@ pub enum AdminError {
         /// Reason.
         source: std::io::Error,
     },
+    /// Where the backup was to go.
+    #[error("the backup could not be written: {0}; free some space there or name a file on another disk")]
+    Output(String),
     /// The server said something that is no response.
     #[error("the server's answer was not understood; is it of another version?")]
     Answer,

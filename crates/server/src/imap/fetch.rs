@@ -66,8 +66,12 @@ impl Session {
         }
         let (id, uids) = (view.id, view.uids(&unseen));
         let stored = self.ctx.store.store_flags(id, &uids, FlagChange::Add, Flags::SEEN, &[], None).await;
-        let (entries, _) = stored?;
-        Ok(self.view()?.update(entries))
+        match stored {
+            Ok((entries, _)) => Ok(self.view()?.update(entries)),
+            // People must be able to read on a full disk; what they read stays unseen.
+            Err(StoreError::Full) => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn stored_indexes(&mut self, batch: &[usize]) -> Result<Vec<Vec<u8>>, Refusal> {

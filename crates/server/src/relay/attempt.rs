@@ -54,9 +54,9 @@ pub(super) async fn deliver(
     // Why no server can be reached; the rest of the entries then fails with it at once.
     let mut unreachable: Option<Failure> = None;
     for claimed in entries {
-        let entry = claimed.entry;
+        let entry = &claimed.entry;
         if claimed.since.elapsed() > START_WITHIN {
-            settle::put_back(&ctx, &entry).await;
+            settle::put_back(&ctx, entry).await;
             continue;
         }
         // Connects once, and again after a connection that broke.
@@ -68,16 +68,16 @@ pub(super) async fn deliver(
         }
         let results = match (&mut open, &unreachable) {
             (Some(Open { session, host, .. }), _) => {
-                let (results, usable) = send(session, host, &entry, claimed.since + DONE_WITHIN).await;
+                let (results, usable) = send(session, host, entry, claimed.since + DONE_WITHIN).await;
                 if !usable {
                     open = None;
                 }
                 results
             }
-            (None, Some(failure)) => Results::all(&entry, failure),
-            (None, None) => Results::all(&entry, &Failure::transient("4.4.1", "no connection".into())),
+            (None, Some(failure)) => Results::all(entry, failure),
+            (None, None) => Results::all(entry, &Failure::transient("4.4.1", "no connection".into())),
         };
-        settle::settle(&ctx, &entry, results).await;
+        settle::settle(&ctx, entry, results).await;
     }
     let Some(recorder) = recorder else { return open };
     // A record is of one delivery, and its connection with it.

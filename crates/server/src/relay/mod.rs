@@ -14,10 +14,11 @@ mod settle;
 use crate::context::Context;
 use attempt::Open;
 use sealpost_proto::address::Domain;
-use sealpost_store::queue::QueueEntry;
+use sealpost_store::queue::{QueueEntry, QueueId};
 use std::{
     collections::{HashMap, VecDeque},
     future::Future,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::{
@@ -59,6 +60,42 @@ const DRAIN: Duration = Duration::from_secs(10);
 struct Claimed {
     entry: QueueEntry,
     since: Instant,
+    /// Until it is settled.
+    _held: Held,
+}
+
+/// The attempts under way: each entry, and how many it had before. One whose lease ends meanwhile (it was delivered, and
+/// on a full disk that cannot be written down) is claimed again with the same number, and must not be begun again.
+#[derive(Clone, Default)]
+struct Attempts(Arc<Mutex<HashMap<QueueId, u32>>>);
+
+impl Attempts {
+    /// `None` if this very attempt is under way; the claim was then a new lease for it.
+    fn begin(&self, entry: QueueEntry) -> Option<Claimed> {
+        let (id, number) = (entry.id, entry.attempts);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.insert(id, number) == Some(number) {
+            return None;
+        }
+        let held = Held { attempts: self.clone(), id, number };
+        Some(Claimed { entry, since: Instant::now(), _held: held })
+    }
+}
+
+struct Held {
+    attempts: Attempts,
+    id: QueueId,
+    number: u32,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut all = self.attempts.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The next attempt may have begun between the commit and this.
+        if all.get(&self.id) == Some(&self.number) {
+            all.remove(&self.id);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -81,6 +118,7 @@ struct Work {
     destinations: HashMap<Domain, Destination>,
     /// Deliveries; each gives back its connection if that can be used again.
     tasks: JoinSet<Option<Open>>,
+    attempts: Attempts,
     running: HashMap<Id, (Domain, usize)>,
     claimed: usize,
 }
@@ -107,8 +145,17 @@ pub async fn run(ctx: Context, shutdown: impl Future<Output = ()> + Send) {
         }
     }
     work.close_kept();
-    let drained = timeout(DRAIN, async { while work.tasks.join_next().await.is_some() {} }).await;
-    if drained.is_err() {
+    let drain = async {
+        while let Some(ended) = work.tasks.join_next().await {
+            if let Ok(Some(open)) = ended {
+                work.tasks.spawn(async {
+                    open.quit().await;
+                    None
+                });
+            }
+        }
+    };
+    if timeout(DRAIN, drain).await.is_err() {
         tracing::info!(deliveries = work.tasks.len(), "shutdown interrupts deliveries; they are tried again");
     }
 }
@@ -124,9 +171,10 @@ async fn claim(ctx: &Context, work: &mut Work) -> Result<Duration, sealpost_stor
     let entries = ctx.store.claim_due(now, LEASE, room).await?;
     let full = entries.len() == room;
     for entry in entries {
+        let domain = entry.entry.domain.clone();
+        let Some(claimed) = work.attempts.begin(entry) else { continue };
         work.claimed += 1;
-        let destination = work.destinations.entry(entry.entry.domain.clone()).or_default();
-        destination.waiting.push_back(Claimed { entry, since: Instant::now() });
+        work.destinations.entry(domain).or_default().waiting.push_back(claimed);
     }
     if full {
         return Ok(SLEEP_MAX);

@@ -129,21 +129,36 @@ pub(super) async fn put_back(ctx: &Context, entry: &QueueEntry) {
     .await;
 }
 
-/// Tries until the store takes it: giving up here after a delivery means delivering twice.
+/// Pauses between tries.
+const PAUSES: [u64; 5] = [1, 5, 15, 60, 300];
+/// Pause where the disk is full, as long as it is.
+const FULL_PAUSE: u64 = 15;
+
+/// Tries until the store takes it: giving up here after a delivery means delivering twice. A full disk is waited out.
 async fn commit<F>(ctx: &Context, entry: &QueueEntry, settlement: impl Fn() -> F)
 where
     F: Future<Output = Result<Settlement, StoreError>>,
 {
-    for pause in [1, 5, 15, 60, 300] {
+    let mut pauses = PAUSES.into_iter();
+    let mut said = false;
+    loop {
         let done = match settlement().await {
             Ok(settlement) => ctx.store.settle(entry.id, settlement).await,
             Err(error) => Err(error),
         };
-        match done {
+        let pause = match done {
             // "Gone": settled by another node after our lease had ended.
             Ok(()) | Err(StoreError::Gone(_)) => return,
-            Err(error) => tracing::error!(id = entry.id.0, %error, "a delivery's result could not be stored"),
-        }
+            Err(error) => {
+                let full = matches!(error, StoreError::Full);
+                // Once, however long the disk is full.
+                if !(full && std::mem::replace(&mut said, full)) {
+                    tracing::error!(id = entry.id.0, %error, "a delivery's result could not be stored");
+                }
+                if full { Some(FULL_PAUSE) } else { pauses.next() }
+            }
+        };
+        let Some(pause) = pause else { break };
         sleep(Duration::from_secs(pause)).await;
     }
     tracing::error!(id = entry.id.0, "gave up storing a delivery's result; the message may arrive twice");

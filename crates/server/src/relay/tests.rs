@@ -12,10 +12,12 @@ use sealpost_proto::{
 use sealpost_store::{
     Store,
     account::AccountId,
+    mailbox::{FlagChange, Flags, NewMessage},
     queue::{Accepted, BodyNeeds, RemoteEntry},
     spool::Body,
-    sqlite::SqliteStore,
+    sqlite::{Options, SqliteStore},
 };
+use settle::{Failure, Results};
 use std::sync::{
     Arc,
     atomic::{AtomicI64, Ordering},
@@ -106,7 +108,8 @@ impl World {
         let entries = self.ctx.store.claim_due(self.ctx.clock.now(), LEASE, 100).await.unwrap();
         assert!(!entries.is_empty(), "nothing is due");
         let domain = entries[0].entry.domain.clone();
-        let claimed = entries.into_iter().map(|entry| Claimed { entry, since: Instant::now() });
+        let attempts = Attempts::default();
+        let claimed = entries.into_iter().filter_map(|entry| attempts.begin(entry));
         attempt::deliver(self.ctx.clone(), domain, claimed.collect(), open).await
     }
     async fn queued(&self) -> Vec<QueueEntry> {
@@ -223,6 +226,83 @@ async fn connections_are_kept_for_a_while_and_in_bounded_number() {
     let domain = Domain::parse("example.com").unwrap();
     work.destinations.get_mut(&domain).unwrap().kept[0].1 = Instant::now();
     assert_eq!((work.expire(), work.destinations.len()), (None, 0), "closed when its time is over");
+}
+
+#[tokio::test]
+async fn an_attempt_that_outlives_its_lease_is_not_begun_again() {
+    let world = World::new(9, "", mx).await;
+    world.queue(&["bob@example.com"], MESSAGE, BodyNeeds::default()).await;
+    let mut work = Work::default();
+    let domain = Domain::parse("example.com").unwrap();
+    let after_lease = i64::try_from(LEASE.as_secs()).unwrap() + 1;
+    let pass = || world.clock.0.fetch_add(after_lease, Ordering::SeqCst);
+    for _ in 0..3 {
+        claim(&world.ctx, &mut work).await.unwrap();
+        assert_eq!((work.claimed, work.destinations[&domain].waiting.len()), (1, 1));
+        pass();
+    }
+    // Settled, to be tried again: the next attempt is another one, also while the old one is being put away.
+    let old = work.destinations.get_mut(&domain).unwrap().waiting.pop_front().unwrap();
+    let failure = Failure::transient("4.4.1", "later".to_owned());
+    settle::settle(&world.ctx, &old.entry, Results::all(&old.entry, &failure)).await;
+    pass();
+    claim(&world.ctx, &mut work).await.unwrap();
+    drop(old);
+    assert_eq!((work.claimed, work.destinations[&domain].waiting[0].entry.attempts), (2, 1));
+    pass();
+    claim(&world.ctx, &mut work).await.unwrap();
+    assert_eq!(work.destinations[&domain].waiting.len(), 1, "the second attempt is still under way");
+}
+
+#[tokio::test]
+async fn a_result_waits_for_the_disk_however_long_it_is_full() {
+    let mut world = World::new(9, "", mx).await;
+    let options = Options { max_pages: Some(120), clock: world.clock.clone(), ..Options::default() };
+    let store = SqliteStore::open_with(&world.dir.path().join("small"), options).unwrap();
+    let collector = Arc::clone(&store);
+    let store: Arc<dyn Store> = store;
+    world.ctx.store = Arc::clone(&store);
+    let now = Timestamp(START);
+    let alice = Address::parse("alice@example.net").unwrap();
+    world.alice = store.create_account(&alice, [0; 32], now, now).await.unwrap();
+    // Its bounce will take more room than is left.
+    let large = format!("X-Long: {}\r\n", "x".repeat(800)).repeat(60) + "\r\n";
+    world.queue(&["nobody@example.com"], large.leak().as_bytes(), BodyNeeds::default()).await;
+    let entry = store.claim_due(now, LEASE, 1).await.unwrap().remove(0);
+    // Other mail fills the rest.
+    let boxes = store.mailboxes(world.alice).await.unwrap();
+    let inbox = boxes.iter().find(|mailbox| mailbox.name == "INBOX").unwrap().id;
+    let mut filling = 0;
+    for octets in [100_000, 30_000] {
+        let message = || NewMessage {
+            body: Body::from_bytes(vec![b'x'; octets]),
+            flags: Flags::default(),
+            keywords: Vec::new(),
+            internal_date: now,
+            index: Vec::new(),
+        };
+        while store.append(inbox, vec![message()]).await.is_ok() {
+            filling += 1;
+        }
+    }
+    tokio::time::pause();
+    let failure = Failure::permanent("5.1.1", "no such user".to_owned());
+    let results = Results::all(&entry, &failure);
+    let mut settling = std::pin::pin!(settle::settle(&world.ctx, &entry, results));
+    // Longer than any lease, and nothing is given up.
+    let long = Duration::from_secs(4 * 3600);
+    assert!(tokio::time::timeout(long, &mut settling).await.is_err(), "it is done, or was given up");
+    tokio::time::resume();
+    assert_eq!(store.status(inbox).await.unwrap().messages, filling, "half a bounce");
+    assert_eq!(store.queued().await.unwrap().len(), 1);
+    // An administrator takes an account's mail away, and its grace is over.
+    let uids: Vec<u32> = store.entries(inbox).await.unwrap().iter().map(|entry| entry.uid).collect();
+    store.store_flags(inbox, &uids, FlagChange::Add, Flags::DELETED, &[], None).await.unwrap();
+    store.expunge(inbox, Some(&uids)).await.unwrap();
+    world.clock.0.fetch_add(3601, Ordering::SeqCst);
+    collector.collect_garbage().await.unwrap();
+    settling.await;
+    assert!(world.bounce().await.contains("Status: 5.1.1\r\n"));
 }
 
 #[tokio::test]

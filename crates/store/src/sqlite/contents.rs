@@ -84,10 +84,15 @@ impl Contents {
         Ok(Inserted(inserted))
     }
 
-    /// The rows may be committed from here on: the objects stay. Should the commit fail after all, the next opening
-    /// sweeps them, for after a failed sync nobody knows what is on the disk.
-    pub(super) fn keep(mut self) {
+    /// The rows may be committed from here on, and the objects are the writer's. Should the commit fail after all, it
+    /// removes them where it knows that their rows are not on the disk, else the next opening sweeps them.
+    pub(super) fn keep(mut self, tx: &mut Tx<'_>) {
         self.keep = true;
+        for item in &self.items {
+            if let Prepared::Object { key, .. } = &item.prepared {
+                tx.placed(key);
+            }
+        }
     }
 }
 
@@ -97,10 +102,8 @@ impl Drop for Contents {
             return;
         }
         for item in &self.items {
-            if let Prepared::Object { key, .. } = &item.prepared
-                && let Err(error) = self.objects.remove(key)
-            {
-                tracing::warn!(%error, "an unused object could not be removed; the next start tries again");
+            if let Prepared::Object { key, .. } = &item.prepared {
+                self.objects.discard(key);
             }
         }
     }

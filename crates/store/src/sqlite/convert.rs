@@ -7,6 +7,12 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full,
+            // The index of the log could not grow: SQLite tells a full disk from other failures everywhere but there.
+            Some(ErrorCode::SystemIoFailure)
+                if error.sqlite_extended_error_code() == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) =>
+            {
+                Self::Full
+            }
             // Every foreign key leads to an account.
             Some(ErrorCode::ConstraintViolation)
                 if error.sqlite_extended_error_code()

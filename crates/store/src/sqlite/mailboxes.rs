@@ -142,7 +142,7 @@ impl Mailboxes for SqliteStore {
         self.write(contents.inline_bytes(), move |tx| {
             let inserted = contents.insert(tx)?;
             let copied = entries::append(tx, mailbox, &incoming, &inserted)?;
-            contents.keep();
+            contents.keep(tx);
             Ok(copied)
         })
         .await

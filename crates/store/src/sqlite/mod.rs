@@ -139,6 +139,7 @@ impl SqliteStore {
             } else {
                 Checkpoints::inline(log, options.log_pages)
             },
+            Arc::clone(&objects),
             Arc::clone(&options.clock),
             listeners.clone(),
             options.threads,

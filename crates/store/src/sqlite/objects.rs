@@ -117,19 +117,20 @@ impl Objects {
         let target = self.path(&key);
         let folder = target.parent().unwrap_or(&self.root);
         self.make_folder(folder)?;
-        match fs::hard_link(path, &target) {
-            Ok(()) => {}
-            // File systems without links.
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) =>
-            {
-                fs::copy(path, &target)?;
-                File::open(&target)?.sync_all()?;
-            }
-            Err(error) => return Err(error.into()),
+        let placed = name_again(path, &target).and_then(|()| files::sync_dir(folder));
+        if let Err(error) = placed {
+            // No row will ever name it.
+            self.discard(&key);
+            return Err(error.into());
         }
-        files::sync_dir(folder)?;
         Ok(Prepared::Object { key, size })
+    }
+
+    /// Removes an object that no row names.
+    pub(super) fn discard(&self, key: &str) {
+        if let Err(error) = self.remove(key) {
+            tracing::warn!(%error, "an unused object could not be removed; the next start tries again");
+        }
     }
 
     /// A folder of objects whose own name is durable. That it is there does not say so: whoever made it may have failed
@@ -187,6 +188,19 @@ impl Objects {
             }
         }
         Ok(())
+    }
+}
+
+/// Gives the file a second name, or makes a second file where the file system knows no links.
+fn name_again(path: &Path, target: &Path) -> io::Result<()> {
+    match fs::hard_link(path, target) {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) =>
+        {
+            fs::copy(path, target)?;
+            File::open(target)?.sync_all()
+        }
+        named => named,
     }
 }
 

@@ -102,7 +102,7 @@ fn commit(tx: &mut Tx<'_>, ready: Ready) -> Result<()> {
             ])?;
         tx.queued();
     }
-    ready.contents.keep();
+    ready.contents.keep(tx);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //! transaction is on stable storage. One sync makes the work of many sessions durable; when there is only one
 //! session, nothing waits.
 
-use super::{checkpoint::Checkpoints, directory::Directory, watchers::Watchers};
+use super::{checkpoint::Checkpoints, directory::Directory, objects::Objects, watchers::Watchers};
 use crate::{
     account::AccountId,
     error::{Result, StoreError},
@@ -39,6 +39,10 @@ struct Effects {
     touched: Vec<AccountId>,
     queued: bool,
     rerouted: bool,
+    /// Objects whose rows are in the transaction.
+    placed: Vec<String>,
+    /// Whether the transaction may be on the disk although it failed.
+    in_doubt: bool,
 }
 
 impl Tx<'_> {
@@ -49,6 +53,10 @@ impl Tx<'_> {
     /// An address leads elsewhere now, or to another key: forget what was remembered, after the commit.
     pub(super) fn rerouted(&mut self) {
         self.effects.rerouted = true;
+    }
+    /// The transaction holds the row of this object.
+    pub(super) fn placed(&mut self, key: &str) {
+        self.effects.placed.push(key.to_owned());
     }
     /// Something was queued: wake the relay after the commit.
     pub(super) fn queued(&mut self) {
@@ -157,6 +165,7 @@ impl Writer {
         conn: Connection,
         reopen: Reopen,
         checkpoints: Checkpoints,
+        objects: Arc<Objects>,
         clock: Arc<dyn Clock>,
         listeners: Listeners,
         threads: bool,
@@ -168,6 +177,7 @@ impl Writer {
             conn: Some(conn),
             reopen,
             checkpoints,
+            objects,
             clock,
             listeners,
             #[cfg(test)]
@@ -272,6 +282,7 @@ struct Thread {
     conn: Option<Connection>,
     reopen: Reopen,
     checkpoints: Checkpoints,
+    objects: Arc<Objects>,
     clock: Arc<dyn Clock>,
     listeners: Listeners,
     #[cfg(test)]
@@ -298,6 +309,10 @@ impl Thread {
         if let Err(error) = self.commit(&mut batch, &mut effects) {
             tracing::error!(%error, jobs = batch.len(), "a transaction of the store failed");
             // What failed may be on the disk all the same.
+            if !effects.in_doubt {
+                // At once: they may be what fills the disk. Otherwise the next start sweeps those without a row.
+                effects.placed.iter().for_each(|key| self.objects.discard(key));
+            }
             effects = Effects { rerouted: true, ..Effects::default() };
             for job in &mut batch {
                 job.fail(again(&error));
@@ -341,6 +356,7 @@ impl Thread {
                 effects.touched.append(&mut own.touched);
                 effects.queued |= own.queued;
                 effects.rerouted |= own.rerouted;
+                effects.placed.append(&mut own.placed);
             } else {
                 // A full disk or a failed read ends the whole transaction, by SQLite's own decision.
                 if conn.is_autocommit() {
@@ -352,9 +368,15 @@ impl Thread {
         }
         #[cfg(test)]
         if self.faults.commit.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            effects.in_doubt = true;
             return Err(StoreError::Database("sync failed (a test)".into()));
         }
-        execute(conn, "COMMIT")?;
+        if let Err(error) = conn.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([])) {
+            // Where the disk was full the last page of the transaction did not get into the log, and no recovery will
+            // find it there. After any other failure (the sync, the index of the log) one may.
+            effects.in_doubt = error.sqlite_error_code() != Some(rusqlite::ErrorCode::DiskFull);
+            return Err(error.into());
+        }
         #[cfg(test)]
         self.faults.commits.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         Ok(())
