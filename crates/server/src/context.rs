@@ -3,6 +3,7 @@
 use crate::{
     auth::Authenticator,
     config::Config,
+    conn::Conn,
     limits::{self, Gauge, Limiter},
     network::{Internet, Network},
     run::RunError,
@@ -11,7 +12,7 @@ use crate::{
 use sealpost_lookup::{Lookup, LookupConfig};
 use sealpost_proto::time::Clock;
 use sealpost_store::Store;
-use std::sync::Arc;
+use std::{io, sync::Arc};
 use tokio::sync::watch;
 
 /// Handed to every session; cheap to clone.
@@ -42,6 +43,15 @@ pub struct Context {
 }
 
 impl Context {
+    /// TLS on a connection; given up when the server stops, for nothing has begun that anybody would miss.
+    pub(crate) async fn start_tls(&self, conn: Conn) -> io::Result<Conn> {
+        let mut stopping = self.shutdown.clone();
+        tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => Err(io::ErrorKind::ConnectionAborted.into()),
+            shaken = conn.start_tls(&self.tls) => shaken,
+        }
+    }
+
     /// Builds everything that sessions share; the sender starts the shutdown.
     pub fn new(
         config: Config,

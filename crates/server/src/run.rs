@@ -248,7 +248,7 @@ async fn refuse(conn: Conn, port: Port, refusal: Refusal, context: Context, door
         let mut conn = conn;
         if port.implicit_tls {
             let Ok(_room) = doorman.tls_refusals.try_acquire() else { return };
-            let Ok(shaken) = conn.start_tls(&context.tls).await else { return };
+            let Ok(shaken) = context.start_tls(conn).await else { return };
             conn = shaken;
             let _ = conn.write(refusal.words(port.service)).await;
             return conn.close().await;
@@ -286,7 +286,7 @@ async fn accept(listener: TcpListener, port: Port, context: Context, doorman: Ar
                     sessions.spawn(async move {
                         let _held = (place, session);
                         if port.implicit_tls {
-                            conn = match conn.start_tls(&context.tls).await {
+                            conn = match context.start_tls(conn).await {
                                 Ok(conn) => conn,
                                 Err(error) => return tracing::debug!(%error, "TLS handshake failed"),
                             };

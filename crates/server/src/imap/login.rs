@@ -61,7 +61,7 @@ impl Session {
         response::status(&mut self.out, Some(tag), Condition::Ok, None, "begin TLS");
         self.flush().await?;
         let Some(conn) = self.conn.take() else { return Err(Refusal::Bye("no connection".to_owned())) };
-        self.conn = Some(conn.start_tls(&self.ctx.tls).await?);
+        self.conn = Some(self.ctx.start_tls(conn).await?);
         self.receiver = Receiver::new(Limits::SERVER);
         // The tagged OK went out before the handshake; nothing more is said.
         Err(Refusal::Silent)

@@ -3,13 +3,14 @@
 use super::{Session, receive::Incoming, store_failure};
 use crate::context::Context;
 use sealpost_proto::{
-    address::{Address, Mailbox},
+    address::{Address, Domain, Mailbox},
     smtp::{
         reply::Reply,
         verb::{Mail, Rcpt},
     },
 };
 use sealpost_store::{StoreError, account::AccountId};
+use std::net::IpAddr;
 
 /// Where a recipient's mail goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,11 +66,27 @@ impl Session {
         Ok(Reply::new(250, "2.1.0", "OK"))
     }
 
+    /// `postmaster@` with the host's own name, or with the address at which the client has found it: who cannot reach
+    /// anybody by a domain tries that (RFC 5321 §4.1.3).
+    fn is_postmaster_of_this_host(&self, mailbox: &Mailbox) -> bool {
+        let domain = mailbox.domain();
+        let literal = match self.local.to_canonical() {
+            IpAddr::V4(v4) => format!("[{v4}]"),
+            IpAddr::V6(v6) => format!("[IPv6:{v6}]"),
+        };
+        let is_host = |name: &str| Domain::parse(name).is_ok_and(|name| name == domain);
+        mailbox.canonical().local() == "postmaster"
+            && (is_host(&self.context.config.hostname) || is_host(&literal))
+    }
+
+    async fn postmaster(&self) -> Result<Option<Recipient>, Reply> {
+        Ok(postmaster(&self.context).await.map_err(|e| store_failure(&e))?.map(Recipient::Local))
+    }
+
     pub(super) async fn rcpt(&mut self, rcpt: Rcpt) -> Result<Reply, Reply> {
         let recipient = match rcpt {
-            Rcpt::Postmaster => {
-                postmaster(&self.context).await.map_err(|e| store_failure(&e))?.map(Recipient::Local)
-            }
+            Rcpt::Postmaster => self.postmaster().await?,
+            Rcpt::Mailbox(mailbox) if self.is_postmaster_of_this_host(&mailbox) => self.postmaster().await?,
             Rcpt::Mailbox(mailbox) if self.context.config.is_local(&mailbox.domain()) => {
                 let address = mailbox.canonical();
                 let found = local_account(&self.context, &address).await.map_err(|e| store_failure(&e))?;

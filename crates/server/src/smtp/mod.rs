@@ -38,6 +38,7 @@ pub async fn serve(mut conn: Conn, context: Context, role: Role) {
     let mut session = Session {
         server: Server::new(Arc::new(settings), conn.is_tls()),
         peer: conn.peer.ip(),
+        local: conn.local.ip(),
         tls: conn.tls_description(),
         who: Who::Nobody,
         incoming: None,
@@ -50,7 +51,7 @@ pub async fn serve(mut conn: Conn, context: Context, role: Role) {
         match session.turn(&mut conn).await {
             Ok(Turn::Again) => {}
             Ok(Turn::StartTls) => {
-                conn = match conn.start_tls(&session.context.tls).await {
+                conn = match session.context.start_tls(conn).await {
                     Ok(conn) => conn,
                     Err(error) => return tracing::debug!(%error, "TLS handshake failed"),
                 };
@@ -90,6 +91,8 @@ struct Session {
     context: Context,
     server: Server,
     peer: IpAddr,
+    /// Our end of the connection.
+    local: IpAddr,
     /// TLS version and suite, for the trace header.
     tls: Option<String>,
     who: Who,

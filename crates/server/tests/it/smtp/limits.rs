@@ -1,6 +1,9 @@
 //! Limits per network, address and account (profile §4).
 
 use super::kit::*;
+use sealpost_proto::smtp::server::Role;
+use sealpost_server::{conn::Conn, smtp};
+use std::net::SocketAddr;
 
 #[tokio::test]
 async fn failed_logins_per_account_and_network() {
@@ -44,6 +47,36 @@ async fn look_ups_per_network() {
     assert!(client.cmd("PUBKEY nonsense").await.starts_with("501 5.1.3"), "syntax comes first");
     kit.clock.forward(60);
     assert!(client.cmd(&format!("PUBKEY {BOB}")).await.starts_with("550 "));
+}
+
+/// The first reply to a PUBKEY from there. The session runs over a pair of buffers: a machine has few addresses.
+async fn look_up_from(kit: &Kit, peer: &str) -> String {
+    let (ours, theirs) = tokio::io::duplex(4096);
+    let peer = SocketAddr::new(peer.parse().unwrap(), 2525);
+    let conn = Conn::over(Box::new(theirs), peer, kit.server.addresses.smtp[0]);
+    tokio::spawn(smtp::serve(conn, kit.server.context.clone(), Role::Mx));
+    let mut client = Client::over(ours);
+    assert!(client.line().await.starts_with("220 "));
+    client.cmd(&format!("PUBKEY {BOB}")).await
+}
+
+#[tokio::test]
+async fn a_network_is_an_ipv4_address_or_an_ipv6_64() {
+    let kit = Kit::with("limits.lookups_per_minute = 2").await;
+    for (peer, taken) in [
+        ("2001:db8::1", true),
+        ("2001:db8::ffff:ffff:ffff:ffff", true),
+        ("2001:db8::2", false),
+        ("2001:db8:0:1::1", true),
+        ("::1", true),
+        ("192.0.2.1", true),
+        ("::ffff:192.0.2.1", true), // the same address as an IPv6 socket sees it
+        ("192.0.2.1", false),
+        ("192.0.2.2", true),
+    ] {
+        let reply = look_up_from(&kit, peer).await;
+        assert!(reply.starts_with(if taken { "550 " } else { "450 4.7.1" }), "{peer}: {reply}");
+    }
 }
 
 #[tokio::test]

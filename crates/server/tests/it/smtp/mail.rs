@@ -1,6 +1,7 @@
 //! Mail in: who may send what to whom, and what arrives.
 
 use super::kit::*;
+use sealpost_lookup::zone::{Zone, ZoneServer};
 use sealpost_proto::address::Address;
 use sealpost_server::admin::{Request, Response};
 use sealpost_store::account::Accounts as _;
@@ -51,12 +52,63 @@ async fn postmaster_is_always_taken() {
         kit.people().await;
         let mut client = kit.mx().await;
         client.cmd("HELO relay.example.com").await;
-        for to in ["postmaster", "Postmaster", "postmaster@example.net", "POSTMASTER@example.org"] {
-            assert!(client.mail("", &[to], "Subject: x\r\n\r\n").await.starts_with("250 2.0.0"), "{to}");
+        let names = [
+            "postmaster",
+            "Postmaster",
+            "postmaster@example.net",
+            "POSTMASTER@example.org",
+            "\"postmaster\"@EXAMPLE.net",
+            "postMaster@mail.example.net", // the host's own name
+            "postmaster@[127.0.0.1]",
+            "@relay.example.com:Postmaster@example.net", // a source route is not followed (RFC 5321 §3.3)
+        ];
+        for to in names {
+            let reply = client.mail("", &[to], "Subject: x\r\n\r\n").await;
+            assert!(reply.starts_with("250 2.0.0"), "{to}: {reply}");
+        }
+        for to in ["postmaster@elsewhere.example", "postmaster@[127.0.0.2]", "bob@mail.example.net"] {
+            let reply = client.mail("", &[to], "Subject: x\r\n\r\n").await;
+            assert!(reply.starts_with("550 5.7.1"), "{to}: {reply}");
+            client.cmd("RSET").await;
         }
         let whose = if more.is_empty() { ALICE } else { BOB };
-        assert_eq!(kit.inbox(whose).await.len(), 4);
+        assert_eq!(kit.inbox(whose).await.len(), names.len());
         assert!(kit.inbox(whose).await[0].starts_with("Return-Path: <>\r\n"));
+        // Users reach him too, by every name.
+        let mut alice = kit.alice().await.0;
+        let message = format!("From: {ALICE}\r\n\r\nhelp\r\n");
+        alice.cmd("EHLO laptop").await;
+        for to in ["postmaster", "postmaster@example.org", "postmaster@[127.0.0.1]"] {
+            assert!(alice.mail(ALICE, &[to], &message).await.starts_with("250 2.0.0"), "{to}");
+        }
+        assert_eq!(kit.inbox(whose).await.len(), names.len() + 3);
+        assert!(queue(&kit).await.is_empty());
+    }
+}
+
+/// Whose mail it is: the configured account's, else that of an account or alias called so, else the oldest account's.
+/// Where there is no account at all the sender is asked to wait.
+#[tokio::test]
+async fn postmaster_is_the_administrator_whoever_that_is() {
+    let kit = Kit::with("postmaster = \"root@example.net\"").await;
+    let mut client = kit.mx().await;
+    client.cmd("EHLO relay.example.com").await;
+    let message = "Subject: x\r\n\r\n";
+    assert_eq!(
+        client.mail("", &["postmaster@example.org"], message).await,
+        "450 4.2.1 No account here yet, try again later\r\n"
+    );
+    client.cmd("RSET").await;
+    // From here on it is always taken, also while the configured account is not there.
+    let accounts = ["first@example.net", "postmaster@example.org", "root@example.net"];
+    for next in accounts {
+        kit.code(next).await;
+        for name in ["postmaster", "Postmaster@example.net"] {
+            assert!(client.mail("", &[name], message).await.starts_with("250 2.0.0"), "{next}");
+        }
+    }
+    for address in accounts {
+        assert_eq!(kit.inbox(address).await.len(), 2, "{address}");
     }
 }
 
@@ -198,11 +250,60 @@ async fn loops_are_cut() {
     let kit = Kit::new().await;
     let mut client = kit.mx().await;
     client.cmd("EHLO relay.example.com").await;
-    for (hops, want) in [(99, "250 2.0.0"), (100, "554 5.4.6")] {
-        let message = format!("{}\r\nReceived: not a field\r\n", "Received: by somebody\r\n".repeat(hops));
+    let mut alice = kit.alice().await.0;
+    alice.cmd("EHLO laptop").await;
+    for (hops, want) in [(99, "250 2.0.0"), (100, "554 5.4.6"), (900, "554 5.4.6")] {
+        let fields = "Received: by somebody\r\nRECEIVED:\r\n by\r\n\tsomebody\r\n".repeat(hops / 2)
+            + if hops % 2 == 1 { "received: x\r\n" } else { "" };
+        let message = format!("From: {ALICE}\r\n{fields}\r\nReceived: not a field\r\n");
         let reply = client.mail("x@example.com", &[BOB], &message).await;
         assert!(reply.starts_with(want), "{hops}: {reply}");
+        // In chunks, cut in the middle of a field.
+        client.cmd("MAIL FROM:<x@example.com>").await;
+        client.cmd(&format!("RCPT TO:<{BOB}>")).await;
+        let (first, last) = message.split_at(message.len() / 2);
+        client.send(format!("BDAT {}\r\n{first}BDAT {} LAST\r\n{last}", first.len(), last.len())).await;
+        assert!(client.reply().await.starts_with("250 2.0.0"));
+        let reply = client.reply().await;
+        assert!(reply.starts_with(want), "{hops} in chunks: {reply}");
+        // On its way to elsewhere.
+        let reply = alice.mail(ALICE, &["a@one.example"], &message).await;
+        assert!(reply.starts_with(want), "{hops} from a user: {reply}");
     }
+    assert_eq!(kit.inbox(BOB).await.len(), 2);
+    assert_eq!(queue(&kit).await.len(), 1);
+}
+
+/// A loop over two servers ends at the hundredth field, and the sender is told.
+#[tokio::test]
+async fn the_next_server_cuts_the_loop_and_the_sender_is_told() {
+    let theirs = Kit::with_domains("example.com", "").await;
+    theirs.code("bob@example.com").await;
+    let mut zone = Zone::new("example.com");
+    zone.mx("example.com", 10, "mail.example.com").a("mail.example.com", [127, 0, 0, 1].into());
+    let dns = ZoneServer::start("127.0.0.1:0".parse().unwrap(), vec![zone]).await.unwrap();
+    let mx_port = theirs.server.addresses.smtp[0].port();
+    let more = format!("dns = \"{}\"\nmx_port = {mx_port}\n", dns.address());
+    let kit = Kit::with_domains("example.net", &more).await;
+    kit.people().await;
+    let mut alice = kit.alice().await.0;
+    alice.cmd("EHLO laptop").await;
+    for hops in [98, 99] {
+        let message = format!("From: {ALICE}\r\n{}\r\nx\r\n", "Received: by somebody\r\n".repeat(hops));
+        assert!(alice.mail(ALICE, &["bob@example.com"], &message).await.starts_with("250 2.0.0"));
+    }
+    let done = async {
+        while !queue(&kit).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), done).await.expect("both attempts end");
+    let arrived = theirs.inbox("bob@example.com").await;
+    assert_eq!(arrived.len(), 1);
+    assert_eq!(arrived[0].matches("Received: ").count(), 100, "98, ours, theirs");
+    let bounces = kit.inbox(ALICE).await;
+    assert_eq!(bounces.len(), 1);
+    assert!(bounces[0].contains("Status: 5.4.6\r\n") && bounces[0].contains("in a loop"), "{}", bounces[0]);
 }
 
 #[tokio::test]
