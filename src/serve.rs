@@ -9,6 +9,7 @@ use sealpost_server::{Passed, RunningServer, config::Config};
 use std::{
     io::{self, IsTerminal as _, Read as _},
     process::ExitCode,
+    time::Duration,
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -18,6 +19,8 @@ use tracing_subscriber::EnvFilter;
 
 /// What is logged where `SEALPOST_LOG` says nothing.
 const DEFAULT_LOG: &str = "info";
+/// How long the end waits for calls of the system that do not come back.
+const HANGING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Logs go to standard error, where a service manager collects them.
 fn log() -> Result<(), Failure> {
@@ -46,7 +49,7 @@ pub fn serve(args: &Serve, output: Output) -> Outcome {
     let prepared = sealpost_server::prepare(config, passed).map_err(Failure::failed)?;
     let runtime =
         tokio::runtime::Runtime::new().map_err(|e| Failure::failed(format_args!("cannot start: {e}")))?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let leash = args.until_stdin_closes.then(leash);
         // Before READY: a manager may send signals at once.
         let mut signals = Signals::new()?;
@@ -60,7 +63,10 @@ pub fn serve(args: &Serve, output: Output) -> Outcome {
             () = signals.end() => tracing::warn!("asked again: running transactions are cut"),
         }
         Ok(ExitCode::SUCCESS)
-    })
+    });
+    // What hangs in the file system (the copy for a backup, a disk that is gone) holds nothing that was promised.
+    runtime.shutdown_timeout(HANGING_TIMEOUT);
+    outcome
 }
 
 /// Resolves when standard input ends. A thread of its own, since reading standard input cannot be given up.

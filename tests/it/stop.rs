@@ -4,6 +4,9 @@ use crate::mx::{Dns, Mx, usual};
 use crate::server::{ALICE, ALL_PORTS, Client, Server, Setup};
 use crate::support::{eventually, succeed};
 use std::{
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+    process::Command,
     sync::{
         Mutex,
         mpsc::{Receiver, Sender, channel},
@@ -131,6 +134,52 @@ fn a_delivery_that_does_not_end_is_tried_again_later() {
     assert_eq!(mx.count("MESSAGE"), 2);
     assert_eq!(messages(&server, &setup), 0, "no bounce");
     assert!(server.end().success());
+}
+
+/// A file that cannot be opened for ever, as on a network disk that is gone.
+#[test]
+fn a_disk_that_hangs_does_not_hold_a_server_up() {
+    let mx = Mx::start(([127, 0, 0, 1], 0).into(), usual);
+    let dns = Dns::leading_to(&mx);
+    let setup = Setup::new(&dns.config(mx.address.port()), ALL_PORTS);
+    setup.account(ALICE);
+    succeed(Command::new("mkfifo").arg(setup.path("transcript")));
+    setup.configure(
+        &format!("{}debug.transcript = \"transcript\"\n", dns.config(mx.address.port())),
+        ALL_PORTS,
+    );
+    let mut server = setup.start();
+    assert!(submit(&server, &setup).starts_with("250 2.0.0"));
+    eventually("the delivery", || (mx.count("QUIT") == 1).then_some(()));
+    let start = Instant::now();
+    server.signal("TERM");
+    assert!(server.wait().success());
+    assert!(start.elapsed() < GRACE * 3, "{:?}", start.elapsed());
+    assert!(queue(&setup).contains("Nothing waits."));
+}
+
+/// Somebody asks for a backup and does not read it.
+#[test]
+fn a_backup_that_nobody_reads_does_not_hold_a_server_up() {
+    let setup = Setup::new("", ALL_PORTS);
+    setup.account(ALICE);
+    let mut server = setup.start();
+    let mut client = server.smtp();
+    client.smtp("EHLO client.example");
+    let large = [b"Subject: large\r\n\r\n".to_vec(), b"0123456789abcdef\r\n".repeat(60_000)].concat();
+    for chunked in [true, false, true, false] {
+        assert!(client.post("x@example.com", ALICE, &large, chunked).starts_with("250"));
+    }
+    let mut asking = UnixStream::connect(setup.path("data/control.sock")).expect("the control socket");
+    asking.write_all(b"{\"request\":\"backup\"}\n").expect("asked");
+    let mut first = [0; 16];
+    asking.read_exact(&mut first).expect("it begins");
+    let start = Instant::now();
+    server.signal("TERM");
+    assert!(server.wait().success());
+    assert!(start.elapsed() < GRACE * 3, "{:?}", start.elapsed());
+    assert_eq!(std::fs::read_dir(setup.path("data/tmp")).expect("a folder").count(), 0, "a copy is left");
+    assert_eq!(messages(&setup.start(), &setup), 4);
 }
 
 #[test]
