@@ -65,9 +65,12 @@ fn the_end_of_the_grace_cuts_what_runs() {
     let setup = Setup::new("", ALL_PORTS);
     setup.account(ALICE);
     let mut server = setup.start();
-    let mut busy = server.smtp();
-    assert!(busy.envelope(ALICE).starts_with("250"));
-    assert!(busy.smtp("DATA").starts_with("354"));
+    let (mut busy, mut silent) = (server.smtp(), server.smtp());
+    for client in [&mut busy, &mut silent] {
+        assert!(client.envelope(ALICE).starts_with("250"));
+        assert!(client.smtp("DATA").starts_with("354"));
+        client.send("Subject: never whole\r\n\r\n");
+    }
     let start = Instant::now();
     server.signal("TERM");
     // It goes on sending, and never comes to an end.
@@ -76,7 +79,14 @@ fn the_end_of_the_grace_cuts_what_runs() {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(start.elapsed() >= Duration::from_secs(9), "cut before the grace was over");
+    // With words, in the middle of the message.
+    for client in [&mut busy, &mut silent] {
+        assert_eq!(client.reply(), STOPPING);
+        assert!(client.is_closed());
+    }
     assert!(server.wait().success());
+    let server = setup.start();
+    assert!(server.alice(&setup).imap("STATUS INBOX (MESSAGES)").contains("(MESSAGES 0)"));
 }
 
 #[test]

@@ -29,7 +29,7 @@ const TLS_REFUSALS_MAX: usize = 16;
 /// How long it may take to tell them.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long running transactions may take to end after a shutdown began.
-const GRACE: Duration = Duration::from_secs(10);
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
 /// Pause after a failed `accept`, which is nearly always "too many open files".
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

@@ -8,7 +8,7 @@ mod lookup;
 mod receive;
 mod trace;
 
-use crate::{auth::SignedIn, conn::Conn, context::Context, limits::transfer_deadline};
+use crate::{auth::SignedIn, conn::Conn, context::Context, limits::transfer_deadline, run::GRACE};
 use keys::KeySession;
 use receive::Incoming;
 use sealpost_proto::smtp::{
@@ -23,6 +23,8 @@ use tokio::time::Instant;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Without a message accepted, a login or a look-up for this long a session ends, whatever commands it gives: a place is for mail.
 const FRUITLESS_TIMEOUT: Duration = Duration::from_secs(3600);
+/// After the server began to stop a message has this long to end; then it is told so, a second before the end.
+const LAST_CALL: Duration = Duration::from_secs(GRACE.as_secs() - 1);
 /// Replies to pipelined commands are collected up to this, then written.
 const OUTPUT_FLUSH: usize = 32 * 1024;
 
@@ -44,6 +46,7 @@ pub async fn serve(mut conn: Conn, context: Context, role: Role) {
         incoming: None,
         heard: Instant::now(),
         transfer: None,
+        last_call: None,
         fruitful: Instant::now(),
         context,
     };
@@ -102,6 +105,8 @@ struct Session {
     heard: Instant,
     /// When the message, or chunk of octets, on its way in began, and how many octets came of it.
     transfer: Option<(Instant, u64)>,
+    /// Until when the message must be whole that was on its way in when the server began to stop.
+    last_call: Option<Instant>,
     /// When the session began, or last did what it is for.
     fruitful: Instant,
 }
@@ -164,6 +169,10 @@ impl Session {
         let mut shutdown = self.context.shutdown.clone();
         let mut closed = self.who.signed_in().map(|s| s.closed.clone());
         let receiving = self.server.is_receiving();
+        // Who could say so being gone counts as the end, too.
+        if receiving && (*shutdown.borrow() || shutdown.has_changed().is_err()) {
+            self.last_call.get_or_insert_with(|| Instant::now() + LAST_CALL);
+        }
         if receiving || self.server.takes_octets() {
             self.transfer.get_or_insert((Instant::now(), 0));
         } else {
@@ -178,10 +187,18 @@ impl Session {
         tokio::select! {
             biased;
             () = closing => self.server.close(&closed_elsewhere()),
-            _ = shutdown.wait_for(|stop| *stop), if !receiving => self.server.close(&shutting_down()),
+            _ = shutdown.wait_for(|stop| *stop), if !receiving || self.last_call.is_none() => {
+                // The time of a message that is on its way in begins with the next turn.
+                if !receiving {
+                    self.server.close(&shutting_down());
+                }
+            }
             read = conn.read_by(self.deadline()) => match read? {
                 Some(0) => return Ok(Turn::Close),
                 Some(octets) => self.transferred(octets),
+                None if self.last_call.is_some_and(|end| end <= Instant::now()) => {
+                    self.server.close(&shutting_down());
+                }
                 None => {
                     self.server.close(&Reply::new(421, "4.4.2", "Idle for too long, closing the connection"));
                 }
@@ -195,6 +212,7 @@ impl Session {
     /// [`FRUITLESS_TIMEOUT`].
     fn deadline(&self) -> Instant {
         let idle = self.heard + IDLE_TIMEOUT;
+        let idle = self.last_call.map_or(idle, |end| idle.min(end));
         match self.transfer {
             Some((since, octets)) => idle.min(transfer_deadline(since, octets)),
             None if self.who.signed_in().is_some() => idle,
