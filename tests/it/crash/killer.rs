@@ -20,7 +20,7 @@ const ACCOUNTS: [&[Kind]; 4] = [
 pub async fn run(world: &World, number: usize, mut rng: Rng, enough: impl Fn() -> bool) {
     let server = &world.servers[number];
     while !enough() {
-        sleep(Duration::from_millis(50 + rng.below(400) as u64)).await;
+        sleep(Duration::from_millis(100 + rng.below(600) as u64)).await;
         match rng.below(16) {
             // Any moment.
             0..3 => {}

@@ -16,6 +16,7 @@ use super::{
 use sealpost_client::{
     client::{AccountReport, Client, EnrolRequest, Environment, Settings},
     error::ClientError,
+    list::ListEntry,
     read::{ReadRequest, Which},
     send::{Outcome, SendRequest},
     ui::Unattended,
@@ -101,6 +102,8 @@ pub struct Person<'w> {
     former: Vec<String>,
     /// The keys that were in force, the current one last.
     keys: Vec<PublicKey>,
+    /// Messages of which a copy lies in Sent.
+    kept: BTreeSet<u64>,
     pub accounts: Accounts,
 }
 
@@ -211,6 +214,7 @@ impl<'w> Person<'w> {
             password: String::new(),
             former: Vec::new(),
             keys: Vec::new(),
+            kept: BTreeSet::new(),
             accounts: Accounts::default(),
         }
     }
@@ -373,6 +377,9 @@ impl<'w> Person<'w> {
             Ok(report) => {
                 let sealed = report.recipients.iter().all(|r| r.outcome == Outcome::Sealed);
                 assert!(sealed, "{}: not sealed: {report:?}", self.address);
+                if !report.notes.iter().any(|note| note.contains("no copy could be kept in Sent")) {
+                    self.kept.insert(number);
+                }
                 Fate::Answered
             }
             Err(error) if later(&error) => {
@@ -422,11 +429,11 @@ impl<'w> Person<'w> {
         let password = self.password.clone();
         let (device, report) = self.new_device(&password).await.expect("let in");
         assert_eq!(report.retired_keys + 1, self.keys.len(), "{}: retired keys are missing", self.address);
-        // Some are opened by `read`, all by `list`, which opens the newest hundred at a time.
-        let mut entries = device.list("INBOX").await.expect("a list");
-        for _ in 0..entries.len() / 100 {
-            entries = device.list("INBOX").await.expect("a list");
-        }
+        let sent = all(&device, "Sent").await;
+        let sent: BTreeSet<u64> = sent.iter().filter_map(|entry| number_of(&entry.subject)).collect();
+        assert!(sent.is_superset(&self.kept), "{}: copies are missing in Sent", self.address);
+        // Some are opened by `read`, all by `list`.
+        let entries = all(&device, "INBOX").await;
         let mut numbers = BTreeMap::new();
         for (at, entry) in entries.iter().enumerate() {
             let what = format!("{}, UID {}", self.address, entry.uid);
@@ -447,6 +454,15 @@ impl<'w> Person<'w> {
         }
         numbers
     }
+}
+
+/// Everything in a mailbox, opened: `list` opens the newest hundred of what is not open yet.
+async fn all(device: &Client, mailbox: &str) -> Vec<ListEntry> {
+    let mut entries = device.list(mailbox).await.expect("a list");
+    for _ in 0..entries.len() / 100 {
+        entries = device.list(mailbox).await.expect("a list");
+    }
+    entries
 }
 
 /// Whether the device reported the change as done; then it must have been, with the key it says.
