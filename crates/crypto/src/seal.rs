@@ -276,15 +276,23 @@ struct ArmourGuard<R> {
 impl<R: Read> Read for ArmourGuard<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buf)?;
-        for &byte in &buf[..n] {
-            if ARMOUR_BEGIN.get(self.at).is_some_and(|want| *want != byte) {
-                return Err(damaged("no armour"));
-            }
-            self.at = self.at.saturating_add(1);
-            self.column = if byte == b'\n' { 0 } else { self.column + 1 };
-            if self.column > MAX_ARMOUR_LINE_OCTETS {
+        let octets = &buf[..n];
+        let want = ARMOUR_BEGIN.get(self.at..).unwrap_or_default();
+        let seen = want.len().min(n);
+        if octets[..seen] != want[..seen] {
+            return Err(damaged("no armour"));
+        }
+        self.at += seen;
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', octets) {
+            if self.column + (end - start) > MAX_ARMOUR_LINE_OCTETS {
                 return Err(damaged("overlong line in the armour"));
             }
+            (self.column, start) = (0, end + 1);
+        }
+        self.column += n - start;
+        if self.column > MAX_ARMOUR_LINE_OCTETS {
+            return Err(damaged("overlong line in the armour"));
         }
         Ok(n)
     }
