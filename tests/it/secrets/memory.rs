@@ -1,6 +1,6 @@
 //! What a core dump of a process would hold, read while it runs: all that it can write to. Nothing but /proc is needed,
 //! so this works where no debugger is and where `ptrace` is forbidden, as in most containers; a parent may read its
-//! children's memory under Yama too.
+//! children's memory under Yama too. Ours forbid it to all but root, so elsewhere this is not searched.
 
 use std::{
     fs::{self, File},
