@@ -387,10 +387,25 @@ impl World {
         };
         // Where nothing was committed, what failed before may still come.
         if model != *self.model() {
+            let learned = only_learned(self.model(), &model);
             self.life.versions.push(Version { model, began, answered, dead_on: None });
             self.life.now = self.life.versions.len() - 1;
+            if learned {
+                self.rebase(base);
+            }
         }
         Ok(())
+    }
+
+    /// The server's secret was told, which may have been there since before a crash, unasked: then nothing was committed,
+    /// and what had failed on the version before may come on this one.
+    fn rebase(&mut self, base: usize) {
+        let now = self.life.now;
+        let secret = self.life.versions[now].model.seen.secret.clone();
+        for version in self.life.versions.iter_mut().filter(|version| version.dead_on == Some(base)) {
+            version.dead_on = Some(now);
+            version.model.seen.secret.clone_from(&secret);
+        }
     }
 
     fn observe(&mut self, secret: bool) -> Found<Seen> {
@@ -529,6 +544,13 @@ impl World {
         self.restart()?;
         self.check_files(true)
     }
+}
+
+/// Whether the one model differs from the other in the server's secret alone.
+fn only_learned(before: &Model, after: &Model) -> bool {
+    let mut before = before.clone();
+    before.seen.secret.clone_from(&after.seen.secret);
+    before == *after
 }
 
 impl Life {
