@@ -5,6 +5,7 @@ use crate::{
     model::{Account, Mailbox, Message, Queued, Seen},
     store::{ALIASES, CODES, address, domain, hex, index, key_number, special, whole},
 };
+use rusqlite::OptionalExtension as _;
 use sealpost_proto::time::Timestamp;
 use sealpost_store::{
     StoreError,
@@ -14,7 +15,7 @@ use sealpost_store::{
     spool::Body,
     sqlite::SqliteStore,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 /// Bodies that were found whole once need not be read again while their store is open.
 #[derive(Debug, Default)]
@@ -35,6 +36,24 @@ impl Known {
         self.0.insert(id.0, octets);
         Ok(octets)
     }
+}
+
+/// The last numbers given out, which cannot be seen through the traits: of accounts, mailboxes, queue entries, and of
+/// UIDVALIDITY.
+pub fn numbers(store: &Path) -> Result<[i64; 4], String> {
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let read = || {
+        let conn = rusqlite::Connection::open_with_flags(store.join("store.db"), flags)?;
+        let number = |sql: &str| conn.query_row(sql, [], |row| row.get(0)).optional();
+        let mut numbers = [0; 4];
+        for (number_of, table) in numbers.iter_mut().zip(["account", "mailbox", "queue"]) {
+            *number_of =
+                number(&format!("SELECT seq FROM sqlite_sequence WHERE name = '{table}'"))?.unwrap_or(0);
+        }
+        numbers[3] = number("SELECT value FROM counter WHERE name = 'uid_validity'")?.unwrap_or(0);
+        Ok(numbers)
+    };
+    read().map_err(|error: rusqlite::Error| error.to_string())
 }
 
 /// Looks at everything through the traits; what contradicts itself is an error.

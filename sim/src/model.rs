@@ -170,6 +170,10 @@ const STANDARD: [(&str, u8); 6] =
     [("INBOX", 0), ("Drafts", 1), ("Sent", 2), ("Archive", 3), ("Junk", 4), ("Trash", 5)];
 
 impl Model {
+    /// As [`crate::look::numbers`] gives them.
+    pub fn numbers(&self) -> [i64; 4] {
+        [self.last_account, self.last_mailbox, self.last_entry, self.last_validity]
+    }
     /// What the store must answer, and what it then is. A refusal changes nothing.
     pub fn apply(&mut self, act: &Act, now: i64) -> Answer {
         let mut after = self.clone();

@@ -88,24 +88,31 @@ impl World {
         let path = folder.join("store");
         let ask = promise.is_some_and(|floor| self.life.versions[floor].model.seen.secret.is_some());
         let clock = Arc::new(HandClock(AtomicI64::new(self.now())));
-        let opened = (|| -> Found<Seen> {
+        let opened = (|| -> Found<(Seen, [i64; 4])> {
             let store = store::open(&path, &clock, &mut Rng::new(seed))
                 .map_err(|error| format!("the store does not open: {error}"))?;
             let found = finish(&store, look::observe(&store, &mut Known::default(), ask))?;
             crate::inspect::inspect(&path, false)?;
-            Ok(found)
+            Ok((found, look::numbers(&path)?))
         })();
         let Some(floor) = promise else { return Ok(None) };
-        let found = opened?;
-        if let Some(index) = self.find_version(&found, floor, at) {
+        let (found, numbers) = opened?;
+        if let Some(index) = self.find_version(&found, numbers, floor, at) {
             return Ok(Some(self.life.versions[index].restarted()));
         }
         let wanted = self.life.versions[floor].restarted();
         Err(format!("what was answered is not there: {}", difference(&wanted.seen, &found)))
     }
 
-    /// Which of the versions it is that a crash at this access may lead to, if any.
-    pub(super) fn find_version(&self, seen: &Seen, floor: usize, at: usize) -> Option<usize> {
+    /// Which of the versions it is that a crash at this access may lead to, if any. Where several look the same (an
+    /// account was made and removed again) the numbers given out tell them apart.
+    pub(super) fn find_version(
+        &self,
+        seen: &Seen,
+        numbers: [i64; 4],
+        floor: usize,
+        at: usize,
+    ) -> Option<usize> {
         let possible = |(index, version): &(usize, &Version)| match version.dead_on {
             _ if *index == floor => true,
             _ if version.began >= at => false,
@@ -113,7 +120,8 @@ impl World {
             None => *index > floor,
         };
         let all = self.life.versions.iter().enumerate().filter(possible);
-        all.filter(|(_, version)| same(&version.restarted().seen, seen)).map(|(index, _)| index).next()
+        let mut same = all.filter(|(_, version)| same(&version.restarted().seen, seen));
+        same.find(|(_, version)| version.model.numbers() == numbers).map(|(index, _)| index)
     }
 
     /// The oldest version that a crash may lead back to: the newest that was answered. Where syncs lied it is the

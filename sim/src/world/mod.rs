@@ -436,7 +436,8 @@ impl World {
     /// After a start: claims are free, and what is there now stays, answered or not, for people see it.
     fn started(&mut self, floor: usize) -> Found<()> {
         let seen = self.observe(false)?;
-        let Some(index) = self.find_version(&seen, floor, usize::MAX) else {
+        let numbers = look::numbers(&self.life.disk.store())?;
+        let Some(index) = self.find_version(&seen, numbers, floor, usize::MAX) else {
             let wanted = self.life.versions[floor].restarted();
             return Err(format!("after the start: {}", difference(&wanted.seen, &seen)));
         };
