@@ -21,6 +21,9 @@ pub async fn run(world: &World, number: usize, mut rng: Rng, enough: impl Fn() -
     let server = &world.servers[number];
     while !enough() {
         sleep(Duration::from_millis(100 + rng.below(600) as u64)).await;
+        if world.has_truce() {
+            continue;
+        }
         match rng.below(16) {
             // Any moment.
             0..3 => {}

@@ -171,14 +171,17 @@ fn later(error: &ClientError) -> bool {
 
 /// Repeats until it is certain.
 async fn certain<T, F: Future<Output = Result<T, ClientError>>>(
+    world: &World,
     what: &str,
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, ClientError> {
     let begin = Instant::now();
+    let mut truce = None;
     loop {
         match attempt().await {
             Err(error) if later(&error) => {
                 assert!(begin.elapsed() < PATIENCE, "{what}: {error}");
+                truce = truce.or_else(|| world.truce(begin));
                 sleep(Duration::from_millis(50)).await;
             }
             other => return other,
@@ -226,7 +229,7 @@ impl<'w> Person<'w> {
     /// Enrols, with the same code and password until it is done.
     pub async fn enrol(&mut self, rng: &mut Rng, code: &str) {
         self.password = word(rng);
-        let begin = Instant::now();
+        let (begin, mut truce) = (Instant::now(), None);
         self.accounts.enrolments.tried += 1;
         loop {
             let request = EnrolRequest {
@@ -257,6 +260,7 @@ impl<'w> Person<'w> {
                 Err(error) => panic!("{} cannot enrol: {error}", self.address),
             }
             assert!(begin.elapsed() < PATIENCE, "{} did not get to enrol", self.address);
+            truce = truce.or_else(|| self.world.truce(begin));
             sleep(Duration::from_millis(20)).await;
         }
         self.settled(None).await;
@@ -282,7 +286,7 @@ impl<'w> Person<'w> {
         let what = format!("{} on new device {}", self.address, self.devices);
         let device = client(self.world, self.dir.join(format!("device-{}", self.devices)), None);
         let (address, secret) = (self.parsed(), secret(password));
-        match certain(&what, || device.login(&address, &secret)).await {
+        match certain(self.world, &what, || device.login(&address, &secret)).await {
             Ok(report) => Some((device, report)),
             Err(ClientError::SignIn(_)) => None,
             Err(error) => panic!("{what} cannot log in: {error}"),

@@ -12,7 +12,10 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
     process::{Child, ChildStdin, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -75,6 +78,7 @@ pub struct World {
     pub dns: ZoneServer,
     pub dir: TempDir,
     pub airs: Arc<Airs>,
+    truces: AtomicUsize,
     tls: TlsConnector,
 }
 
@@ -102,7 +106,28 @@ fn ports(addresses: [Ipv4Addr; 2]) -> [u16; 3] {
     [port(), port(), port()]
 }
 
+/// While it is held no server is killed: on a busy machine a login may take longer than a server lives.
+pub struct Truce<'w>(&'w World);
+
+impl Drop for Truce<'_> {
+    fn drop(&mut self) {
+        self.0.truces.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl World {
+    /// For somebody who has waited since then, if that is long.
+    pub fn truce(&self, since: Instant) -> Option<Truce<'_>> {
+        (since.elapsed() > PATIENCE / 6).then(|| {
+            self.truces.fetch_add(1, Ordering::SeqCst);
+            Truce(self)
+        })
+    }
+
+    pub fn has_truce(&self) -> bool {
+        self.truces.load(Ordering::SeqCst) > 0
+    }
+
     /// Makes it; the servers are not running yet.
     pub async fn new() -> Self {
         // Kept unless the round passes.
@@ -147,7 +172,7 @@ impl World {
             Server { number, ip, ports, config, data, log, running: Process::default() }
         });
         let tls = TlsConnector::from(authority.client());
-        Self { servers, dns, dir, airs: Airs::new(), tls }
+        Self { servers, dns, dir, airs: Airs::new(), truces: AtomicUsize::new(0), tls }
     }
 
     /// Ends it, and leaves nothing behind.
