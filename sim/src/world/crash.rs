@@ -21,12 +21,16 @@ use std::{
     sync::{Arc, atomic::AtomicI64},
 };
 
+/// Octets of the head of SQLite's log, which begins it anew.
+const LOG_HEAD: usize = 32;
+
 /// What a disk that lied has left in doubt.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Lies {
     /// Where it lied about the log, and has not synced it since.
     pub(super) uncovered: Option<usize>,
-    /// It lied about something else, or what it lied about was built upon: nothing is sure any more.
+    /// It lied about something else, or about the beginning of a new log, or what it lied about was built upon: nothing
+    /// is sure any more.
     pub(super) built_on: bool,
 }
 
@@ -152,7 +156,18 @@ impl World {
     /// What lies of the disk mean for the accesses up to `at`.
     pub(super) fn lies(&self, at: usize) -> Lies {
         let mut lies = self.life.lies;
+        let mut begun = false;
         for (place, record) in self.life.log[..at].iter().enumerate() {
+            if record.class == class::LOG {
+                match record.call {
+                    Call::Write if record.offset == 0 && record.data.len() == LOG_HEAD => begun = true,
+                    Call::Sync if record.kind.is_none() => begun = false,
+                    // What follows is written over the frames of a log that is in force: what is left of them can be
+                    // older than the database.
+                    Call::Sync if record.kind == Some(Kind::Lies) && begun => lies.built_on = true,
+                    _ => {}
+                }
+            }
             match (record.call, record.class, record.kind) {
                 (Call::Sync, class::LOG, Some(Kind::Lies)) => drop(lies.uncovered.get_or_insert(place)),
                 (Call::Sync, _, Some(Kind::Lies)) => lies.built_on = true,
