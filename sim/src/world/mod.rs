@@ -381,6 +381,7 @@ impl World {
         }
         // With an answer for somebody, what the others did is as safe as his.
         let sure = failed.len() < acts.len() && (subset == 0 || failed.is_empty());
+        let end = answered;
         let answered = match self.broken {
             Some(Breakage::ReplyBeforeCommit) => Some(began),
             _ => sure.then_some(answered),
@@ -391,21 +392,25 @@ impl World {
             self.life.versions.push(Version { model, began, answered, dead_on: None });
             self.life.now = self.life.versions.len() - 1;
             if learned {
-                self.rebase(base);
+                self.rebase(base, end);
             }
         }
         Ok(())
     }
 
     /// The server's secret was told, which may have been there since before a crash, unasked: then nothing was committed,
-    /// and what had failed on the version before may come on this one.
-    fn rebase(&mut self, base: usize) {
+    /// and after the answer, too, what had failed on the version before may come.
+    fn rebase(&mut self, base: usize, answered: usize) {
         let now = self.life.now;
-        let secret = self.life.versions[now].model.seen.secret.clone();
-        for version in self.life.versions.iter_mut().filter(|version| version.dead_on == Some(base)) {
-            version.dead_on = Some(now);
-            version.model.seen.secret.clone_from(&secret);
-        }
+        let secret = &self.life.versions[now].model.seen.secret;
+        let failed = self.life.versions.iter().filter(|version| version.dead_on == Some(base));
+        let again = failed.map(|version| {
+            let mut model = version.model.clone();
+            model.seen.secret.clone_from(secret);
+            Version { model, began: answered, answered: None, dead_on: Some(now) }
+        });
+        let again: Vec<Version> = again.collect();
+        self.life.versions.extend(again);
     }
 
     fn observe(&mut self, secret: bool) -> Found<Seen> {
