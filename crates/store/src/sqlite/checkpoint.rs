@@ -14,6 +14,7 @@ use std::{
         mpsc,
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 /// Pages in the log from which it is copied back, 8 MiB. Pages that every delivery changes are copied once for all of
@@ -114,6 +115,16 @@ impl Checkpoints {
             }
         }
     }
+
+    /// At the end of the writer: the whole log is copied and emptied, for which the last connection that closes, one
+    /// that only reads, has no right. The next start has nothing to read and to settle then.
+    pub(super) fn finish(mut self, writer: &Connection) {
+        // Joins the thread, which may be copying.
+        drop(self.helper.take());
+        // An administrator's `sqlite3` does not hold up the end; what it reads stays in the log.
+        let _ = writer.busy_timeout(Duration::ZERO);
+        checkpoint(writer, CheckpointMode::TRUNCATE);
+    }
 }
 
 impl Helper {
@@ -139,7 +150,11 @@ impl Drop for Helper {
 
 /// Never waits for readers or the writer: what they need stays in the log.
 fn copy(conn: &Connection) {
-    if let Err(error) = conn.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE) {
+    checkpoint(conn, CheckpointMode::PASSIVE);
+}
+
+fn checkpoint(conn: &Connection, mode: CheckpointMode) {
+    if let Err(error) = conn.wal_checkpoint_v2(DEFAULT_NAME, mode) {
         // Nothing is lost: all of it is still in the log, which grows until this works again.
         tracing::warn!(%error, "the store's log could not be copied into the database; it is tried again");
     }

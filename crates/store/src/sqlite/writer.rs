@@ -294,6 +294,9 @@ impl Thread {
         while let Ok(first) = waiting.recv() {
             self.batch(first, waiting);
         }
+        if let Some(conn) = &self.conn {
+            self.checkpoints.finish(conn);
+        }
     }
 
     /// One transaction of `first` and whatever waits behind it, and the answers.

@@ -57,6 +57,22 @@ async fn one_process_at_a_time() {
     SqliteStore::open(&path).map(drop).expect("is free again");
 }
 
+/// The next start then reads and settles no log, and a copy of the database's file alone is whole.
+#[tokio::test]
+async fn a_store_that_is_closed_leaves_no_log_behind() {
+    let (store, dir) = open();
+    let path = dir.path().join("store");
+    let (_, inbox) = inbox(&*store).await;
+    store.append(inbox, vec![message("x")]).await.expect("appends");
+    // From a reading connection, which outlives the writing one.
+    let entries = store.entries(inbox).await.expect("entries");
+    assert_eq!(read(&*store, entries[0].content).await, b"x");
+    drop(store);
+    let log = fs::metadata(path.join("store.db-wal")).map_or(0, |log| log.len());
+    assert_eq!(log, 0);
+    assert_eq!(count(&path, "entry"), 1);
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn the_folder_is_its_owners_alone() {
