@@ -1,6 +1,9 @@
 //! Before and at login: CAPABILITY, ID, ENABLE, STARTTLS, AUTHENTICATE, LOGIN (profile §4).
 
-use super::session::{Done, Event, Refusal, Session, ok};
+use super::{
+    capability::{self, Moment},
+    session::{Done, Event, Refusal, Session, ok},
+};
 use crate::auth::{AuthError, SignedIn};
 use sealpost_proto::{
     base64,
@@ -13,9 +16,6 @@ use sealpost_proto::{
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// What is built whole and tested, beside the login mechanisms.
-const EXTENSIONS: &str = "CHILDREN ENABLE ESEARCH ID IDLE LIST-EXTENDED LIST-STATUS LITERAL+ MOVE NAMESPACE \
-                          SASL-IR SEARCHRES SPECIAL-USE STATUS=SIZE UIDPLUS UNSELECT";
 /// How long a client may think between two steps of AUTHENTICATE (Argon2id on a slow telephone).
 const STEP_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -26,12 +26,11 @@ impl Session {
 
     /// The capabilities at this moment.
     pub(super) fn capabilities(&self) -> String {
-        let login = match (self.signed_in.is_some(), self.is_tls()) {
-            (true, _) => String::new(),
-            (false, false) => " STARTTLS LOGINDISABLED".to_owned(),
-            (false, true) => Mechanism::ALL.iter().fold(String::new(), |all, m| all + " AUTH=" + m.name()),
-        };
-        format!("IMAP4rev1{login} {EXTENSIONS} APPENDLIMIT={}", self.ctx.config.limits.message_size)
+        capability::list(Moment {
+            tls: self.is_tls(),
+            signed_in: self.signed_in.is_some(),
+            message_size: self.ctx.config.limits.message_size,
+        })
     }
 
     pub(super) fn capability(&mut self) -> Result<Done, Refusal> {

@@ -4,6 +4,7 @@
 //! a [`session::Done`] and never end a session by themselves.
 
 mod append;
+pub mod capability;
 mod fetch;
 mod folders;
 mod idle;

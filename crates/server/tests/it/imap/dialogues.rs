@@ -1,7 +1,8 @@
 //! Dialogues as text (`tests/dialogues/imap/*.txt`): `C:` is sent, `S:` must come; `*` at its end leaves the rest open.
+//! `C2:` and `S2:` are a second session of the same server, begun (greeting read) where it is first named, and so on.
 
 use super::harness::Server;
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 #[tokio::test]
 async fn every_dialogue() {
@@ -11,16 +12,26 @@ async fn every_dialogue() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
         let server = Server::start().await;
-        let mut client = server.connect().await;
+        let mut sessions = BTreeMap::new();
         for (number, line) in text.lines().enumerate() {
             let place = format!("{}:{}", path.display(), number + 1);
-            if let Some(send) = line.strip_prefix("C: ") {
-                client.send(format!("{send}\r\n")).await;
-            } else if let Some(expected) = line.strip_prefix("S: ") {
+            // A comment, or one of `C:`, `S:`, `C2:`, `S2:`, ...
+            let Some((who, rest)) = line.split_once(':').filter(|_| line.starts_with(['C', 'S'])) else {
+                assert!(line.is_empty() || line.starts_with('#'), "{place}: neither a line nor a comment");
+                continue;
+            };
+            let rest = rest.strip_prefix(' ').unwrap_or(rest);
+            if !sessions.contains_key(&who[1..]) {
+                sessions.insert(who[1..].to_owned(), server.connect().await);
+            }
+            let Some(client) = sessions.get_mut(&who[1..]) else { unreachable!("inserted above") };
+            if who.starts_with('C') {
+                client.send(format!("{rest}\r\n")).await;
+            } else {
                 let came = client.line().await;
-                match expected.strip_suffix('*') {
+                match rest.strip_suffix('*') {
                     Some(start) => assert!(came.starts_with(start), "{place}: {came}"),
-                    None => assert_eq!(came, expected.trim_end(), "{place}"),
+                    None => assert_eq!(came, rest.trim_end(), "{place}"),
                 }
             }
         }

@@ -1,0 +1,158 @@
+//! The capabilities of this server, in one table: what CAPABILITY, the greeting and the OK of a login list, and what
+//! `docs/imap.md` is made from.
+//!
+//! A row is added with what it names, never before: its tests are read by another session, and a test of the table
+//! fails where one of them does not exist.
+
+use std::fmt::Write as _;
+
+/// One capability.
+pub struct Capability {
+    /// As advertised; where [`Value`] adds something, what stands before it.
+    pub name: &'static str,
+    /// What follows the name.
+    pub value: Value,
+    /// Where it is written down.
+    pub rfc: &'static str,
+    /// What it gives, in a few words.
+    pub about: &'static str,
+    /// When it is advertised.
+    pub shown: Shown,
+    /// Tests (`module::name`, below `crates/server/tests/it` or `tests/it`) and dialogues (below
+    /// `crates/server/tests`) that show it.
+    pub tests: &'static [&'static str],
+}
+
+/// What follows a name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Value {
+    /// Nothing.
+    None,
+    /// The size of the largest message, in octets.
+    MessageSize,
+}
+
+/// When a capability is advertised.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// Always.
+    Always,
+    /// Until TLS begins.
+    BeforeTls,
+    /// In TLS, until the session is signed in.
+    BeforeLogin,
+    /// To sessions that are signed in.
+    SignedIn,
+}
+
+impl Shown {
+    /// In words, for the document.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::BeforeTls => "before TLS",
+            Self::BeforeLogin => "in TLS, before login",
+            Self::SignedIn => "after login",
+        }
+    }
+}
+
+/// The moment at which capabilities are asked for.
+#[derive(Clone, Copy)]
+pub struct Moment {
+    /// TLS is on.
+    pub tls: bool,
+    /// The session is signed in.
+    pub signed_in: bool,
+    /// Octets of the largest message taken.
+    pub message_size: u64,
+}
+
+impl Moment {
+    fn shows(self, shown: Shown) -> bool {
+        match shown {
+            Shown::Always => true,
+            Shown::BeforeTls => !self.tls && !self.signed_in,
+            Shown::BeforeLogin => self.tls && !self.signed_in,
+            Shown::SignedIn => self.signed_in,
+        }
+    }
+}
+
+/// What is advertised at a moment, separated by spaces.
+pub fn list(moment: Moment) -> String {
+    let mut all = String::new();
+    for row in TABLE.iter().filter(|row| moment.shows(row.shown)) {
+        if !all.is_empty() {
+            all.push(' ');
+        }
+        all.push_str(row.name);
+        if row.value == Value::MessageSize {
+            let _ = write!(all, "{}", moment.message_size);
+        }
+    }
+    all
+}
+
+const fn row(
+    name: &'static str,
+    rfc: &'static str,
+    about: &'static str,
+    shown: Shown,
+    tests: &'static [&'static str],
+) -> Capability {
+    Capability { name, value: Value::None, rfc, about, shown, tests }
+}
+
+use Shown::{Always, BeforeLogin, BeforeTls};
+
+/// Every capability: the revision of IMAP, then what belongs to login, then the extensions by name.
+#[rustfmt::skip] // a row reads from left to right
+pub const TABLE: &[Capability] = &[
+    row("IMAP4rev1", "RFC 3501", "the protocol", Always,
+        &["dialogues/imap/read.txt", "imap::folders::hierarchy_modified_utf7_and_rename"]),
+    row("STARTTLS", "RFC 3501 §6.2.1", "TLS on port 143; what was pipelined behind it is thrown away", BeforeTls,
+        &["imap::login::starttls_throws_away_what_was_pipelined"]),
+    row("LOGINDISABLED", "RFC 3501 §7.2.1", "nobody signs in without TLS", BeforeTls,
+        &["imap::login::r02_hashedpass_is_neither_offered_nor_taken_without_tls"]),
+    row("AUTH=HASHEDPASS", "draft-korenenovak-smtp-e2eesign-00", "a hash of the main password", BeforeLogin,
+        &["imap::login::r15_hashedpass_in_one_step_and_nothing_follows_the_ok",
+          "imap::login::r15_hashedpass_in_two_steps_without_initial_response"]),
+    row("AUTH=PLAIN", "RFC 4616", "app passwords", BeforeLogin,
+        &["imap::login::plain_and_login_take_app_passwords"]),
+    row("AUTH=LOGIN", "draft-murchison-sasl-login-00", "app passwords, for older programs", BeforeLogin,
+        &["imap::login::plain_and_login_take_app_passwords"]),
+    Capability {
+        name: "APPENDLIMIT=", value: Value::MessageSize, rfc: "RFC 7889",
+        about: "the size of the largest message, in octets", shown: Always,
+        tests: &["imap::append::refusals_come_before_the_octets_and_the_session_goes_on"],
+    },
+    row("CHILDREN", "RFC 3348", "whether a mailbox has others below it", Always,
+        &["imap::folders::hierarchy_modified_utf7_and_rename"]),
+    row("ENABLE", "RFC 5161", "extensions that change replies are turned on by name", Always,
+        &["dialogues/imap/read.txt"]),
+    row("ESEARCH", "RFC 4731", "results of SEARCH in short forms", Always,
+        &["imap::search::esearch_and_saved_results"]),
+    row("ID", "RFC 2971", "what program is at the other end; the version is not told", Always,
+        &["dialogues/imap/read.txt"]),
+    row("IDLE", "RFC 2177", "changes are told as they happen", Always, &["imap::updates::idle_wakes"]),
+    row("LIST-EXTENDED", "RFC 5258", "LIST with options and several patterns", Always,
+        &["imap::folders::default_mailboxes_with_special_use", "imap::folders::subscriptions"]),
+    row("LIST-STATUS", "RFC 5819", "LIST and STATUS in one", Always, &["imap::folders::status_counts"]),
+    row("LITERAL+", "RFC 7888", "literals that do not wait", Always, &["dialogues/imap/read.txt"]),
+    row("MOVE", "RFC 6851", "messages change their mailbox in one step", Always,
+        &["dialogues/imap/read.txt", "imap::messages::copy_and_move"]),
+    row("NAMESPACE", "RFC 2342", "one personal namespace", Always,
+        &["imap::folders::default_mailboxes_with_special_use"]),
+    row("SASL-IR", "RFC 4959", "AUTHENTICATE with an initial response", Always,
+        &["imap::login::r15_hashedpass_in_one_step_and_nothing_follows_the_ok"]),
+    row("SEARCHRES", "RFC 5182", "$ stands for the last result", Always,
+        &["imap::search::esearch_and_saved_results"]),
+    row("SPECIAL-USE", "RFC 6154", "which mailbox holds drafts, sent mail, junk and so on", Always,
+        &["imap::folders::default_mailboxes_with_special_use"]),
+    row("STATUS=SIZE", "RFC 8438", "the octets of a mailbox", Always, &["imap::folders::status_counts"]),
+    row("UIDPLUS", "RFC 4315", "UIDs of what was appended or copied, UID EXPUNGE", Always,
+        &["dialogues/imap/read.txt", "imap::messages::expunge_and_uid_expunge_and_close"]),
+    row("UNSELECT", "RFC 3691", "leaving a mailbox without expunging", Always,
+        &["imap::messages::expunge_and_uid_expunge_and_close"]),
+];
