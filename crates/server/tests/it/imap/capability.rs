@@ -26,7 +26,7 @@ fn root() -> &'static Path {
 }
 
 /// The file, from the root of the tree, that holds a test or is a dialogue.
-fn place(test: &str) -> Option<String> {
+fn holder(test: &str) -> Option<String> {
     if test.starts_with("dialogues/") {
         let path = format!("crates/server/tests/{test}");
         return root().join(&path).is_file().then_some(path);
@@ -53,10 +53,10 @@ fn the_document_is_that_of_the_table() {
             .tests
             .iter()
             .map(|test| {
-                let place = place(test)
+                let file = holder(test)
                     .unwrap_or_else(|| panic!("{}: there is no test or dialogue {test}", row.name));
                 let name = test.rsplit(['/', ':']).next().unwrap_or(test);
-                format!("[{name}](../{place})")
+                format!("[{name}](../{file})")
             })
             .collect();
         assert!(!tests.is_empty(), "{} has no test", row.name);

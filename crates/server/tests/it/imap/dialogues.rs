@@ -16,16 +16,16 @@ async fn every_dialogue() {
         for (number, line) in text.lines().enumerate() {
             let place = format!("{}:{}", path.display(), number + 1);
             // A comment, or one of `C:`, `S:`, `C2:`, `S2:`, ...
-            let Some((who, rest)) = line.split_once(':').filter(|_| line.starts_with(['C', 'S'])) else {
+            let Some((speaker, rest)) = line.split_once(':').filter(|_| line.starts_with(['C', 'S'])) else {
                 assert!(line.is_empty() || line.starts_with('#'), "{place}: neither a line nor a comment");
                 continue;
             };
             let rest = rest.strip_prefix(' ').unwrap_or(rest);
-            if !sessions.contains_key(&who[1..]) {
-                sessions.insert(who[1..].to_owned(), server.connect().await);
+            if !sessions.contains_key(&speaker[1..]) {
+                sessions.insert(speaker[1..].to_owned(), server.connect().await);
             }
-            let Some(client) = sessions.get_mut(&who[1..]) else { unreachable!("inserted above") };
-            if who.starts_with('C') {
+            let Some(client) = sessions.get_mut(&speaker[1..]) else { unreachable!("inserted above") };
+            if speaker.starts_with('C') {
                 client.send(format!("{rest}\r\n")).await;
             } else {
                 let came = client.line().await;
