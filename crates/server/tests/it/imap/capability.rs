@@ -35,8 +35,8 @@ fn holder(test: &str) -> Option<String> {
     let module = module.replace("::", "/");
     for folder in ["crates/server/tests/it", "tests/it"] {
         for path in [format!("{folder}/{module}.rs"), format!("{folder}/{module}/mod.rs")] {
-            let text = fs::read_to_string(root().join(&path)).unwrap_or_default();
-            if text.contains(&format!("fn {name}(")) {
+            let source = fs::read_to_string(root().join(&path)).unwrap_or_default();
+            if source.contains(&format!("fn {name}(")) {
                 return Some(path);
             }
         }
