@@ -163,6 +163,26 @@ pub struct Changes {
     pub modseq: u64,
 }
 
+/// A message as POP3 sees it: no flags, no dates, 24 octets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DropMessage {
+    /// UID.
+    pub uid: Uid,
+    /// Octets of the message as lines carry it: its size, and two more where it does not end in CRLF.
+    pub line_octets: u64,
+    /// Its content.
+    pub content: ContentId,
+}
+
+/// A mailbox at one moment, as POP3 sees it (RFC 1939 §3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Maildrop {
+    /// UIDVALIDITY.
+    pub uid_validity: u32,
+    /// Messages by UID.
+    pub messages: Vec<DropMessage>,
+}
+
 /// Random access to the octets of a stored message, for partial fetches and streaming.
 pub trait ContentReader: Send + Sync {
     /// Octets.
@@ -201,6 +221,8 @@ pub trait Mailboxes: Send + Sync {
     async fn status(&self, mailbox: MailboxId) -> Result<MailboxStatus>;
     /// All entries by UID.
     async fn entries(&self, mailbox: MailboxId) -> Result<Vec<Entry>>;
+    /// The mailbox for POP3: one read at one moment, without opening any message.
+    async fn maildrop(&self, mailbox: MailboxId) -> Result<Maildrop>;
     /// Entries changed and UIDs vanished since `modseq`.
     async fn changes(&self, mailbox: MailboxId, since: u64) -> Result<Changes>;
     /// Stores messages, all or none, in order.
@@ -222,6 +244,8 @@ pub trait Mailboxes: Send + Sync {
     async fn move_messages(&self, from: MailboxId, uids: &[Uid], to: MailboxId) -> Result<Copied>;
     /// Removes those of `uids` that exist and have \Deleted (all that have it for `None`); returns those removed.
     async fn expunge(&self, mailbox: MailboxId, uids: Option<&[Uid]>) -> Result<Vec<Uid>>;
+    /// Removes those of `uids` that exist, whatever their flags, all or none in one transaction; returns those removed.
+    async fn remove(&self, mailbox: MailboxId, uids: &[Uid]) -> Result<Vec<Uid>>;
     /// The octets of a message.
     async fn content(&self, content: ContentId) -> Result<Box<dyn ContentReader>>;
     /// [`NewMessage::index`] as stored, for each of `contents`, in order; empty where none was stored.

@@ -2,6 +2,7 @@
 
 use super::{
     convert::signed,
+    maildrop,
     objects::{Objects, Prepared},
     writer::Tx,
 };
@@ -20,6 +21,7 @@ struct Item {
     body: Body,
     index: Vec<u8>,
     prepared: Prepared,
+    ends_in_crlf: bool,
     refs: i64,
 }
 
@@ -51,7 +53,8 @@ impl Contents {
             return Ok(Slot(at));
         }
         let prepared = self.objects.prepare(body)?;
-        self.items.push(Item { body: body.clone(), index, prepared, refs: 1 });
+        let ends_in_crlf = ends_in_crlf(body)?;
+        self.items.push(Item { body: body.clone(), index, prepared, ends_in_crlf, refs: 1 });
         Ok(Slot(self.items.len() - 1))
     }
 
@@ -79,6 +82,9 @@ impl Contents {
                     .prepare_cached("INSERT INTO body (content_id, data) VALUES (?1, ?2)")?
                     .execute(params![id, &bytes[..]])?;
             }
+            if !item.ends_in_crlf {
+                maildrop::note_unended(tx, id)?;
+            }
             inserted.push((id, size));
         }
         Ok(Inserted(inserted))
@@ -94,6 +100,14 @@ impl Contents {
             }
         }
     }
+}
+
+/// Whether a message is whole lines; a message of no octets is.
+fn ends_in_crlf(body: &Body) -> Result<bool> {
+    let mut end = [0; 2];
+    let Some(at) = body.len().checked_sub(2) else { return Ok(body.is_empty()) };
+    let read = body.read_at(at, &mut end)?;
+    Ok(end[..read] == *b"\r\n")
 }
 
 impl Drop for Contents {

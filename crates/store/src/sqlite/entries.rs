@@ -390,10 +390,22 @@ pub(super) fn expunge(tx: &mut Tx<'_>, mailbox: MailboxId, uids: &[Uid]) -> Resu
     uid_validity(tx.conn, mailbox)?;
     let mut rows = find_all(tx.conn, mailbox, uids)?;
     rows.retain(|row| row.flags.contains(Flags::DELETED));
+    remove_rows(tx, mailbox, &rows)
+}
+
+/// Removes those of `uids` that exist.
+pub(super) fn remove_all(tx: &mut Tx<'_>, mailbox: MailboxId, uids: &[Uid]) -> Result<Vec<Uid>> {
+    uid_validity(tx.conn, mailbox)?;
+    let rows = find_all(tx.conn, mailbox, uids)?;
+    remove_rows(tx, mailbox, &rows)
+}
+
+/// Takes entries out of a mailbox, and what they stood for where nothing else refers to it.
+fn remove_rows(tx: &mut Tx<'_>, mailbox: MailboxId, rows: &[Row]) -> Result<Vec<Uid>> {
     if rows.is_empty() {
         return Ok(Vec::new());
     }
-    remove(tx, mailbox, &rows)?;
+    remove(tx, mailbox, rows)?;
     rows.iter()
         .map(|row| {
             release(tx, row.content)?;

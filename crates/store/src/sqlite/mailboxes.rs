@@ -5,14 +5,14 @@ use super::{
     contents::Contents,
     convert::{number, signed},
     entries::{self, FlagStore, Incoming},
-    folders, readers,
+    folders, maildrop, readers,
 };
 use crate::{
     account::AccountId,
     error::{Result, StoreError},
     mailbox::{
         Changes, ContentId, ContentReader, Copied, Entry, FlagChange, Flags, MailboxId, MailboxInfo,
-        MailboxStatus, Mailboxes, NewMessage, SpecialUse, Uid,
+        MailboxStatus, Mailboxes, Maildrop, NewMessage, SpecialUse, Uid,
     },
     spool::Spool,
 };
@@ -123,6 +123,10 @@ impl Mailboxes for SqliteStore {
         .await
     }
 
+    async fn maildrop(&self, mailbox: MailboxId) -> Result<Maildrop> {
+        self.read(move |conn| maildrop::read(conn, mailbox)).await
+    }
+
     async fn changes(&self, mailbox: MailboxId, since: u64) -> Result<Changes> {
         self.read(move |conn| changes(conn, mailbox, since)).await
     }
@@ -203,6 +207,11 @@ impl Mailboxes for SqliteStore {
                 return Ok(gone);
             }
         }
+    }
+
+    async fn remove(&self, mailbox: MailboxId, uids: &[Uid]) -> Result<Vec<Uid>> {
+        let uids = uids.to_vec();
+        self.write(0, move |tx| entries::remove_all(tx, mailbox, &uids)).await
     }
 
     async fn content(&self, content: ContentId) -> Result<Box<dyn ContentReader>> {

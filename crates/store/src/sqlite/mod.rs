@@ -20,6 +20,7 @@ mod folders;
 mod garbage;
 mod keys;
 mod mailboxes;
+mod maildrop;
 mod migrate;
 mod objects;
 mod open;

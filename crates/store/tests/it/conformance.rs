@@ -70,6 +70,8 @@ macro_rules! suite {
             changes_tell_all_since_a_modseq,
             watchers_wake_after_every_change,
             many_messages_are_expunged_and_flagged,
+            a_maildrop_counts_the_octets_of_lines,
+            removal_takes_what_is_named_whatever_its_flags,
         );
         $crate::conformance::suite!($open; flags:
             flags_are_added_removed_replaced,

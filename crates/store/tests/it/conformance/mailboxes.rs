@@ -320,3 +320,60 @@ pub(crate) async fn many_messages_are_expunged_and_flagged(store: Arc<dyn Store>
     assert_eq!(store.changes(inbox, 0).await.expect("changes").vanished, all);
     assert_eq!(store.status(archive).await.expect("a status").messages, 1201);
 }
+
+/// What POP3 lists is what its lines carry: a message that does not end in CRLF gets one.
+pub(crate) async fn a_maildrop_counts_the_octets_of_lines(store: Arc<dyn Store>) {
+    let (id, inbox) = inbox(&*store).await;
+    let large = |end: &[u8]| [&octets(1, INLINE_MAX + 1), end].concat();
+    let cases: [(Vec<u8>, u64); 9] = [
+        (b"".to_vec(), 0),
+        (b"\r\n".to_vec(), 0),
+        (b"a\r\n".to_vec(), 0),
+        (b"a".to_vec(), 2),
+        (b"\n".to_vec(), 2),
+        (b"a\n".to_vec(), 2),
+        (b"a\r".to_vec(), 2),
+        (large(b"\r\n"), 0),
+        (large(b"\r"), 2),
+    ];
+    store
+        .append(inbox, cases.iter().map(|(octets, _)| message(octets.clone())).collect())
+        .await
+        .expect("appends");
+    let archive = mailbox(&*store, id, "Archive").await;
+    store.copy(inbox, &(1..=9).collect::<Vec<_>>(), archive).await.expect("copies");
+    for mailbox in [inbox, archive] {
+        let (drop, status) = (
+            store.maildrop(mailbox).await.expect("a maildrop"),
+            store.status(mailbox).await.expect("a status"),
+        );
+        assert_eq!(drop.uid_validity, status.uid_validity);
+        let entries = store.entries(mailbox).await.expect("entries");
+        assert_eq!(drop.messages.len(), cases.len());
+        for ((message, entry), (octets, more)) in drop.messages.iter().zip(entries).zip(&cases) {
+            assert_eq!((message.uid, message.content), (entry.uid, entry.content));
+            assert_eq!(message.line_octets, octets.len() as u64 + more, "message {}", message.uid);
+        }
+    }
+    assert!(matches!(store.maildrop(MailboxId(999)).await, Err(StoreError::Gone(_))));
+}
+
+pub(crate) async fn removal_takes_what_is_named_whatever_its_flags(store: Arc<dyn Store>) {
+    let (id, inbox) = inbox(&*store).await;
+    // More than one chunk of EXPUNGE: it is one change all the same.
+    let all: Vec<Uid> = (1..=1201).collect();
+    store.append(inbox, all.iter().map(|n| message(format!("{n}"))).collect()).await.expect("appends");
+    delete(&*store, inbox, &[2]).await;
+    let (before, mut watch) = (store.status(inbox).await.expect("a status"), store.watch(id));
+    assert!(store.remove(inbox, &[]).await.expect("removes").is_empty());
+    assert!(store.remove(inbox, &[5000]).await.expect("removes").is_empty());
+    assert_eq!(store.status(inbox).await.expect("a status"), before);
+    let named: Vec<Uid> = all[2..].iter().rev().copied().chain([1201, 7, 5000]).collect();
+    assert_eq!(store.remove(inbox, &named).await.expect("removes"), all[2..]);
+    assert_eq!(uids(&*store, inbox).await, [1, 2]);
+    let after = store.status(inbox).await.expect("a status");
+    assert_eq!((after.messages, after.deleted, after.modseq), (2, 1, before.modseq + 1), "in one change");
+    assert_eq!(store.changes(inbox, before.modseq).await.expect("changes").vanished, all[2..]);
+    watch.changed().await.expect("wakes");
+    assert!(matches!(store.remove(MailboxId(999), &[1]).await, Err(StoreError::Gone(_))));
+}
