@@ -2,7 +2,11 @@
 //! it; and restore. Behind the response `backup` come pieces of the archive, each with its length in four octets
 //! (big-endian), then a length of 0 and one more response: `backup-done` or `error`.
 
-use super::{AdminError, Request, Response, open_existing, socket};
+use super::{
+    AdminError, Request, Response, open_existing,
+    reach::{Reached, reach},
+    socket,
+};
 use crate::{config::Config, context::Context, privileges};
 use bytes::Bytes;
 use sealpost_proto::time::{Clock as _, SystemClock};
@@ -128,20 +132,18 @@ pub async fn backup(config: &Config, out: File) -> Result<Summary, AdminError> {
     let fail = |source| AdminError::Socket { path: path.clone(), source };
     let failed = Arc::default();
     let mut out = Destination { file: out, failed: Arc::clone(&failed) };
-    match UnixStream::connect(&path).await {
-        Ok(stream) => receive(stream, &mut out).await.map_err(|error| match error {
+    match reach(config, || open_existing(config)).await? {
+        Reached::Server(stream) => receive(stream, &mut out).await.map_err(|error| match error {
             Receive::Socket(error) => fail(error),
             Receive::Admin(error) => error,
         }),
-        Err(error) if socket::nobody_there(&error) => {
-            let store = open_existing(config).await?;
+        Reached::Store(store) => {
             store.backup(Box::new(out)).await.map_err(|error| match (failed.get(), error) {
                 (Some(reason), _) => AdminError::Output(reason.clone()),
                 (None, error @ StoreError::Full) => AdminError::Refused(why(&error)),
                 (None, error) => error.into(),
             })
         }
-        Err(error) => Err(fail(error)),
     }
 }
 

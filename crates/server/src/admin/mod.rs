@@ -2,6 +2,7 @@
 //! runs, else directly under the store's lock ([`call`]).
 
 mod backup;
+mod reach;
 pub mod socket;
 
 pub use backup::{backup, restore};
@@ -12,6 +13,7 @@ use crate::{
     config::Config,
     privileges::{self, PrivilegeError},
 };
+use reach::Reached;
 use sealpost_proto::{address::Address, time::Clock};
 use sealpost_store::{Store, StoreError, sqlite::SqliteStore};
 use serde::{Deserialize, Serialize};
@@ -378,9 +380,9 @@ async fn open_as_is(config: &Config) -> Result<std::sync::Arc<SqliteStore>, Admi
 /// Asks the running server through its control socket; where none runs, opens the store (whose lock keeps a server
 /// out meanwhile) and does it here.
 pub async fn call(config: &Config, request: Request) -> Result<Response, AdminError> {
-    let response = match socket::ask(config, &request).await {
-        Err(AdminError::Socket { source, .. }) if socket::nobody_there(&source) => {
-            let store = open(config).await?;
+    let response = match reach::reach(config, || open(config)).await? {
+        Reached::Server(stream) => socket::ask(config, stream, &request).await?,
+        Reached::Store(store) => {
             let admin = Admin {
                 config,
                 store: store.as_ref(),
@@ -389,7 +391,6 @@ pub async fn call(config: &Config, request: Request) -> Result<Response, AdminEr
             };
             admin.handle(request).await
         }
-        other => other?,
     };
     match response {
         Response::Error { message } => Err(AdminError::Refused(message)),

@@ -97,17 +97,14 @@ async fn respond(
     write_line(stream, &response).await
 }
 
-/// No server listens at the socket.
-pub(super) fn nobody_there(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
-}
-
-/// Asks the server behind `config`'s control socket.
-pub(crate) async fn ask(config: &Config, request: &Request) -> Result<Response, AdminError> {
-    let path = config.control_socket();
-    let fail = |source| AdminError::Socket { path: path.clone(), source };
+/// Asks the server behind `config`'s control socket, which is `stream`.
+pub(super) async fn ask(
+    config: &Config,
+    mut stream: UnixStream,
+    request: &Request,
+) -> Result<Response, AdminError> {
+    let fail = |source| AdminError::Socket { path: config.control_socket(), source };
     let work = async {
-        let mut stream = UnixStream::connect(&path).await?;
         write_line(&mut stream, request).await?;
         read_line(&mut stream, RESPONSE_MAX).await
     };
