@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A private Sealpost on loopback with the accounts that the load needs: u0 … u99, big and app at bench.example, one app
+# A private Sealpost on loopback with the accounts that the load needs: u0 … u99, big, huge and app at bench.example, one app
 # password for all. usage: sealpost.sh setup|start|stop|pid   (env W = work directory, BIN = the program)
 set -euo pipefail
 W=${W:?set W to a work directory}
@@ -48,7 +48,7 @@ no_limits = true
 TOML
   (umask 077 && echo bench-token-0123456789abcdef >"$dir/token")
   start
-  for user in $(seq -f u%g 0 99) big app; do
+  for user in $(seq -f u%g 0 99) big huge app; do
     "$BIN" user add "$user@bench.example" --config "$dir/sealpost.toml" >/dev/null
     "$BIN" app-password add "$user@bench.example" bench --token-file "$dir/token" --config "$dir/sealpost.toml" >/dev/null
   done
