@@ -18,6 +18,7 @@ mod load;
 mod mutants;
 mod mx;
 mod postfix;
+mod programs;
 mod secrets;
 mod security;
 mod serve;
