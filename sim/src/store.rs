@@ -277,7 +277,7 @@ async fn perform(store: &SqliteStore, act: &Act, now: Timestamp) -> Result<Strin
             let mailbox = MailboxId(*mailbox);
             let (entries, left) =
                 store.store_flags(mailbox, uids, how, Flags(*flags), keywords, *since).await?;
-            let touched: Vec<u32> = entries.iter().map(|entry| entry.uid).collect();
+            let touched: Vec<u32> = entries.iter().map(|changed| changed.entry.uid).collect();
             format!("{touched:?} {left:?}")
         }
         Act::Copy { from, uids, to, remove } => {

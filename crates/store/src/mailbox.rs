@@ -117,6 +117,22 @@ pub struct Entry {
     pub content: ContentId,
 }
 
+/// What STORE and FLAGS are about: an [`Entry`] without the rest, for those who ask for many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// UID.
+    pub uid: Uid,
+    /// MODSEQ of its last change.
+    pub modseq: u64,
+    /// System flags.
+    pub flags: Flags,
+    /// Keywords, sorted, in the spelling first seen.
+    pub keywords: Vec<String>,
+}
+
+/// UIDs from the first to the last, both included.
+pub type UidRange = (Uid, Uid);
+
 /// A message to store.
 #[derive(Clone)]
 pub struct NewMessage {
@@ -150,6 +166,15 @@ pub struct Copied {
     pub uid_validity: u32,
     /// Pairs in ascending order.
     pub uids: Vec<(Uid, Uid)>,
+}
+
+/// An entry after a change of its flags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// As it is now.
+    pub entry: Entry,
+    /// MODSEQ of the change before: one who knew the message as it was then knows it now.
+    pub before: u64,
 }
 
 /// What changed in a mailbox since a MODSEQ.
@@ -217,12 +242,22 @@ pub trait Mailboxes: Send + Sync {
     async fn subscribe(&self, account: AccountId, name: &str, on: bool) -> Result<()>;
     /// Subscribed names, existing or not.
     async fn subscriptions(&self, account: AccountId) -> Result<Vec<String>>;
+    /// The mailbox of a name.
+    async fn find_mailbox(&self, account: AccountId, name: &str) -> Result<Option<MailboxId>>;
     /// Counters.
     async fn status(&self, mailbox: MailboxId) -> Result<MailboxStatus>;
     /// All entries by UID.
     async fn entries(&self, mailbox: MailboxId) -> Result<Vec<Entry>>;
     /// The mailbox for POP3: one read at one moment, without opening any message.
     async fn maildrop(&self, mailbox: MailboxId) -> Result<Maildrop>;
+    /// Keywords that messages of this mailbox have or have had, sorted.
+    async fn keywords(&self, mailbox: MailboxId) -> Result<Vec<String>>;
+    /// UIDs below `below` that were there when the mailbox was at `modseq`, ascending.
+    async fn uids(&self, mailbox: MailboxId, modseq: u64, below: Uid) -> Result<Vec<UidRange>>;
+    /// The first `limit` of the entries whose UIDs lie in `ranges` (ascending, apart from each other).
+    async fn entries_in(&self, mailbox: MailboxId, ranges: &[UidRange], limit: usize) -> Result<Vec<Entry>>;
+    /// The same, less of each.
+    async fn marks_in(&self, mailbox: MailboxId, ranges: &[UidRange], limit: usize) -> Result<Vec<Mark>>;
     /// Entries changed and UIDs vanished since `modseq`.
     async fn changes(&self, mailbox: MailboxId, since: u64) -> Result<Changes>;
     /// Stores messages, all or none, in order.
@@ -237,7 +272,7 @@ pub trait Mailboxes: Send + Sync {
         flags: Flags,
         keywords: &[String],
         unchanged_since: Option<u64>,
-    ) -> Result<(Vec<Entry>, Vec<Uid>)>;
+    ) -> Result<(Vec<Changed>, Vec<Uid>)>;
     /// COPY: all or none.
     async fn copy(&self, from: MailboxId, uids: &[Uid], to: MailboxId) -> Result<Copied>;
     /// MOVE: all or none.
@@ -248,6 +283,8 @@ pub trait Mailboxes: Send + Sync {
     async fn remove(&self, mailbox: MailboxId, uids: &[Uid]) -> Result<Vec<Uid>>;
     /// The octets of a message.
     async fn content(&self, content: ContentId) -> Result<Box<dyn ContentReader>>;
+    /// The same for several at once, in order; those whose octets are gone are `None`.
+    async fn contents(&self, contents: &[ContentId]) -> Result<Vec<Option<Box<dyn ContentReader>>>>;
     /// [`NewMessage::index`] as stored, for each of `contents`, in order; empty where none was stored.
     async fn indexes(&self, contents: &[ContentId]) -> Result<Vec<Vec<u8>>>;
     /// Wakes at every change in any mailbox of the account: the value is a counter (IDLE).

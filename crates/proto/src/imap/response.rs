@@ -115,6 +115,21 @@ pub fn line(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     let _ = write!(out, "{text}\r\n");
 }
 
+/// `number64`, without formatting: a list of a mailbox has many.
+pub fn number(out: &mut Vec<u8>, mut n: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + u8::try_from(n % 10).unwrap_or(0);
+        n /= 10;
+        if n == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
 /// `string`: quoted where it is short printable ASCII, else a literal.
 pub fn string(out: &mut Vec<u8>, bytes: &[u8]) {
     if bytes.len() <= 1000 && bytes.iter().all(|b| matches!(b, 0x20..=0x7e | b'\t')) {
@@ -173,6 +188,15 @@ mod tests {
             let mut out = Vec::new();
             string(&mut out, bytes);
             assert_eq!(out, wire);
+        }
+    }
+
+    #[test]
+    fn numbers() {
+        for n in [0, 1, 9, 10, 4_294_967_295, u64::MAX] {
+            let mut out = b"x".to_vec();
+            number(&mut out, n);
+            assert_eq!(out, format!("x{n}").as_bytes());
         }
     }
 

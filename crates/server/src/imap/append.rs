@@ -1,9 +1,9 @@
 //! APPEND: the message goes from the socket to the spool, byte for byte, and is answered when it is durable.
 
 use super::{
+    flags::split_flags,
     index::Index,
     session::{Done, Event, LITERAL_TIMEOUT, Refusal, Session},
-    view::split_flags,
 };
 use crate::limits::transfer_deadline;
 use sealpost_proto::imap::{AppendStart, LiteralHead, Received, SequenceSet, mime::Scanner, response::Code};

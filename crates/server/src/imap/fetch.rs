@@ -1,24 +1,24 @@
 //! FETCH: what is small from memory and index, what is large streamed from the store to the socket.
 
 use super::{
+    batches::{Loaded, Message, Wants},
+    flags::write_flag_list,
     index::Index,
     section::Pieces,
     session::{Done, Refusal, Session, ok},
-    view::Message,
 };
 use sealpost_proto::imap::{
     FetchItem, Section, SectionText, SequenceSet, date_time, encode,
     mime::Scanner,
     response::{self, Code},
 };
+use sealpost_proto::time::Timestamp;
 use sealpost_store::{
     StoreError,
-    mailbox::{ContentReader, FlagChange, Flags},
+    mailbox::{Changed, ContentReader, FlagChange, Flags, Uid},
 };
 use std::io;
 
-/// Messages whose flags are set and whose indexes are read at a time.
-const BATCH: usize = 200;
 /// Octets read from the store and written to the socket at a time.
 const CHUNK: usize = 64 * 1024;
 
@@ -30,80 +30,98 @@ impl Session {
         set: &SequenceSet,
         items: &[FetchItem],
     ) -> Result<Done, Refusal> {
-        let view = self.view()?;
-        let positions = view.resolve(set, uid)?;
+        let store = self.ctx.store.clone();
+        let view = self.numbered().await?;
+        let pick = view.resolve(set, uid)?;
         let mut items = items.to_vec();
         if uid && !items.contains(&FetchItem::Uid) {
             // RFC 9051 §6.4.9.
             items.insert(0, FetchItem::Uid);
         }
         let sets_seen = !view.read_only && items.iter().any(sets_seen);
-        let by_index = items.iter().any(wants_index);
-        let mut missing = false;
-        for batch in positions.chunks(BATCH) {
-            let seen = if sets_seen { self.set_seen(batch).await? } else { Vec::new() };
-            let indexes = if by_index { self.stored_indexes(batch).await? } else { Vec::new() };
-            for (n, at) in batch.iter().enumerate() {
-                let index = indexes.get(n).and_then(|stored| Index::read(stored));
-                let with_flags = seen.contains(at);
-                missing |= !self.fetch_one(*at, &items, with_flags, index).await?;
+        let wants = Wants {
+            rest: !items.iter().all(by_mark),
+            index: items.iter().any(wants_index),
+            octets: items.iter().any(wants_content),
+        };
+        let mut batches = view.batches(&store, &pick, wants);
+        let mut found = 0;
+        loop {
+            let mut batch = batches.next().await?;
+            if batch.is_empty() {
+                break;
+            }
+            let seen = if sets_seen { self.set_seen(&mut batch).await? } else { Vec::new() };
+            for loaded in batch {
+                let with_flags = seen.binary_search(&loaded.message.uid).is_ok();
+                found += u32::from(self.fetch_one(loaded, &items, with_flags).await?);
             }
         }
-        if missing {
-            // RFC 5530: they were removed by another session, which the client learns after this command.
-            return Err(Refusal::no(Code::ExpungeIssued, "some of the messages are no longer there"));
+        if found == pick.count {
+            return ok("FETCH done");
         }
-        ok("FETCH done")
+        // RFC 5530: some were removed by another session, which the client learns when numbers may shift.
+        if found == 0 && !uid {
+            return Err(Refusal::no(Code::ExpungeIssued, "the messages are no longer there"));
+        }
+        Ok(Done { code: Some(Code::ExpungeIssued), text: "some of the messages are no longer there" })
     }
 
-    /// Sets \Seen on those that lack it; positions that changed.
-    async fn set_seen(&mut self, batch: &[usize]) -> Result<Vec<usize>, Refusal> {
-        let view = self.view()?;
-        let unseen: Vec<usize> =
-            batch.iter().copied().filter(|at| !view.messages[*at].flags.contains(Flags::SEEN)).collect();
-        if unseen.is_empty() {
-            return Ok(unseen);
+    /// Sets \Seen on those that lack it; UIDs of those that were changed.
+    async fn set_seen(&mut self, batch: &mut [Loaded]) -> Result<Vec<Uid>, Refusal> {
+        let unseen = batch.iter().map(|l| &l.message).filter(|m| !m.flags.contains(Flags::SEEN));
+        let uids: Vec<Uid> = unseen.map(|message| message.uid).collect();
+        if uids.is_empty() {
+            return Ok(uids);
         }
-        let (id, uids) = (view.id, view.uids(&unseen));
+        let id = self.view()?.id;
         let stored = self.ctx.store.store_flags(id, &uids, FlagChange::Add, Flags::SEEN, &[], None).await;
-        match stored {
-            Ok((entries, _)) => Ok(self.view()?.update(entries)),
+        let changed = match stored {
+            Ok((changed, _)) => changed,
             // People must be able to read on a full disk; what they read stays unseen.
-            Err(StoreError::Full) => Ok(Vec::new()),
-            Err(error) => Err(error.into()),
+            Err(StoreError::Full) => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut seen = Vec::with_capacity(changed.len());
+        for Changed { entry, .. } in changed {
+            self.view()?.knows(entry.uid, entry.modseq);
+            seen.push(entry.uid);
+            if let Ok(at) = batch.binary_search_by_key(&entry.uid, |loaded| loaded.message.uid) {
+                batch[at].message = entry.into();
+            }
         }
+        Ok(seen)
     }
 
-    async fn stored_indexes(&mut self, batch: &[usize]) -> Result<Vec<Vec<u8>>, Refusal> {
-        let view = self.view()?;
-        let contents: Vec<_> = batch.iter().map(|at| view.messages[*at].content).collect();
-        Ok(self.ctx.store.indexes(&contents).await?)
-    }
-
-    /// One message; `false` if its content is gone.
+    /// One message; `false` if it is gone.
     async fn fetch_one(
         &mut self,
-        at: usize,
+        loaded: Loaded,
         items: &[FetchItem],
         with_flags: bool,
-        mut index: Option<Index>,
     ) -> Result<bool, Refusal> {
-        let content_id = self.view()?.messages[at].content;
-        let indexed = items.iter().any(wants_index);
-        let mut content: Option<Box<dyn ContentReader>> = None;
-        if items.iter().any(wants_content) || (indexed && index.is_none()) {
-            content = match self.ctx.store.content(content_id).await {
-                Ok(content) => Some(content),
-                Err(StoreError::Gone(_)) => return Ok(false),
-                Err(error) => return Err(error.into()),
+        let Loaded { message, index, mut octets } = loaded;
+        let Some(number) = self.view()?.number_of(message.uid) else { return Ok(false) };
+        let mut index = Index::read(&index);
+        if octets.is_none() && items.iter().any(wants_content) {
+            return Ok(false);
+        }
+        if index.is_none() && items.iter().any(wants_index) {
+            let Some(content) = message.rest.map(|rest| rest.content) else { return Ok(false) };
+            let reader = match octets.take() {
+                Some(reader) => reader,
+                None => match self.ctx.store.content(content).await {
+                    Ok(reader) => reader,
+                    Err(StoreError::Gone(_)) => return Ok(false),
+                    Err(error) => return Err(error.into()),
+                },
             };
-        }
-        if indexed && index.is_none() {
-            let Some(reader) = content.take() else { return Ok(false) };
             let (parsed, reader) = parse(reader).await?;
-            (index, content) = (Some(parsed), Some(reader));
+            (index, octets) = (Some(parsed), Some(reader));
         }
-        self.out.extend_from_slice(format!("* {} FETCH (", at + 1).as_bytes());
+        self.out.extend_from_slice(b"* ");
+        response::number(&mut self.out, u64::from(number));
+        self.out.extend_from_slice(b" FETCH (");
         let mut first = true;
         let flags = FetchItem::Flags;
         let extra = (with_flags && !items.contains(&flags)).then_some(&flags);
@@ -111,7 +129,12 @@ impl Session {
             if !std::mem::take(&mut first) {
                 self.out.push(b' ');
             }
-            let pieces = match (item, &index, &content) {
+            let Some(label) = label(item) else {
+                write_small(&mut self.out, item, &message, index.as_ref());
+                continue;
+            };
+            self.out.extend_from_slice(label.as_bytes());
+            let pieces = match (item, &index, &octets) {
                 (FetchItem::Section { section, .. }, Some(index), Some(content)) => {
                     Pieces::of(index, section, content.as_ref())?
                 }
@@ -126,12 +149,7 @@ impl Session {
                 }
                 _ => None,
             };
-            if let Some(label) = label(item) {
-                self.out.extend_from_slice(label.as_bytes());
-                self.write_pieces(item, pieces, content.as_deref()).await?;
-            } else if let Some(view) = &self.selected {
-                write_small(&mut self.out, item, &view.messages[at], index.as_ref());
-            }
+            self.write_pieces(item, pieces, octets.as_deref()).await?;
         }
         self.out.extend_from_slice(b")\r\n");
         if self.out.len() > CHUNK {
@@ -206,6 +224,11 @@ fn sets_seen(item: &FetchItem) -> bool {
     matches!(item, FetchItem::Section { peek: false, .. } | FetchItem::Rfc822 | FetchItem::Rfc822Text)
 }
 
+/// Whether an item is known without the rest of an entry.
+fn by_mark(item: &FetchItem) -> bool {
+    matches!(item, FetchItem::Flags | FetchItem::Uid)
+}
+
 fn wants_content(item: &FetchItem) -> bool {
     matches!(
         item,
@@ -250,12 +273,22 @@ fn write_small(out: &mut Vec<u8>, item: &FetchItem, message: &Message, index: Op
         FetchItem::Envelope => indexed("ENVELOPE", |i| &i.envelope),
         FetchItem::Body => indexed("BODY", |i| &i.body),
         FetchItem::BodyStructure => indexed("BODYSTRUCTURE", |i| &i.body_structure),
-        FetchItem::Flags => out.extend_from_slice(format!("FLAGS {}", message.flag_list()).as_bytes()),
-        FetchItem::Uid => out.extend_from_slice(format!("UID {}", message.uid).as_bytes()),
-        FetchItem::Size => out.extend_from_slice(format!("RFC822.SIZE {}", message.size).as_bytes()),
+        FetchItem::Flags => {
+            out.extend_from_slice(b"FLAGS ");
+            write_flag_list(out, message.flags, &message.keywords);
+        }
+        FetchItem::Uid => {
+            out.extend_from_slice(b"UID ");
+            response::number(out, u64::from(message.uid));
+        }
+        FetchItem::Size => {
+            out.extend_from_slice(b"RFC822.SIZE ");
+            response::number(out, message.rest.map_or(0, |rest| rest.size));
+        }
         FetchItem::InternalDate => {
             out.extend_from_slice(b"INTERNALDATE ");
-            response::string(out, date_time(message.internal_date).as_bytes());
+            let date = message.rest.map_or(Timestamp(0), |rest| rest.internal_date);
+            response::string(out, date_time(date).as_bytes());
         }
         _ => {}
     }

@@ -1,14 +1,11 @@
 //! CREATE, DELETE, RENAME, SUBSCRIBE, STATUS, NAMESPACE.
 
-use super::{
-    session::{Done, Refusal, Session, ok},
-    view::special_use,
-};
+use super::session::{Done, Refusal, Session, ok};
 use sealpost_proto::imap::{
     Atom, MailboxName, StatusItem, quote_mailbox,
     response::{self, Code},
 };
-use sealpost_store::mailbox::{MailboxInfo, MailboxStatus};
+use sealpost_store::mailbox::{MailboxInfo, MailboxStatus, SpecialUse};
 
 /// Most mailboxes of one account: LIST of them all stays below a second.
 const MAILBOXES_MAX: usize = 10_000;
@@ -112,7 +109,7 @@ fn creatable(name: &MailboxName) -> Result<&MailboxName, Refusal> {
 
 /// `\Sent` and its kin.
 pub(super) fn use_attribute(mailbox: &MailboxInfo) -> Option<&'static str> {
-    use sealpost_store::mailbox::SpecialUse as S;
+    use SpecialUse as S;
     mailbox.special_use.map(|special| match special {
         S::Drafts => "\\Drafts",
         S::Sent => "\\Sent",
@@ -120,4 +117,18 @@ pub(super) fn use_attribute(mailbox: &MailboxInfo) -> Option<&'static str> {
         S::Junk => "\\Junk",
         S::Trash => "\\Trash",
     })
+}
+
+/// Special uses by name.
+fn special_use(name: &Atom) -> Option<SpecialUse> {
+    [
+        ("Drafts", SpecialUse::Drafts),
+        ("Sent", SpecialUse::Sent),
+        ("Archive", SpecialUse::Archive),
+        ("Junk", SpecialUse::Junk),
+        ("Trash", SpecialUse::Trash),
+    ]
+    .into_iter()
+    .find(|(n, _)| name.is(n))
+    .map(|(_, s)| s)
 }

@@ -1,14 +1,15 @@
 //! STORE, COPY and MOVE.
 
 use super::{
+    flags::split_flags,
+    select::read_only,
     session::{Done, Refusal, Session, ok},
-    view::{read_only, split_flags},
 };
 use sealpost_proto::imap::{
     Condition, Flag, MailboxName, SequenceSet, StoreHow,
     response::{self, Code},
 };
-use sealpost_store::mailbox::{Copied, FlagChange};
+use sealpost_store::mailbox::{Changed, Copied, FlagChange};
 
 impl Session {
     /// STORE and UID STORE.
@@ -20,27 +21,27 @@ impl Session {
         silent: bool,
         flags: &[Flag],
     ) -> Result<Done, Refusal> {
-        let view = self.view()?;
+        let view = self.numbered().await?;
         if view.read_only {
             return Err(read_only());
         }
         let (bits, keywords) = split_flags(flags)?;
-        let positions = view.resolve(set, uid)?;
-        let (id, uids) = (view.id, view.uids(&positions));
+        let (id, uids) = (view.id, view.list(&view.resolve(set, uid)?));
         let how = match how {
             StoreHow::Replace => FlagChange::Replace,
             StoreHow::Add => FlagChange::Add,
             StoreHow::Remove => FlagChange::Remove,
         };
-        let stored = self.ctx.store.store_flags(id, &uids, how, bits, &keywords, None).await;
-        let (entries, _) = stored?;
-        let told: Vec<_> = entries.iter().map(|e| e.uid).collect();
-        if let Some(view) = &mut self.selected {
-            view.update(entries);
+        let (changed, _) = self.ctx.store.store_flags(id, &uids, how, bits, &keywords, None).await?;
+        for Changed { entry, before } in changed {
+            let view = self.view()?;
+            // With .SILENT a client knows the outcome only where it knew the message before; else it is told after all,
+            // as a change by another session (RFC 9051 §6.4.6).
+            if !silent || view.knew(before) {
+                view.knows(entry.uid, entry.modseq);
+            }
             if !silent {
-                for at in told.into_iter().filter_map(|uid| view.position(uid)) {
-                    view.write_flags(at, &mut self.out);
-                }
+                self.write_flags(&entry.into());
             }
         }
         ok("STORE done")
@@ -55,12 +56,11 @@ impl Session {
         to: &MailboxName,
     ) -> Result<Done, Refusal> {
         let account = self.account()?;
-        let view = self.view()?;
+        let view = self.numbered().await?;
         if remove && view.read_only {
             return Err(read_only());
         }
-        let positions = view.resolve(set, uid)?;
-        let (id, uids) = (view.id, view.uids(&positions));
+        let (id, uids) = (view.id, view.list(&view.resolve(set, uid)?));
         let target = self.find(account, to).await.map_err(|refusal| match refusal {
             // RFC 9051 §6.4.7.
             Refusal::No(Some(Code::NonExistent), text) => Refusal::no(Code::TryCreate, text),
@@ -80,10 +80,8 @@ impl Session {
         }
         let mut gone: Vec<u32> = copied.uids.iter().map(|(from, _)| *from).collect();
         gone.sort_unstable();
-        if let Some(view) = &mut self.selected
-            && target != id
-        {
-            view.remove(&gone, &mut self.out);
+        if target != id {
+            self.remove(&gone);
         }
         ok("MOVE done")
     }

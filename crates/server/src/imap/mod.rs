@@ -4,8 +4,10 @@
 //! a [`session::Done`] and never end a session by themselves.
 
 mod append;
+mod batches;
 pub mod capability;
 mod fetch;
+mod flags;
 mod folders;
 mod idle;
 pub mod index;
@@ -14,8 +16,11 @@ mod login;
 mod messages;
 mod search;
 mod section;
+mod select;
 mod session;
 mod text;
+mod uids;
+mod updates;
 mod view;
 
 use crate::{conn::Conn, context::Context};

@@ -2,10 +2,11 @@
 //! is enough, then from the index, and from the octets only for what is still open.
 
 use super::{
+    batches::{Message, Wants},
     index::Index,
     session::{Done, Refusal, Session, ok},
     text,
-    view::Message,
+    view::{Pick, View, ranges},
 };
 use sealpost_proto::imap::{
     DateTest, Day, SearchKey, SearchReturn, SequenceSet, SystemFlag, Tag,
@@ -13,7 +14,7 @@ use sealpost_proto::imap::{
 };
 use sealpost_store::{
     StoreError,
-    mailbox::{ContentReader, Flags, Uid},
+    mailbox::{ContentReader, Flags, Uid, UidRange},
 };
 use std::{fmt::Write as _, io, sync::Arc};
 
@@ -35,8 +36,8 @@ enum Test {
     Header(String, String),
     Body(String),
     Text(String),
-    /// UIDs, ascending: message numbers are resolved to them.
-    Uids(Vec<Uid>),
+    /// Ranges of UIDs, ascending: message numbers are resolved to them.
+    Uids(Vec<UidRange>),
 }
 
 /// What may be looked at to decide.
@@ -69,68 +70,92 @@ impl Session {
             }
         };
         let view = self.view()?;
-        let number = |at: usize| -> u32 {
-            if uid { view.messages[at].uid } else { u32::try_from(at + 1).unwrap_or(u32::MAX) }
-        };
-        let numbers: Vec<u32> = found.iter().map(|at| number(*at)).collect();
+        let numbers: Vec<u32> =
+            if uid { found.clone() } else { found.iter().filter_map(|uid| view.number_of(*uid)).collect() };
         if let Some(returns) = returns {
             if saves {
-                view.saved = saved(&view.uids(&found), returns);
+                view.saved = ranges(&saved(&found, returns));
             }
             if returns != [SearchReturn::Save] {
                 esearch(&mut self.out, tag, uid, returns, &numbers);
             }
         } else {
-            let mut line = String::from("* SEARCH");
+            self.out.extend_from_slice(b"* SEARCH");
             for n in numbers {
-                // Writing into a String cannot fail.
-                let _ = write!(line, " {n}");
+                self.out.push(b' ');
+                response::number(&mut self.out, u64::from(n));
             }
-            response::line(&mut self.out, format_args!("{line}"));
+            self.out.extend_from_slice(b"\r\n");
         }
         ok("SEARCH done")
     }
 
-    /// Positions of the messages that match, ascending.
-    async fn find_messages(&mut self, charset: Option<&str>, key: &SearchKey) -> Result<Vec<usize>, Refusal> {
+    /// UIDs of the messages that match, ascending.
+    async fn find_messages(&mut self, charset: Option<&str>, key: &SearchKey) -> Result<Vec<Uid>, Refusal> {
         let known = ["US-ASCII", "UTF-8"];
         if charset.is_some_and(|c| !known.iter().any(|k| k.eq_ignore_ascii_case(c))) {
             return Err(Refusal::no(Code::BadCharset, "this charset is not known"));
         }
-        let test = Arc::new(self.prepare(key)?);
+        let store = self.ctx.store.clone();
+        let view = self.numbered().await?;
+        let test = Arc::new(prepare(view, key)?);
+        let pick = match test.within() {
+            Some(ranges) => Pick { ranges: ranges.to_vec(), count: 0 },
+            None => view.all(),
+        };
+        let wants = Wants { rest: test.wants_rest(), ..Wants::default() };
+        let mut batches = view.batches(&store, &pick, wants);
         let mut found = Vec::new();
-        let mut open = Vec::new();
-        for (at, message) in self.view()?.messages.iter().enumerate() {
-            match test.decide(message, Sight::default())? {
-                Some(true) => found.push(at),
-                Some(false) => {}
-                None => open.push(at),
+        loop {
+            let batch = batches.next().await?;
+            if batch.is_empty() {
+                break;
             }
+            let mut open = Vec::new();
+            for message in batch.into_iter().map(|loaded| loaded.message) {
+                match test.decide(&message, Sight::default())? {
+                    Some(true) => found.push(message.uid),
+                    Some(false) => {}
+                    None => open.push(message),
+                }
+            }
+            self.decide_open(&test, open, &mut found).await?;
         }
-        for batch in open.chunks(BATCH) {
-            let contents: Vec<_> = {
-                let view = self.view()?;
-                batch.iter().map(|at| view.messages[*at].content).collect()
-            };
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Decides what needs a closer look.
+    async fn decide_open(
+        &self,
+        test: &Arc<Test>,
+        open: Vec<Message>,
+        found: &mut Vec<Uid>,
+    ) -> Result<(), Refusal> {
+        let mut open = open.into_iter();
+        loop {
+            let batch: Vec<Message> = open.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let contents: Vec<_> = batch.iter().filter_map(|m| m.rest.map(|rest| rest.content)).collect();
             let indexes = self.ctx.store.indexes(&contents).await?;
-            for (n, at) in batch.iter().enumerate() {
-                let message = self.view()?.messages[*at].clone();
-                let index = indexes.get(n).and_then(|stored| Index::read(stored));
+            for (message, stored) in batch.into_iter().zip(indexes) {
+                let index = Index::read(&stored);
                 let decided = match &index {
                     Some(index) => test.decide(&message, Sight { index: Some(index), content: None })?,
                     None => None,
                 };
+                let uid = message.uid;
                 let matches = match decided {
                     Some(decided) => decided,
-                    None => self.look_into(&test, message, index).await?,
+                    None => self.look_into(test, message, index).await?,
                 };
                 if matches {
-                    found.push(*at);
+                    found.push(uid);
                 }
             }
         }
-        found.sort_unstable();
-        Ok(found)
     }
 
     /// Decides from the octets, off the async threads.
@@ -140,7 +165,8 @@ impl Session {
         message: Message,
         index: Option<Index>,
     ) -> Result<bool, Refusal> {
-        let content = match self.ctx.store.content(message.content).await {
+        let Some(rest) = message.rest else { return Ok(false) };
+        let content = match self.ctx.store.content(rest.content).await {
             Ok(content) => content,
             // Removed by another session meanwhile.
             Err(StoreError::Gone(_)) => return Ok(false),
@@ -157,47 +183,62 @@ impl Session {
         };
         Ok(tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??)
     }
+}
 
-    /// Depth is bounded by the parser.
-    fn prepare(&mut self, key: &SearchKey) -> Result<Test, Refusal> {
-        Ok(match key {
-            SearchKey::All | SearchKey::Old => Test::Known(true),
-            // No message is \Recent here (RFC 9051 has done away with it).
-            SearchKey::New | SearchKey::Recent => Test::Known(false),
-            SearchKey::And(all) => Test::All(all.iter().map(|k| self.prepare(k)).collect::<Result<_, _>>()?),
-            SearchKey::Or(a, b) => Test::Either(Box::new(self.prepare(a)?), Box::new(self.prepare(b)?)),
-            SearchKey::Not(key) => Test::Not(Box::new(self.prepare(key)?)),
-            SearchKey::Flag(flag, on) => {
-                let flag = match flag {
-                    SystemFlag::Seen => Flags::SEEN,
-                    SystemFlag::Answered => Flags::ANSWERED,
-                    SystemFlag::Flagged => Flags::FLAGGED,
-                    SystemFlag::Deleted => Flags::DELETED,
-                    SystemFlag::Draft => Flags::DRAFT,
-                };
-                Test::Flag(flag, *on)
-            }
-            SearchKey::Keyword(word, on) => Test::Keyword(word.as_str().to_owned(), *on),
-            SearchKey::Internal(test, day) => Test::Internal(*test, *day),
-            SearchKey::Sent(test, day) => Test::Sent(*test, *day),
-            SearchKey::Larger(n) => Test::Larger(*n),
-            SearchKey::Smaller(n) => Test::Smaller(*n),
-            SearchKey::Header { field, value } => Test::Header(field.clone(), text::fold(value)),
-            SearchKey::Body(value) => Test::Body(text::fold(value)),
-            SearchKey::Text(value) => Test::Text(text::fold(value)),
-            SearchKey::Uid(set) => self.set(set, true)?,
-            SearchKey::Sequence(set) => self.set(set, false)?,
-            _ => return Err(Refusal::Bad("this search key is not built".to_owned())),
-        })
-    }
-
-    fn set(&mut self, set: &SequenceSet, uid: bool) -> Result<Test, Refusal> {
-        let view = self.view()?;
-        Ok(Test::Uids(view.uids(&view.resolve(set, uid)?)))
-    }
+/// Depth is bounded by the parser.
+fn prepare(view: &View, key: &SearchKey) -> Result<Test, Refusal> {
+    Ok(match key {
+        SearchKey::All | SearchKey::Old => Test::Known(true),
+        // No message is \Recent here (RFC 9051 has done away with it).
+        SearchKey::New | SearchKey::Recent => Test::Known(false),
+        SearchKey::And(all) => Test::All(all.iter().map(|k| prepare(view, k)).collect::<Result<_, _>>()?),
+        SearchKey::Or(a, b) => Test::Either(Box::new(prepare(view, a)?), Box::new(prepare(view, b)?)),
+        SearchKey::Not(key) => Test::Not(Box::new(prepare(view, key)?)),
+        SearchKey::Flag(flag, on) => {
+            let flag = match flag {
+                SystemFlag::Seen => Flags::SEEN,
+                SystemFlag::Answered => Flags::ANSWERED,
+                SystemFlag::Flagged => Flags::FLAGGED,
+                SystemFlag::Deleted => Flags::DELETED,
+                SystemFlag::Draft => Flags::DRAFT,
+            };
+            Test::Flag(flag, *on)
+        }
+        SearchKey::Keyword(word, on) => Test::Keyword(word.as_str().to_owned(), *on),
+        SearchKey::Internal(test, day) => Test::Internal(*test, *day),
+        SearchKey::Sent(test, day) => Test::Sent(*test, *day),
+        SearchKey::Larger(n) => Test::Larger(*n),
+        SearchKey::Smaller(n) => Test::Smaller(*n),
+        SearchKey::Header { field, value } => Test::Header(field.clone(), text::fold(value)),
+        SearchKey::Body(value) => Test::Body(text::fold(value)),
+        SearchKey::Text(value) => Test::Text(text::fold(value)),
+        SearchKey::Uid(set) => Test::Uids(view.resolve(set, true)?.ranges),
+        SearchKey::Sequence(set) => Test::Uids(view.resolve(set, false)?.ranges),
+        _ => return Err(Refusal::Bad("this search key is not built".to_owned())),
+    })
 }
 
 impl Test {
+    /// Whether more than a mark has to be read to decide.
+    fn wants_rest(&self) -> bool {
+        match self {
+            Self::Known(_) | Self::Flag(..) | Self::Keyword(..) | Self::Uids(_) => false,
+            Self::All(all) => all.iter().any(Self::wants_rest),
+            Self::Either(a, b) => a.wants_rest() || b.wants_rest(),
+            Self::Not(test) => test.wants_rest(),
+            _ => true,
+        }
+    }
+
+    /// Ranges outside of which nothing matches, where they are plain to see.
+    fn within(&self) -> Option<&[UidRange]> {
+        match self {
+            Self::Uids(ranges) => Some(ranges),
+            Self::All(all) => all.iter().find_map(Self::within),
+            _ => None,
+        }
+    }
+
     /// Three-valued: `None` is "needs a closer look".
     fn decide(&self, message: &Message, sight: Sight<'_>) -> io::Result<Option<bool>> {
         let sighted = sight.index.zip(sight.content);
@@ -226,16 +267,28 @@ impl Test {
             }
             Self::Not(test) => return Ok(test.decide(message, sight)?.map(|matches| !matches)),
             Self::Flag(flag, on) => message.flags.contains(*flag) == *on,
-            Self::Keyword(word, on) => message.keywords().iter().any(|k| k.eq_ignore_ascii_case(word)) == *on,
-            Self::Internal(test, day) => compare(*test, Day::of(message.internal_date), *day),
+            Self::Keyword(word, on) => message.keywords.iter().any(|k| k.eq_ignore_ascii_case(word)) == *on,
+            Self::Internal(test, day) => match message.rest {
+                None => return Ok(None),
+                Some(rest) => compare(*test, Day::of(rest.internal_date), *day),
+            },
             Self::Sent(test, day) => match sight.index {
                 None => return Ok(None),
                 // Without a Date field nothing was sent on any day.
                 Some(index) => index.sent.is_some_and(|sent| compare(*test, sent, *day)),
             },
-            Self::Larger(n) => message.size > *n,
-            Self::Smaller(n) => message.size < *n,
-            Self::Uids(uids) => uids.binary_search(&message.uid).is_ok(),
+            Self::Larger(n) => match message.rest {
+                None => return Ok(None),
+                Some(rest) => rest.size > *n,
+            },
+            Self::Smaller(n) => match message.rest {
+                None => return Ok(None),
+                Some(rest) => rest.size < *n,
+            },
+            Self::Uids(ranges) => {
+                let after = ranges.partition_point(|(low, _)| *low <= message.uid);
+                after.checked_sub(1).is_some_and(|at| message.uid <= ranges[at].1)
+            }
             Self::Header(field, value) => match sighted {
                 None => return Ok(None),
                 Some((index, content)) => text::header_has(index, content, field, value)?,

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     account::AccountId,
     error::{Result, StoreError},
-    mailbox::{Copied, Entry, FlagChange, Flags, MailboxId, Uid},
+    mailbox::{Changed, Copied, Entry, FlagChange, Flags, MailboxId, Uid},
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use sealpost_proto::time::Timestamp;
@@ -91,8 +91,8 @@ fn uid_validity(conn: &Connection, mailbox: MailboxId) -> Result<u32> {
 }
 
 /// An entry as the tables have it.
-struct Row {
-    uid: i64,
+pub(super) struct Row {
+    pub(super) uid: i64,
     modseq: i64,
     flags: Flags,
     internal_date: i64,
@@ -101,9 +101,9 @@ struct Row {
     content: i64,
 }
 
-const COLUMNS: &str = "uid, modseq, flags, internal_date, save_date, size, content_id";
+pub(super) const COLUMNS: &str = "uid, modseq, flags, internal_date, save_date, size, content_id";
 
-fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+pub(super) fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     Ok(Row {
         uid: row.get(0)?,
         modseq: row.get(1)?,
@@ -206,14 +206,14 @@ pub(super) fn spellings(conn: &Connection, mailbox: MailboxId) -> Result<BTreeMa
         .collect::<rusqlite::Result<_>>()?)
 }
 
-fn spell(folded: Vec<String>, spellings: &BTreeMap<String, String>) -> Vec<String> {
+pub(super) fn spell(folded: Vec<String>, spellings: &BTreeMap<String, String>) -> Vec<String> {
     let mut all: Vec<String> =
         folded.into_iter().map(|fold| spellings.get(&fold).cloned().unwrap_or(fold)).collect();
     all.sort_unstable();
     all
 }
 
-fn to_entry(row: &Row, keywords: Vec<String>) -> Result<Entry> {
+pub(super) fn to_entry(row: &Row, keywords: Vec<String>) -> Result<Entry> {
     Ok(Entry {
         uid: number(row.uid, "entry")?,
         modseq: number(row.modseq, "entry")?,
@@ -224,26 +224,6 @@ fn to_entry(row: &Row, keywords: Vec<String>) -> Result<Entry> {
         size: number(row.size, "entry")?,
         content: crate::mailbox::ContentId(row.content),
     })
-}
-
-/// Entries whose MODSEQ is above `since`, by UID.
-pub(super) fn read(conn: &Connection, mailbox: MailboxId, since: i64) -> Result<Vec<Entry>> {
-    let spellings = spellings(conn, mailbox)?;
-    let mut statement = conn.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM entry WHERE mailbox_id = ?1 AND modseq > ?2 ORDER BY uid"
-    ))?;
-    let mut rows = statement.query([mailbox.0, since])?;
-    let mut all = Vec::new();
-    while let Some(next) = rows.next()? {
-        let row = row(next)?;
-        let keywords = if spellings.is_empty() {
-            Vec::new()
-        } else {
-            spell(folded_keywords_of(conn, mailbox, row.uid)?, &spellings)
-        };
-        all.push(to_entry(&row, keywords)?);
-    }
-    Ok(all)
 }
 
 /// Puts messages into a mailbox, in order.
@@ -437,7 +417,7 @@ pub(super) fn store_flags(
     mailbox: MailboxId,
     uids: &[Uid],
     change: &FlagStore,
-) -> Result<(Vec<Entry>, Vec<Uid>)> {
+) -> Result<(Vec<Changed>, Vec<Uid>)> {
     uid_validity(tx.conn, mailbox)?;
     let wanted = if change.how == FlagChange::Remove {
         change.keywords.iter().map(|keyword| keyword.to_ascii_lowercase()).collect()
@@ -481,7 +461,8 @@ pub(super) fn store_flags(
             }
             changed.push(touched.len());
         }
-        touched.push((row, after));
+        let before = row.modseq;
+        touched.push((row, after, before));
     }
     // A STORE that changes nothing gives out no MODSEQ (RFC 7162 §3.1.3).
     if !changed.is_empty() {
@@ -498,7 +479,10 @@ pub(super) fn store_flags(
     }
     let entries = touched
         .into_iter()
-        .map(|(row, folded)| to_entry(&row, spell(folded, &spellings)))
+        .map(|(row, folded, before)| {
+            let entry = to_entry(&row, spell(folded, &spellings))?;
+            Ok(Changed { entry, before: number(before, "entry")? })
+        })
         .collect::<Result<_>>()?;
     Ok((entries, left_alone))
 }

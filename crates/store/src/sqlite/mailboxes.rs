@@ -3,16 +3,16 @@
 use super::{
     SqliteStore,
     contents::Contents,
-    convert::{number, signed},
+    convert::number,
     entries::{self, FlagStore, Incoming},
-    folders, maildrop, readers,
+    folders, listing, maildrop, readers,
 };
 use crate::{
     account::AccountId,
     error::{Result, StoreError},
     mailbox::{
-        Changes, ContentId, ContentReader, Copied, Entry, FlagChange, Flags, MailboxId, MailboxInfo,
-        MailboxStatus, Mailboxes, Maildrop, NewMessage, SpecialUse, Uid,
+        Changed, Changes, ContentId, ContentReader, Copied, Entry, FlagChange, Flags, MailboxId, MailboxInfo,
+        MailboxStatus, Mailboxes, Maildrop, Mark, NewMessage, SpecialUse, Uid, UidRange,
     },
     spool::Spool,
 };
@@ -24,7 +24,7 @@ use tokio::sync::watch;
 /// Messages in one transaction of STORE and EXPUNGE; between two of them others get their turn.
 const CHUNK: usize = 500;
 
-fn status(conn: &Connection, mailbox: MailboxId) -> Result<MailboxStatus> {
+pub(super) fn status(conn: &Connection, mailbox: MailboxId) -> Result<MailboxStatus> {
     let numbers: [i64; 7] = conn
         .prepare_cached(
             "SELECT uid_validity, uid_next, modseq, messages, unseen, deleted, size FROM mailbox
@@ -45,23 +45,6 @@ fn status(conn: &Connection, mailbox: MailboxId) -> Result<MailboxStatus> {
         deleted: number(deleted, "mailbox")?,
         size: number(size, "mailbox")?,
     })
-}
-
-fn changes(conn: &Connection, mailbox: MailboxId, since: u64) -> Result<Changes> {
-    let snapshot = conn.unchecked_transaction()?;
-    let modseq = status(&snapshot, mailbox)?.modseq;
-    let entries = entries::read(&snapshot, mailbox, signed(since))?;
-    let mut vanished: Vec<Uid> = Vec::new();
-    {
-        let mut statement = snapshot
-            .prepare_cached("SELECT uid_lo, uid_hi FROM vanished WHERE mailbox_id = ?1 AND modseq > ?2")?;
-        let mut rows = statement.query([mailbox.0, signed(since)])?;
-        while let Some(row) = rows.next()? {
-            vanished.extend(row.get::<_, Uid>(0)?..=row.get::<_, Uid>(1)?);
-        }
-    }
-    vanished.sort_unstable();
-    Ok(Changes { entries, vanished, modseq })
 }
 
 impl SqliteStore {
@@ -110,17 +93,35 @@ impl Mailboxes for SqliteStore {
         self.read(move |conn| folders::subscriptions(conn, account)).await
     }
 
+    async fn find_mailbox(&self, account: AccountId, name: &str) -> Result<Option<MailboxId>> {
+        let name = name.to_owned();
+        self.read(move |conn| folders::find(conn, account, &folders::canonical(&name))).await
+    }
+
     async fn status(&self, mailbox: MailboxId) -> Result<MailboxStatus> {
         self.read(move |conn| status(conn, mailbox)).await
     }
 
     async fn entries(&self, mailbox: MailboxId) -> Result<Vec<Entry>> {
-        self.read(move |conn| {
-            let snapshot = conn.unchecked_transaction()?;
-            status(&snapshot, mailbox)?;
-            entries::read(&snapshot, mailbox, 0)
-        })
-        .await
+        self.read(move |conn| listing::all(conn, mailbox)).await
+    }
+
+    async fn keywords(&self, mailbox: MailboxId) -> Result<Vec<String>> {
+        self.read(move |conn| listing::keywords(conn, mailbox)).await
+    }
+
+    async fn uids(&self, mailbox: MailboxId, modseq: u64, below: Uid) -> Result<Vec<UidRange>> {
+        self.read(move |conn| listing::uids(conn, mailbox, modseq, below)).await
+    }
+
+    async fn entries_in(&self, mailbox: MailboxId, ranges: &[UidRange], limit: usize) -> Result<Vec<Entry>> {
+        let ranges = ranges.to_vec();
+        self.read(move |conn| listing::entries_in(conn, mailbox, &ranges, limit)).await
+    }
+
+    async fn marks_in(&self, mailbox: MailboxId, ranges: &[UidRange], limit: usize) -> Result<Vec<Mark>> {
+        let ranges = ranges.to_vec();
+        self.read(move |conn| listing::marks_in(conn, mailbox, &ranges, limit)).await
     }
 
     async fn maildrop(&self, mailbox: MailboxId) -> Result<Maildrop> {
@@ -128,7 +129,7 @@ impl Mailboxes for SqliteStore {
     }
 
     async fn changes(&self, mailbox: MailboxId, since: u64) -> Result<Changes> {
-        self.read(move |conn| changes(conn, mailbox, since)).await
+        self.read(move |conn| listing::changes(conn, mailbox, since)).await
     }
 
     async fn append(&self, mailbox: MailboxId, messages: Vec<NewMessage>) -> Result<Copied> {
@@ -160,7 +161,7 @@ impl Mailboxes for SqliteStore {
         flags: Flags,
         keywords: &[String],
         unchanged_since: Option<u64>,
-    ) -> Result<(Vec<Entry>, Vec<Uid>)> {
+    ) -> Result<(Vec<Changed>, Vec<Uid>)> {
         let mut uids = uids.to_vec();
         uids.sort_unstable();
         uids.dedup();
@@ -217,6 +218,11 @@ impl Mailboxes for SqliteStore {
     async fn content(&self, content: ContentId) -> Result<Box<dyn ContentReader>> {
         let shared = Arc::clone(&self.shared);
         self.blocking(move || readers::open(&shared, content)).await
+    }
+
+    async fn contents(&self, contents: &[ContentId]) -> Result<Vec<Option<Box<dyn ContentReader>>>> {
+        let (shared, contents) = (Arc::clone(&self.shared), contents.to_vec());
+        self.blocking(move || readers::open_all(&shared, &contents)).await
     }
 
     async fn indexes(&self, contents: &[ContentId]) -> Result<Vec<Vec<u8>>> {

@@ -19,6 +19,7 @@ mod entries;
 mod folders;
 mod garbage;
 mod keys;
+mod listing;
 mod mailboxes;
 mod maildrop;
 mod migrate;

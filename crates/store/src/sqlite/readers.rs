@@ -33,6 +33,34 @@ pub(super) fn open(shared: &Shared, content: ContentId) -> Result<Box<dyn Conten
     })
 }
 
+/// Opens several, in order; `None` where a message is gone. Small bodies are read now, the others when they are asked
+/// for.
+pub(super) fn open_all(
+    shared: &Shared,
+    contents: &[ContentId],
+) -> Result<Vec<Option<Box<dyn ContentReader>>>> {
+    shared.pool.with(|conn| {
+        let mut statement = conn.prepare_cached(
+            "SELECT size, object_key IS NOT NULL, data FROM content LEFT JOIN body ON content_id = id WHERE id = ?1",
+        )?;
+        let mut all: Vec<Option<Box<dyn ContentReader>>> = Vec::with_capacity(contents.len());
+        for content in contents {
+            let mut rows = statement.query([content.0])?;
+            let Some(row) = rows.next()? else {
+                all.push(None);
+                continue;
+            };
+            let size = number(row.get(0)?, "message")?;
+            all.push(if row.get(1)? || size > READ_WHOLE_MAX {
+                Some(lazy(shared, *content, size))
+            } else {
+                row.get::<_, Option<Vec<u8>>>(2)?.map(|bytes| Box::new(WholeReader(bytes)) as Box<_>)
+            });
+        }
+        Ok(all)
+    })
+}
+
 /// A reader that holds neither memory nor a file until it is used: for lists of many messages.
 pub(super) fn lazy(shared: &Shared, content: ContentId, size: u64) -> Box<dyn ContentReader> {
     let (pool, objects) = (Arc::clone(&shared.pool), Arc::clone(&shared.objects));

@@ -4,7 +4,7 @@ use crate::support::{TestClock, account, flagged, mailbox, options, read};
 use proptest::{collection::vec, prelude::*, sample::subsequence};
 use sealpost_store::{
     account::AccountId,
-    mailbox::{FlagChange, Flags, MailboxId, Mailboxes, NewMessage, Uid},
+    mailbox::{Entry, FlagChange, Flags, MailboxId, Mailboxes, Mark, NewMessage, Uid},
     sqlite::SqliteStore,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,8 +75,8 @@ struct World {
     store: Option<std::sync::Arc<SqliteStore>>,
     ids: Vec<MailboxId>,
     models: Vec<Model>,
-    /// For each mailbox: MODSEQ before the step of that number.
-    modseqs: Vec<Vec<u64>>,
+    /// For each mailbox: MODSEQ and UIDNEXT before the step of that number.
+    moments: Vec<Vec<(u64, Uid)>>,
     made: u64,
 }
 
@@ -90,7 +90,7 @@ impl World {
             ids.push(mailbox(&*store, owner, name).await);
         }
         let models = MAILBOXES.iter().map(|_| Model::default()).collect();
-        Self { dir, store: Some(store), ids, models, modseqs: vec![Vec::new(); MAILBOXES.len()], made: 0 }
+        Self { dir, store: Some(store), ids, models, moments: vec![Vec::new(); MAILBOXES.len()], made: 0 }
     }
 
     fn open(dir: &tempfile::TempDir) -> std::sync::Arc<SqliteStore> {
@@ -104,7 +104,7 @@ impl World {
     async fn run(&mut self, step: Step, n: u64) {
         for at in 0..self.ids.len() {
             let status = self.store().status(self.ids[at]).await.expect("a status");
-            self.modseqs[at].push(status.modseq);
+            self.moments[at].push((status.modseq, status.uid_next));
         }
         match step {
             Step::Append { to, messages } => self.append(to, messages, n).await,
@@ -172,8 +172,8 @@ impl World {
     ) {
         let keywords: Vec<String> = keywords.iter().map(|keyword| (*keyword).to_owned()).collect();
         // Guarded by the state before the step before.
-        let modseqs = &self.modseqs[at];
-        let since = guarded.then(|| modseqs[modseqs.len().saturating_sub(2)]);
+        let moments = &self.moments[at];
+        let since = guarded.then(|| moments[moments.len().saturating_sub(2)].0);
         let seen_since = guarded.then(|| n.saturating_sub(1));
         let (mut touched, mut left) = (Vec::new(), Vec::new());
         for uid in self.models[at].those(uids) {
@@ -204,7 +204,7 @@ impl World {
         }
         let (entries, left_alone) =
             self.store().store_flags(self.ids[at], uids, how, flags, &keywords, since).await.expect("stores");
-        assert_eq!(entries.iter().map(|entry| entry.uid).collect::<Vec<_>>(), touched);
+        assert_eq!(entries.iter().map(|changed| changed.entry.uid).collect::<Vec<_>>(), touched);
         assert_eq!(left_alone, left);
     }
 
@@ -224,11 +224,29 @@ impl World {
         }
     }
 
+    /// Lists of some are parts of the list of all.
+    async fn compare_parts(&self, id: MailboxId, entries: &[Entry]) {
+        for (ranges, limit) in [
+            (&[][..], 9),
+            (&[(1, Uid::MAX)], 1000),
+            (&[(1, Uid::MAX)], 3),
+            (&[(2, 3), (5, 5), (7, 20)], 4),
+            (&[(2, 3), (5, 5), (7, 20)], 0),
+        ] {
+            let within = |entry: &&Entry| ranges.iter().any(|(low, high)| (low..=high).contains(&&entry.uid));
+            let expected: Vec<Entry> = entries.iter().filter(within).take(limit).cloned().collect();
+            let marks: Vec<Mark> = expected.iter().map(mark).collect();
+            assert_eq!(self.store().entries_in(id, ranges, limit).await.expect("entries"), expected);
+            assert_eq!(self.store().marks_in(id, ranges, limit).await.expect("marks"), marks);
+        }
+    }
+
     async fn compare(&self) {
-        for ((id, model), modseqs) in self.ids.iter().zip(&self.models).zip(&self.modseqs) {
+        for ((id, model), moments) in self.ids.iter().zip(&self.models).zip(&self.moments) {
             let status = self.store().status(*id).await.expect("a status");
             let entries = self.store().entries(*id).await.expect("entries");
-            assert!(status.modseq >= *modseqs.last().expect("at least one"), "MODSEQ never falls");
+            let last = moments.last().expect("at least one");
+            assert!(status.modseq >= last.0, "MODSEQ never falls");
             assert_eq!(status.uid_next, model.next + 1);
             assert_eq!(entries.len(), model.messages.len());
             for (entry, (uid, message)) in entries.iter().zip(&model.messages) {
@@ -239,6 +257,7 @@ impl World {
                 assert!(entry.modseq <= status.modseq);
                 assert_eq!(read(self.store(), entry.content).await, message.octets.as_bytes());
             }
+            self.compare_parts(*id, &entries).await;
             let how_many =
                 |wanted: fn(Flags) -> bool| model.messages.values().filter(|m| wanted(m.flags)).count();
             assert_eq!(status.messages as usize, model.messages.len());
@@ -246,7 +265,7 @@ impl World {
             assert_eq!(status.deleted as usize, how_many(|flags| flags.contains(Flags::DELETED)));
             assert_eq!(status.size, entries.iter().map(|entry| entry.size).sum::<u64>());
             // What changed since each earlier moment.
-            for (step, since) in (0..).zip(modseqs) {
+            for (step, (since, uid_next)) in (0..).zip(moments) {
                 let changes = self.store().changes(*id, *since).await.expect("changes");
                 let expected: Vec<Uid> = model
                     .messages
@@ -258,6 +277,13 @@ impl World {
                 let gone: Vec<Uid> =
                     model.gone.iter().filter(|(_, at)| **at >= step).map(|(uid, _)| *uid).collect();
                 assert_eq!(changes.vanished, gone);
+                // Who was there then: those who are here, and those who have gone since.
+                let mut there: Vec<Uid> = model.messages.keys().copied().chain(gone).collect();
+                there.retain(|uid| uid < uid_next);
+                there.sort_unstable();
+                let ranges = self.store().uids(*id, *since, *uid_next).await.expect("UIDs");
+                assert!(ranges.windows(2).all(|two| two[0].1 + 1 < two[1].0), "as few ranges as can be");
+                assert_eq!(ranges.into_iter().flat_map(|(low, high)| low..=high).collect::<Vec<_>>(), there);
             }
         }
     }
@@ -276,4 +302,8 @@ proptest! {
             }
         });
     }
+}
+
+fn mark(entry: &Entry) -> Mark {
+    Mark { uid: entry.uid, modseq: entry.modseq, flags: entry.flags, keywords: entry.keywords.clone() }
 }

@@ -18,9 +18,13 @@ async fn changes_of_others_are_told_and_expunge_waits() {
     let (lines, status) = two.run("FETCH 1:2 FLAGS").await;
     assert!(lines.iter().all(|l| !l.contains("EXPUNGE")), "{lines:?}");
     assert!(status.starts_with("OK"));
+    // RFC 5530: what is gone is not shown, and why is said.
+    assert_eq!(lines, ["* 2 FETCH (FLAGS ())"]);
+    assert!(status.starts_with("OK [EXPUNGEISSUED]"), "{status}");
+    assert!(two.refused("FETCH 1 FLAGS").await.starts_with("NO [EXPUNGEISSUED]"));
     let lines = two.ok("SEARCH ALL").await;
-    assert_eq!(lines, ["* SEARCH 1 2"]);
-    // Its octets may be there for a while or not; number 2 is still number 2.
+    assert_eq!(lines, ["* SEARCH 2"]);
+    // Number 2 is still number 2.
     assert_eq!(two.fetch(2, "BODY.PEEK[TEXT]").await, b"second");
     assert!(two.ok("STORE 2 +FLAGS.SILENT (\\Flagged)").await.iter().all(|l| !l.contains("EXPUNGE")));
     assert_eq!(two.ok("NOOP").await, ["* 1 EXPUNGE"]);
@@ -30,6 +34,46 @@ async fn changes_of_others_are_told_and_expunge_waits() {
     one.ok("STORE 1 +FLAGS.SILENT (\\Deleted)").await;
     one.ok("EXPUNGE").await;
     assert!(two.ok("UID SEARCH ALL").await.contains(&"* 1 EXPUNGE".to_owned()));
+}
+
+/// .SILENT hides what the client can work out, and nothing else (RFC 9051 §6.4.6).
+#[tokio::test]
+async fn silent_stores_do_not_hide_the_changes_of_others() {
+    let server = Server::start().await;
+    let mut one = server.inbox().await;
+    for text in ["first", "second"] {
+        one.append("INBOX", format!("A: 1\r\n\r\n{text}").as_bytes()).await;
+    }
+    let mut two = server.inbox().await;
+    one.ok("STORE 1 +FLAGS (\\Flagged)").await;
+    let lines = two.ok("STORE 1:2 +FLAGS.SILENT (\\Seen)").await;
+    assert_eq!(lines, ["* 1 FETCH (UID 1 FLAGS (\\Flagged \\Seen))"]);
+    assert!(two.ok("NOOP").await.is_empty());
+    let mut told = one.ok("NOOP").await;
+    told.sort();
+    assert_eq!(told, ["* 1 FETCH (UID 1 FLAGS (\\Flagged \\Seen))", "* 2 FETCH (UID 2 FLAGS (\\Seen))"]);
+}
+
+/// Numbers are those of the moment of SELECT, however late they are asked for.
+#[tokio::test]
+async fn numbers_asked_for_late_are_those_of_select() {
+    let server = Server::start().await;
+    let mut one = server.inbox().await;
+    for n in 1..=5 {
+        one.append("INBOX", format!("A: {n}\r\n\r\n{n}").as_bytes()).await;
+    }
+    let mut two = server.session().await;
+    assert!(two.ok("SELECT INBOX").await.contains(&"* 5 EXISTS".to_owned()));
+    one.ok("STORE 2,4 +FLAGS.SILENT (\\Deleted)").await;
+    one.ok("EXPUNGE").await;
+    one.append("INBOX", b"A: 6\r\n\r\n6").await;
+    // The first command that needs numbers: 3 is still the third of five.
+    assert_eq!(two.fetch(3, "BODY.PEEK[TEXT]").await, b"3");
+    assert_eq!(two.fetch(5, "BODY.PEEK[TEXT]").await, b"5");
+    assert!(two.refused("FETCH 7 UID").await.starts_with("BAD"));
+    assert_eq!(two.ok("NOOP").await, ["* 4 EXPUNGE", "* 2 EXPUNGE"]);
+    assert_eq!(two.ok("UID SEARCH ALL").await, ["* SEARCH 1 3 5 6"]);
+    assert_eq!(two.ok("FETCH 2:3 UID").await, ["* 2 FETCH (UID 3)", "* 3 FETCH (UID 5)"]);
 }
 
 #[tokio::test]

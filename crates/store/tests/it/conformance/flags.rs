@@ -20,7 +20,7 @@ async fn set(
     let (entries, left) =
         store.store_flags(mailbox, uids, how, flags, &strings(keywords), None).await.expect("stores");
     assert!(left.is_empty());
-    entries.iter().map(|entry| entry.modseq).max().unwrap_or(0)
+    entries.iter().map(|changed| changed.entry.modseq).max().unwrap_or(0)
 }
 
 async fn state(store: &dyn Store, mailbox: MailboxId, uid: Uid) -> (Flags, Vec<String>) {
@@ -78,8 +78,9 @@ pub(crate) async fn unchanged_since_leaves_changed_messages_alone(store: Arc<dyn
         .store_flags(inbox, &[1, 2, 3, 4], FlagChange::Add, Flags::SEEN, &[], Some(since))
         .await
         .expect("stores");
-    assert_eq!(entries.iter().map(|entry| entry.uid).collect::<Vec<_>>(), [1, 3]);
-    assert!(entries.iter().all(|entry| entry.flags == Flags::SEEN && entry.modseq > since));
+    assert_eq!(entries.iter().map(|changed| changed.entry.uid).collect::<Vec<_>>(), [1, 3]);
+    assert!(entries.iter().all(|changed| changed.entry.flags == Flags::SEEN && changed.entry.modseq > since));
+    assert!(entries.iter().all(|changed| changed.before == since), "nobody changed them meanwhile");
     assert_eq!(left, [2]);
     assert_eq!(state(&*store, inbox, 2).await.0, Flags::FLAGGED);
     // 0 fits no message that exists.

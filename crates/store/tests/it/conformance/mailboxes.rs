@@ -278,6 +278,50 @@ pub(crate) async fn changes_tell_all_since_a_modseq(store: Arc<dyn Store>) {
     assert!(store.changes(inbox, u64::MAX).await.expect("changes").entries.is_empty());
 }
 
+pub(crate) async fn mailboxes_are_found_by_name(store: Arc<dyn Store>) {
+    let (id, inbox) = inbox(&*store).await;
+    for name in ["INBOX", "inbox"] {
+        assert_eq!(store.find_mailbox(id, name).await.expect("looks"), Some(inbox));
+    }
+    let bob = account(&*store, "bob@example.net").await;
+    assert_ne!(store.find_mailbox(bob, "INBOX").await.expect("looks"), Some(inbox));
+    for name in ["", "sent", "Sent/x"] {
+        assert_eq!(store.find_mailbox(id, name).await.expect("looks"), None, "{name}");
+    }
+}
+
+pub(crate) async fn keywords_of_a_mailbox_stay_known(store: Arc<dyn Store>) {
+    let (_, inbox) = inbox(&*store).await;
+    assert!(store.keywords(inbox).await.expect("keywords").is_empty());
+    store.append(inbox, vec![flagged("1", Flags::default(), &["b", "A"])]).await.expect("appends");
+    store.append(inbox, vec![flagged("2", Flags::DELETED, &["c", "B"])]).await.expect("appends");
+    store.expunge(inbox, None).await.expect("expunges");
+    assert_eq!(store.keywords(inbox).await.expect("keywords"), strings(&["A", "b", "c"]));
+}
+
+pub(crate) async fn contents_are_opened_together(store: Arc<dyn Store>) {
+    let (_, inbox) = inbox(&*store).await;
+    let bodies = [octets(1, 10), octets(2, 100 * 1024), octets(3, INLINE_MAX + 1)];
+    store.append(inbox, bodies.iter().cloned().map(message).collect()).await.expect("appends");
+    let mut contents: Vec<ContentId> =
+        store.entries(inbox).await.expect("entries").iter().map(|entry| entry.content).collect();
+    contents.insert(1, ContentId(i64::MAX));
+    let readers = store.contents(&contents).await.expect("opens");
+    let mut found = Vec::new();
+    for reader in &readers {
+        found.push(reader.as_ref().map(|reader| {
+            let mut all = vec![0; usize::try_from(reader.len()).expect("fits")];
+            let mut at = 0;
+            while at < all.len() {
+                at += reader.read_at(at as u64, &mut all[at..]).expect("reads");
+            }
+            all
+        }));
+    }
+    let [one, two, three] = bodies;
+    assert!(found == [Some(one), None, Some(two), Some(three)]);
+}
+
 pub(crate) async fn watchers_wake_after_every_change(store: Arc<dyn Store>) {
     let (id, inbox) = inbox(&*store).await;
     let bob = account(&*store, "bob@example.net").await;
@@ -313,7 +357,7 @@ pub(crate) async fn many_messages_are_expunged_and_flagged(store: Arc<dyn Store>
     store.append(inbox, all.iter().map(|n| message(format!("{n}"))).collect()).await.expect("appends");
     let (entries, _) =
         store.store_flags(inbox, &all, FlagChange::Add, Flags::DELETED, &[], None).await.expect("stores");
-    assert_eq!(entries.iter().map(|entry| entry.uid).collect::<Vec<_>>(), all);
+    assert_eq!(entries.iter().map(|changed| changed.entry.uid).collect::<Vec<_>>(), all);
     store.copy(inbox, &all, archive).await.expect("copies");
     assert_eq!(store.expunge(inbox, None).await.expect("expunges"), all);
     assert_eq!(store.status(inbox).await.expect("a status").messages, 0);

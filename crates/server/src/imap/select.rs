@@ -1,0 +1,95 @@
+//! SELECT, EXAMINE, CLOSE, UNSELECT and EXPUNGE.
+
+use super::{
+    flags::SYSTEM,
+    session::{Done, Refusal, Session, ok},
+    view::View,
+};
+use sealpost_proto::imap::{
+    Condition, MailboxName, SequenceSet,
+    response::{self, Code},
+};
+use sealpost_store::{StoreError, account::AccountId, mailbox::MailboxId};
+
+impl Session {
+    /// SELECT and EXAMINE. A failure leaves nothing selected (RFC 9051 §6.3.2).
+    ///
+    /// No [UNSEEN] is told: it would need a walk through the mailbox, and RFC 3501 §6.3.1 lets clients assume nothing
+    /// where it is missing.
+    pub(super) async fn select(&mut self, name: &MailboxName, read_only: bool) -> Result<Done, Refusal> {
+        let account = self.account()?;
+        self.selected = None;
+        let store = self.ctx.store.clone();
+        // The watch first: what changes after the counters are read is seen as a change.
+        let mut watch = store.watch(account);
+        watch.mark_unchanged();
+        let id = self.find(account, name).await?;
+        let status = store.status(id).await?;
+        let keywords = store.keywords(id).await?;
+        let system = SYSTEM.map(|(_, name)| name).join(" ");
+        let words = keywords.iter().fold(String::new(), |all, k| all + " " + k);
+        let out = &mut self.out;
+        response::line(out, format_args!("* FLAGS ({system}{words})"));
+        response::line(out, format_args!("* {} EXISTS", status.messages));
+        response::line(out, format_args!("* 0 RECENT"));
+        let permanent = if read_only { String::new() } else { format!("{system}{words} \\*") };
+        let mut code = |code: Code, text: &str| {
+            response::status(out, None, Condition::Ok, Some(&code), text);
+        };
+        code(Code::PermanentFlags(permanent), "flags that are kept");
+        code(Code::UidValidity(status.uid_validity), "UIDs are valid");
+        code(Code::UidNext(status.uid_next), "next UID");
+        self.selected = Some(View::new(id, read_only, &status, watch));
+        let code = Some(if read_only { Code::ReadOnly } else { Code::ReadWrite });
+        Ok(Done { code, text: if read_only { "EXAMINE done" } else { "SELECT done" } })
+    }
+
+    /// CLOSE (which removes what is \Deleted, silently) and UNSELECT.
+    pub(super) async fn close(&mut self, expunge: bool) -> Result<Done, Refusal> {
+        let view = self.view()?;
+        let (id, read_only) = (view.id, view.read_only);
+        if expunge && !read_only {
+            match self.ctx.store.expunge(id, None).await {
+                Ok(_) | Err(StoreError::Gone(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.selected = None;
+        ok(if expunge { "CLOSE done" } else { "UNSELECT done" })
+    }
+
+    /// EXPUNGE and UID EXPUNGE (RFC 4315).
+    pub(super) async fn expunge(&mut self, uids: Option<&SequenceSet>) -> Result<Done, Refusal> {
+        let view = self.numbered().await?;
+        if view.read_only {
+            return Err(read_only());
+        }
+        let uids = match uids {
+            Some(set) => Some(view.list(&view.resolve(set, true)?)),
+            None => None,
+        };
+        let id = view.id;
+        let mut gone = self.ctx.store.expunge(id, uids.as_deref()).await?;
+        gone.sort_unstable();
+        self.remove(&gone);
+        ok("EXPUNGE done")
+    }
+
+    /// The selected mailbox, its messages numbered.
+    pub(super) async fn numbered(&mut self) -> Result<&mut View, Refusal> {
+        let store = self.ctx.store.clone();
+        let view = self.view()?;
+        view.number(&*store).await?;
+        Ok(view)
+    }
+
+    /// The mailbox of a name.
+    pub(super) async fn find(&self, account: AccountId, name: &MailboxName) -> Result<MailboxId, Refusal> {
+        let found = self.ctx.store.find_mailbox(account, name.as_str()).await?;
+        found.ok_or_else(|| Refusal::no(Code::NonExistent, "there is no mailbox of that name"))
+    }
+}
+
+pub(super) fn read_only() -> Refusal {
+    Refusal::no(Code::Cannot, "this mailbox is open to read only; SELECT it")
+}
