@@ -19,6 +19,7 @@ pub struct Spool {
     dir: Arc<Path>,
     place: Place,
     len: u64,
+    memory_max: usize,
     /// A write failed half-way: what is there is not the message.
     broken: bool,
 }
@@ -31,9 +32,21 @@ enum Place {
 impl Spool {
     /// A spool whose files lie in `dir` (the store's `tmp/`, on the file system of its objects).
     pub fn new(dir: impl Into<Arc<Path>>) -> Self {
-        Self { dir: dir.into(), place: Place::Memory(Vec::new()), len: 0, broken: false }
+        Self {
+            dir: dir.into(),
+            place: Place::Memory(Vec::new()),
+            len: 0,
+            memory_max: INLINE_MAX,
+            broken: false,
+        }
     }
-    /// Appends octets. Above [`INLINE_MAX`] they go to a file; writes are plain `write(2)` calls into the page cache.
+    /// Takes no more than `octets` of memory: who collects many small messages before one commit would hold them all.
+    #[must_use]
+    pub fn with_memory(mut self, octets: usize) -> Self {
+        self.memory_max = octets.min(INLINE_MAX);
+        self
+    }
+    /// Appends octets. Above [`INLINE_MAX`] (or less memory) they go to a file; writes are plain `write(2)` calls into the page cache.
     /// After an error the spool is of no more use; [`StoreError::from`](crate::StoreError) tells a full disk.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let done = self.try_write(bytes);
@@ -46,7 +59,7 @@ impl Spool {
 
     fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Place::Memory(memory) = &mut self.place {
-            if memory.len() + bytes.len() <= INLINE_MAX {
+            if memory.len() + bytes.len() <= self.memory_max {
                 memory.extend_from_slice(bytes);
                 return Ok(());
             }
@@ -197,6 +210,20 @@ mod tests {
                 assert_eq!(all.len(), len);
                 assert!(all.iter().enumerate().all(|(i, b)| usize::from(*b) == i % 251));
             }
+        }
+    }
+
+    #[test]
+    fn is_in_a_file_above_the_memory_it_may_have() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for (len, memory, in_file) in
+            [(0, 0, false), (1, 0, true), (10, 10, false), (11, 10, true), (INLINE_MAX + 1, usize::MAX, true)]
+        {
+            let mut spool = Spool::new(dir.path()).with_memory(memory);
+            spool.write(&vec![b'x'; len]).expect("writes");
+            let body = spool.finish().expect("finishes");
+            assert_eq!(body.file().is_some(), in_file, "{len} octets, {memory} of memory");
+            assert_eq!(body.len(), len as u64);
         }
     }
 

@@ -79,7 +79,7 @@ fn announcement_is_all(c: &Cursor<'_>) -> bool {
 
 /// ` [flag-list SP] [date-time SP] literal`: what stands before a message's literal in APPEND; the next ones of
 /// MULTIAPPEND (RFC 3502) have the same form.
-pub fn append_message(c: &mut Cursor<'_>) -> Result<AppendMessage> {
+fn append_message(c: &mut Cursor<'_>) -> Result<AppendMessage> {
     c.space()?;
     let mut flags = Vec::new();
     if c.peek() == Some(b'(') {
@@ -92,9 +92,34 @@ pub fn append_message(c: &mut Cursor<'_>) -> Result<AppendMessage> {
         date = Some(parse_date_time(&text).ok_or(ParseError { expected: "a date and time" })?);
         c.space()?;
     }
-    let announced = super::receive::literal_head(c.rest()).is_some()
-        && (c.rest().starts_with(b"{") || c.rest().starts_with(b"~{"));
-    if announced { Ok(AppendMessage { flags, date }) } else { expected("a literal with the message") }
+    // The announcement is all that is left: no other brace stands before it.
+    let rest = c.rest();
+    let brace = rest.strip_prefix(b"~").unwrap_or(rest);
+    let alone = brace.first() == Some(&b'{') && memchr::memrchr(b'{', brace) == Some(0);
+    if alone && super::receive::literal_head(rest).is_some() {
+        Ok(AppendMessage { flags, date })
+    } else {
+        expected("a literal with the message")
+    }
+}
+
+/// What follows a message's literal in APPEND.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AppendNext {
+    /// Another message, whose literal comes (RFC 3502).
+    Message(AppendMessage),
+    /// The end of the command.
+    End,
+}
+
+/// `*(append-message) CRLF` behind a message's literal, up to the next literal's announcement.
+pub fn append_next(bytes: &[u8]) -> Result<AppendNext> {
+    let mut c = Cursor::new(bytes);
+    if c.peek() == Some(b' ') {
+        append_message(&mut c).map(AppendNext::Message)
+    } else {
+        c.end().map(|()| AppendNext::End)
+    }
 }
 
 /// `tag = 1*<any ASTRING-CHAR except "+">`

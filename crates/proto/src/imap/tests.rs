@@ -185,6 +185,7 @@ proptest! {
         for input in [bytes, format!("a {text}\r\n").into_bytes(), format!("* {text}\r\n").into_bytes()] {
             let _ = parse::command(&input, Names::Utf7);
             let _ = parse::append_start(&input, Names::Utf8);
+            let _ = parse::append_next(&input);
             let _ = reply(&input, Names::Utf7);
             let _ = parse::tag_of(&input);
         }
@@ -243,11 +244,27 @@ fn append_up_to_its_literal() {
         "a APPEND INBOX (\\Recent) {1}\r\n",
         "a APPEND INBOX \"1-Feb-2020\" {1}\r\n",
         "a APPEND INBOX x{1}\r\n",
+        "a APPEND INBOX {2}{1}\r\n",
+        "a APPEND INBOX { {1}\r\n",
         "a APPEND INBOX  {1}\r\n",
         "a APPEND INBOX () () {1}\r\n",
         "a APPENDX INBOX {1}\r\n",
     ] {
         assert!(start(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn append_behind_a_literal() {
+    use parse::{AppendNext, append_next};
+    for end in ["\r\n", "\n"] {
+        assert_eq!(append_next(end.as_bytes()), Ok(AppendNext::End));
+    }
+    let Ok(AppendNext::Message(message)) = append_next(b" (\\Seen) {5+}\r\n") else { panic!() };
+    assert_eq!(message.flags, [Flag::Seen]);
+    assert!(matches!(append_next(b" ~{5}\r\n"), Ok(AppendNext::Message(_))));
+    for bad in ["", "x\r\n", "{5}\r\n", "  {5}\r\n", " \r\n", " () {5} {5}\r\n", ") {5}\r\n"] {
+        assert!(append_next(bad.as_bytes()).is_err(), "{bad}");
     }
 }
 

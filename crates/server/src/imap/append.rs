@@ -1,4 +1,5 @@
-//! APPEND: the message goes from the socket to the spool, byte for byte, and is answered when it is durable.
+//! APPEND and MULTIAPPEND (RFC 3502): messages go from the socket to spools, byte for byte, are stored in one
+//! transaction, and are answered when they are durable.
 
 use super::{
     flags::split_flags,
@@ -6,26 +7,140 @@ use super::{
     session::{Done, Event, LITERAL_TIMEOUT, Refusal, Session},
 };
 use crate::limits::transfer_deadline;
-use sealpost_proto::imap::{AppendStart, LiteralHead, Received, SequenceSet, mime::Scanner, response::Code};
-use sealpost_store::{StoreError, mailbox::NewMessage};
+use sealpost_proto::imap::{
+    AppendMessage, AppendStart, LiteralHead, MailboxName, Received, SequenceSet,
+    mime::Scanner,
+    parse::{self, AppendNext},
+    response::Code,
+};
+use sealpost_store::{
+    StoreError,
+    mailbox::{Flags, MailboxId, NewMessage},
+};
 use std::io;
 use tokio::time::Instant;
 
+/// Most messages in one command: one transaction stores them while others wait.
+const MESSAGES_MAX: usize = 1000;
+/// Memory of one command's messages and their indexes together, in octets; what does not fit goes to files.
+const MEMORY_MAX: usize = 16 * 1024 * 1024;
+/// Most files that one command's messages lie in: each is an open descriptor.
+const FILES_MAX: usize = 64;
+
+/// The messages of one command so far.
+pub(super) struct Batch {
+    messages: Vec<NewMessage>,
+    octets: u64,
+    memory: usize,
+    files: usize,
+}
+
+impl Batch {
+    pub(super) fn new() -> Self {
+        Self { messages: Vec::new(), octets: 0, memory: MEMORY_MAX, files: 0 }
+    }
+
+    /// Whether there is room for a message of `octets`, of `limit` in all.
+    fn check(&self, octets: u64, limit: u64) -> Result<(), Refusal> {
+        if octets > limit {
+            return Err(Refusal::no(Code::TooBig, format!("messages may have {limit} octets")));
+        }
+        if octets == 0 && !self.messages.is_empty() {
+            // A lone empty message is stored as any other; behind others it can only be a mistake or a way to call
+            // the command off, and other servers refuse it.
+            return Err(Refusal::no(
+                Code::Cannot,
+                "an empty message calls this APPEND off; nothing is stored",
+            ));
+        }
+        if self.octets.saturating_add(octets) > limit
+            || self.messages.len() >= MESSAGES_MAX
+            || self.files >= FILES_MAX
+        {
+            return Err(Refusal::no(
+                Code::Limit,
+                "this is too much for one APPEND; send some of it in another",
+            ));
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, message: NewMessage) {
+        let inline = message.body.as_slice().map_or(0, <[u8]>::len);
+        self.files += usize::from(message.body.as_slice().is_none());
+        self.octets += message.body.len();
+        self.memory = self.memory.saturating_sub(inline + message.index.len());
+        self.messages.push(message);
+    }
+}
+
 impl Session {
-    /// The command up to the announcement of its literal has come; what is wrong is said before the octets where
-    /// the client waits for `+`.
+    /// The command up to the announcement of its first literal has come; what is wrong is said before the octets
+    /// where the client waits for `+`.
     pub(super) async fn append(&mut self, start: AppendStart, head: LiteralHead) -> Result<Done, Refusal> {
-        let checked = self.check_append(&start, head).await;
-        let (mailbox, bits, keywords) = match checked {
-            Ok(checked) => checked,
-            Err(refusal) => return self.refuse_append(head, refusal).await,
+        let mailbox = match self.append_target(&start.mailbox).await {
+            Ok(mailbox) => mailbox,
+            Err(refusal) => return Err(self.refuse_append(head, refusal).await),
         };
+        let messages = self.receive_messages(start.message, head).await?;
+        let copied = self.ctx.store.append(mailbox, messages).await?;
+        let uids: Vec<u32> = copied.uids.iter().map(|(_, uid)| *uid).collect();
+        let code = SequenceSet::from_numbers(&uids)
+            .map(|uids| Code::AppendUid(copied.uid_validity, uids.to_string()));
+        // What a client stored itself it is told at once (RFC 9051 §6.3.12).
+        self.expect_changes();
+        self.updates(true).await;
+        Ok(Done { code, text: "APPEND done" })
+    }
+
+    async fn append_target(&self, name: &MailboxName) -> Result<MailboxId, Refusal> {
+        let account = self.account()?;
+        self.find(account, name).await.map_err(|refusal| match refusal {
+            // RFC 9051 §6.3.12.
+            Refusal::No(Some(Code::NonExistent), text) => Refusal::no(Code::TryCreate, text),
+            other => other,
+        })
+    }
+
+    /// All messages of the command, of which the first one's literal begins; a refusal when the command is over.
+    async fn receive_messages(
+        &mut self,
+        first: AppendMessage,
+        head: LiteralHead,
+    ) -> Result<Vec<NewMessage>, Refusal> {
+        let mut batch = Batch::new();
+        let mut next = Some((first, head));
+        while let Some((message, head)) = next {
+            let checked = batch
+                .check(head.len, self.ctx.config.limits.message_size)
+                .and_then(|()| split_flags(&message.flags));
+            let (bits, keywords) = match checked {
+                Ok(checked) => checked,
+                Err(refusal) => return Err(self.refuse_append(head, refusal).await),
+            };
+            match self.receive_message(&message, head, (bits, keywords), batch.memory).await? {
+                Ok(message) => batch.push(message),
+                Err(fault) => return Err(self.drain_append(fault).await),
+            }
+            next = self.append_next().await?;
+        }
+        Ok(batch.messages)
+    }
+
+    /// One message. The inner error is a fault of this message; what follows it is still to be read.
+    async fn receive_message(
+        &mut self,
+        message: &AppendMessage,
+        head: LiteralHead,
+        (flags, keywords): (Flags, Vec<String>),
+        memory: usize,
+    ) -> Result<Result<NewMessage, Refusal>, Refusal> {
         drop(self.receiver.pass_literal());
         if head.sync {
             self.out.extend_from_slice(b"+ go ahead\r\n");
         }
         self.flush().await?;
-        let mut spool = self.ctx.store.spool();
+        let mut spool = self.ctx.store.spool().with_memory(memory);
         let mut scanner = Scanner::new();
         let since = Instant::now();
         let mut left = head.len;
@@ -46,66 +161,80 @@ impl Session {
                 fault = Some(StoreError::from(error).into());
             }
         }
-        self.append_end().await?;
         if let Some(fault) = fault {
-            return Err(fault);
+            return Ok(Err(fault));
         }
-        let body = spool.finish().map_err(StoreError::from)?;
-        let message = NewMessage {
-            body,
-            flags: bits,
-            keywords,
-            internal_date: start.message.date.unwrap_or_else(|| self.ctx.clock.now()),
-            index: Index::of(&scanner.finish()).stored(),
+        let body = match spool.finish() {
+            Ok(body) => body,
+            Err(error) => return Ok(Err(StoreError::from(error).into())),
         };
-        let copied = self.ctx.store.append(mailbox, vec![message]).await?;
-        let uids: Vec<u32> = copied.uids.iter().map(|(_, uid)| *uid).collect();
-        let code = SequenceSet::from_numbers(&uids)
-            .map(|uids| Code::AppendUid(copied.uid_validity, uids.to_string()));
-        // What a client stored itself it is told at once (RFC 9051 §6.3.12).
-        self.expect_changes();
-        self.updates(true).await;
-        Ok(Done { code, text: "APPEND done" })
+        let mut index = Index::of(&scanner.finish()).stored();
+        if index.len() > memory {
+            // As for one that is too large by itself: the message is parsed when it is asked for.
+            index = Vec::new();
+        }
+        let internal_date = message.date.unwrap_or_else(|| self.ctx.clock.now());
+        Ok(Ok(NewMessage { body, flags, keywords, internal_date, index }))
     }
 
-    async fn check_append(
-        &self,
-        start: &AppendStart,
-        head: LiteralHead,
-    ) -> Result<(sealpost_store::mailbox::MailboxId, sealpost_store::mailbox::Flags, Vec<String>), Refusal>
-    {
-        let account = self.account()?;
-        let limit = self.ctx.config.limits.message_size;
-        if head.len > limit {
-            return Err(Refusal::no(Code::TooBig, format!("messages may have {limit} octets")));
+    /// What follows a message: the next one, or the end of the command. Errors when the command is over.
+    async fn append_next(&mut self) -> Result<Option<(AppendMessage, LiteralHead)>, Refusal> {
+        let (line, head) = match self.append_line().await? {
+            AppendLine::End(line) => (line, None),
+            AppendLine::Literal(head) => (self.receiver.so_far().to_vec(), Some(head)),
+        };
+        match (parse::append_next(&line), head) {
+            (Ok(AppendNext::End), None) => Ok(None),
+            (Ok(AppendNext::Message(message)), Some(head)) => Ok(Some((message, head))),
+            (parsed, head) => {
+                let why = parsed.err().map_or_else(|| "expected a message".to_owned(), |e| e.to_string());
+                let refusal = Refusal::Bad(why);
+                Err(match head {
+                    Some(head) => self.refuse_append(head, refusal).await,
+                    None => refusal,
+                })
+            }
         }
-        let (bits, keywords) = split_flags(&start.message.flags)?;
-        let mailbox = self.find(account, &start.mailbox).await.map_err(|refusal| match refusal {
-            // RFC 9051 §6.3.12.
-            Refusal::No(Some(Code::NonExistent), text) => Refusal::no(Code::TryCreate, text),
-            other => other,
-        })?;
-        Ok((mailbox, bits, keywords))
     }
 
-    /// A refusal before the octets. Where they come in any case (LITERAL+) they are read and dropped, so that the
-    /// session goes on; beyond the size of any message it ends (RFC 7888 §4).
-    async fn refuse_append(&mut self, head: LiteralHead, refusal: Refusal) -> Result<Done, Refusal> {
-        drop(self.receiver.pass_literal());
-        if head.sync {
-            return Err(refusal);
+    /// Ends a command in a refusal, at the announcement of a literal. Octets that come in any case (LITERAL+) are read
+    /// and dropped with all that follows, so that the session goes on; beyond the size of any message it ends
+    /// (RFC 7888 §4). Gives what is to be answered.
+    pub(super) async fn refuse_append(&mut self, head: LiteralHead, refusal: Refusal) -> Refusal {
+        let mut dropped = 0_u64;
+        let mut head = head;
+        loop {
+            drop(self.receiver.pass_literal());
+            if head.sync {
+                return refusal;
+            }
+            dropped = dropped.saturating_add(head.len);
+            if dropped > self.ctx.config.limits.message_size {
+                return Refusal::Bye("this is more than any message taken here".to_owned());
+            }
+            let since = Instant::now();
+            let mut left = head.len;
+            while left > 0 {
+                match self.literal_octets(left, transfer_deadline(since, head.len - left)).await {
+                    Ok(octets) => left -= octets.len() as u64,
+                    Err(refusal) => return refusal,
+                }
+            }
+            match self.append_line().await {
+                Ok(AppendLine::End(_)) => return refusal,
+                Ok(AppendLine::Literal(next)) => head = next,
+                Err(other) => return other,
+            }
         }
-        if head.len > self.ctx.config.limits.message_size {
-            return Err(Refusal::Bye("this message is larger than any taken here".to_owned()));
+    }
+
+    /// The same behind a literal.
+    async fn drain_append(&mut self, refusal: Refusal) -> Refusal {
+        match self.append_line().await {
+            Ok(AppendLine::End(_)) => refusal,
+            Ok(AppendLine::Literal(head)) => self.refuse_append(head, refusal).await,
+            Err(other) => other,
         }
-        let since = Instant::now();
-        let mut left = head.len;
-        while left > 0 {
-            let deadline = transfer_deadline(since, head.len - left);
-            left -= self.literal_octets(left, deadline).await?.len() as u64;
-        }
-        self.append_end().await?;
-        Err(refusal)
     }
 
     /// Some of the `left` octets of a literal, which have to come until `deadline`.
@@ -128,8 +257,8 @@ impl Session {
         }
     }
 
-    /// The end of the line behind the literal. Another message there would be MULTIAPPEND, which is not offered.
-    async fn append_end(&mut self) -> Result<(), Refusal> {
+    /// The line behind a literal, up to its end or the next literal.
+    async fn append_line(&mut self) -> Result<AppendLine, Refusal> {
         loop {
             let Some(conn) = &mut self.conn else { return Err(Refusal::Bye("no connection".to_owned())) };
             match self.receiver.receive(&mut conn.input) {
@@ -142,28 +271,73 @@ impl Session {
                         ));
                     }
                 },
-                Received::Whole => {
-                    let line = self.receiver.take();
-                    return if matches!(&line[..], b"\r\n" | b"\n") {
-                        Ok(())
-                    } else {
-                        Err(Refusal::Bad("expected the end of the line behind the message".to_owned()))
-                    };
-                }
+                Received::Whole => return Ok(AppendLine::End(self.receiver.take().to_vec())),
                 Received::TooLong => {
                     drop(self.receiver.take());
                     return Err(Refusal::Bad("expected the end of the line behind the message".to_owned()));
                 }
                 Received::Endless => return Err(Refusal::endless()),
-                Received::Literal(head) => {
-                    if self.drop_literal(head) {
-                        return Err(Refusal::Bad("one message in one APPEND".to_owned()));
-                    }
-                    if self.over {
-                        return Err(Refusal::Bye("one message in one APPEND".to_owned()));
-                    }
-                }
+                Received::Literal(head) => return Ok(AppendLine::Literal(head)),
             }
         }
+    }
+}
+
+/// What stands behind a literal.
+enum AppendLine {
+    /// The end of the command.
+    End(Vec<u8>),
+    /// Another literal begins: its announcement is in the receiver.
+    Literal(LiteralHead),
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use sealpost_proto::time::Timestamp;
+    use sealpost_store::{spool::Body, spool::Spool};
+
+    fn message(body: Body) -> NewMessage {
+        let (flags, keywords, index) = (Flags::default(), Vec::new(), vec![0; 10]);
+        NewMessage { body, flags, keywords, internal_date: Timestamp(0), index }
+    }
+
+    fn refused(batch: &Batch, octets: u64, limit: u64) -> Option<Code> {
+        match batch.check(octets, limit) {
+            Err(Refusal::No(code, _)) => code,
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn limits_one_below_and_one_above() {
+        let mut batch = Batch::new();
+        assert_eq!(refused(&batch, 100, 100), None);
+        assert_eq!(refused(&batch, 101, 100), Some(Code::TooBig));
+        assert_eq!(refused(&batch, 0, 100), None);
+        batch.push(message(Body::from_bytes(vec![b'x'; 40])));
+        assert_eq!(batch.memory, MEMORY_MAX - 50);
+        assert_eq!(refused(&batch, 60, 100), None);
+        assert_eq!(refused(&batch, 61, 100), Some(Code::Limit));
+        assert_eq!(refused(&batch, 0, 100), Some(Code::Cannot));
+        while batch.messages.len() < MESSAGES_MAX {
+            assert_eq!(refused(&batch, 1, u64::MAX), None);
+            batch.push(message(Body::from_bytes("x")));
+        }
+        assert_eq!(refused(&batch, 1, u64::MAX), Some(Code::Limit));
+    }
+
+    #[test]
+    fn files_are_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut batch = Batch::new();
+        for _ in 0..FILES_MAX {
+            assert_eq!(refused(&batch, 1, 1000), None);
+            let mut spool = Spool::new(dir.path()).with_memory(0);
+            spool.write(b"x").unwrap();
+            batch.push(message(spool.finish().unwrap()));
+        }
+        assert_eq!(refused(&batch, 1, 1000), Some(Code::Limit));
     }
 }

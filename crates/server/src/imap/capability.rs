@@ -142,6 +142,8 @@ pub const TABLE: &[Capability] = &[
     row("LITERAL+", "RFC 7888", "literals that do not wait", Always, &["dialogues/imap/read.txt"]),
     row("MOVE", "RFC 6851", "messages change their mailbox in one step", Always,
         &["dialogues/imap/read.txt", "imap::messages::copy_and_move"]),
+    row("MULTIAPPEND", "RFC 3502", "several messages in one APPEND, all or none", Always,
+        &["dialogues/imap/multiappend.txt", "imap::multiappend::messages_small_and_large_come_back_octet_for_octet"]),
     row("NAMESPACE", "RFC 2342", "one personal namespace", Always,
         &["imap::folders::default_mailboxes_with_special_use"]),
     row("SASL-IR", "RFC 4959", "AUTHENTICATE with an initial response", Always,

@@ -10,5 +10,6 @@ mod harness;
 mod hostile;
 mod login;
 mod messages;
+mod multiappend;
 mod search;
 mod updates;
