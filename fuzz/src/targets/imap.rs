@@ -5,8 +5,9 @@ use crate::{Rng, feedback};
 use bytes::BytesMut;
 use sealpost_proto::imap::{
     Atom, Flag, Limits, MailboxName, Names, Received, Receiver, Reply, SequenceSet, Tag, encode,
+    envelope::Envelope,
     mime::{Scanner, Structure},
-    parse, quote_mailbox, reply as parse_reply, response, structure, utf7,
+    parse, quote_mailbox, reply as parse_reply, response, structure, threading, utf7,
 };
 
 /// Small, so that inputs get over them.
@@ -144,14 +145,22 @@ fn scan(pieces: &[&[u8]]) -> Structure {
 fn told(structure: &Structure) -> Vec<u8> {
     let mut out = b"* 1 FETCH (ENVELOPE ".to_vec();
     if let Some(root) = structure.nodes.first() {
+        let start = out.len();
         structure::envelope(&mut out, root);
+        Envelope::read(&out[start..]).expect("an envelope can be read");
     } else {
         response::nstring(&mut out, None);
     }
+    let mut extended = Vec::new();
+    let mut at = 0;
     out.extend_from_slice(b" BODY ");
-    structure::body(&mut out, structure, false);
+    for extension in structure::body_structure(&mut extended, structure) {
+        out.extend_from_slice(&extended[at..extension.start]);
+        at = extension.end;
+    }
+    out.extend_from_slice(&extended[at..]);
     out.extend_from_slice(b" BODYSTRUCTURE ");
-    structure::body(&mut out, structure, true);
+    out.extend_from_slice(&extended);
     out.extend_from_slice(b")\r\n");
     out
 }
@@ -180,4 +189,9 @@ pub(crate) fn mime(input: &[u8]) {
         String::from_utf8_lossy(&told_whole)
     );
     assert!(sealpost_server::imap::index::build(input).is_ok());
+    for id in threading::message_ids(input) {
+        assert!(!id.is_empty(), "an id of nothing");
+    }
+    let base = threading::base_subject(&String::from_utf8_lossy(input));
+    assert_eq!(threading::base_subject(&base.text).text, base.text, "a base has itself as base");
 }

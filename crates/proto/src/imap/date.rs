@@ -148,6 +148,29 @@ pub fn header_day(value: &str) -> Option<Day> {
     Day::new(year, month, day)
 }
 
+/// The moment a Date header field names, as SORT and THREAD compare it (RFC 5256 §2.2): without a valid time it is
+/// 00:00:00, without a valid zone UTC.
+pub fn header_time(value: &str) -> Option<Timestamp> {
+    let day = header_day(value)?;
+    let mut words = value.split_whitespace().skip_while(|word| !word.contains(':'));
+    let time = words.next().and_then(time_of_day).unwrap_or(0);
+    let zone = words.next().and_then(|word| zone_seconds(word).or_else(|| named_zone(word))).unwrap_or(0);
+    Some(Timestamp(day.0 * DAY_SECONDS + time - zone))
+}
+
+/// `obs-zone` (RFC 5322 §4.3); military letters say nothing, as people got them wrong.
+fn named_zone(name: &str) -> Option<i64> {
+    let hours = match name.to_ascii_uppercase().as_str() {
+        "EDT" => -4,
+        "EST" | "CDT" => -5,
+        "CST" | "MDT" => -6,
+        "MST" | "PDT" => -7,
+        "PST" => -8,
+        _ => return None,
+    };
+    Some(hours * 3600)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -205,6 +228,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn header_times() {
+        for (text, time) in [
+            ("Thu, 1 Jan 1970 00:00:00 +0000", Some(0)),
+            ("Thu, 1 Jan 1970 01:00:07 +0100 (CET)", Some(7)),
+            ("1 Jan 1970 00:00 EST", Some(5 * 3600)),
+            ("1-Jan-1970 00:00:00 -0130", Some(5400)),
+            ("2 Jan 1970 25:00:00 +0000", Some(86_400)),
+            ("2 Jan 1970 00:00:09 nowhere", Some(86_409)),
+            ("2 Jan 1970", Some(86_400)),
+            ("31 Dec 1969 23:59:59 GMT", Some(-1)),
+            ("noon: today", None),
+        ] {
+            assert_eq!(header_time(text), time.map(Timestamp), "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn civil_round_trip(days in -719_162_i64..2_932_896) {
@@ -217,7 +257,7 @@ mod tests {
         }
         #[test]
         fn never_panics(text in "\\PC{0,40}") {
-            let _ = (Day::parse(&text), parse_date_time(&text), header_day(&text));
+            let _ = (Day::parse(&text), parse_date_time(&text), header_day(&text), header_time(&text));
         }
     }
 }

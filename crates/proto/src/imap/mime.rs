@@ -23,7 +23,7 @@ const BODY_LINE_MAX: usize = 256;
 /// Longest boundary taken: longer than RFC 2046's 70, as real programs overdo it.
 const BOUNDARY_MAX: usize = 200;
 
-/// Header fields that ENVELOPE, BODYSTRUCTURE and date searches need.
+/// Header fields that ENVELOPE, BODYSTRUCTURE, THREAD and date searches need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
     /// Date
@@ -44,6 +44,8 @@ pub enum Field {
     Bcc,
     /// In-Reply-To
     InReplyTo,
+    /// References
+    References,
     /// Message-ID
     MessageId,
     /// Content-Type
@@ -64,7 +66,7 @@ pub enum Field {
     Md5,
 }
 
-const FIELDS: [(&str, Field); 18] = [
+const FIELDS: [(&str, Field); 19] = [
     ("date", Field::Date),
     ("subject", Field::Subject),
     ("from", Field::From),
@@ -74,6 +76,7 @@ const FIELDS: [(&str, Field); 18] = [
     ("cc", Field::Cc),
     ("bcc", Field::Bcc),
     ("in-reply-to", Field::InReplyTo),
+    ("references", Field::References),
     ("message-id", Field::MessageId),
     ("content-type", Field::ContentType),
     ("content-transfer-encoding", Field::Encoding),

@@ -2,13 +2,15 @@
 //!
 //! [`receive`] cuts octets into commands and responses; [`parse`] and [`encode`] turn commands into values and back;
 //! [`response`] writes a server's responses, [`reply`] reads them; [`mime`] finds the parts of a message and
-//! [`structure`] writes ENVELOPE and BODYSTRUCTURE. Why a codec of our own: `docs/decisions/0004-imap-codec.md`.
+//! [`structure`] writes ENVELOPE and BODYSTRUCTURE, [`envelope`] and
+//! [`threading`] read what SORT and THREAD compare. Why a codec of our own: `docs/decisions/0004-imap-codec.md`.
 //!
 //! An extension adds: variants in [`command`], an arm in [`parse`] and [`encode`], a code or line in [`response`].
 
 pub mod command;
 pub mod date;
 pub mod encode;
+pub mod envelope;
 mod lex;
 pub mod mime;
 pub mod parse;
@@ -17,6 +19,7 @@ pub mod receive;
 pub mod reply;
 pub mod response;
 pub mod structure;
+pub mod threading;
 pub mod types;
 pub mod utf7;
 

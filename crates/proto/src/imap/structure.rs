@@ -4,14 +4,16 @@ use super::{
     mime::{Field, Kind, Node, Structure},
     response::{nstring, string},
 };
+use std::ops::Range;
 
 /// Most addresses written of one field; a list of more is cut.
-const ADDRESSES_MAX: usize = 20_000;
+pub(crate) const ADDRESSES_MAX: usize = 20_000;
 /// Most parameters taken of one field.
 const PARAMETERS_MAX: usize = 100;
 
-/// ENVELOPE of the message whose node this is.
-pub fn envelope(out: &mut Vec<u8>, message: &Node) {
+/// ENVELOPE of the message whose node this is; where in `out` From, Sender and Reply-To are.
+pub fn envelope(out: &mut Vec<u8>, message: &Node) -> [Range<usize>; 3] {
+    let mut places = [0..0, 0..0, 0..0];
     out.push(b'(');
     nstring(out, message.field(Field::Date));
     out.push(b' ');
@@ -24,27 +26,37 @@ pub fn envelope(out: &mut Vec<u8>, message: &Node) {
             // RFC 9051 §7.5.2: they default to From.
             addresses = self::addresses(from.as_deref().unwrap_or_default());
         }
+        let start = out.len();
         write_addresses(out, &addresses);
+        match field {
+            Field::From => places[0] = start..out.len(),
+            Field::Sender => places[1] = start..out.len(),
+            Field::ReplyTo => places[2] = start..out.len(),
+            _ => {}
+        }
     }
     for field in [Field::InReplyTo, Field::MessageId] {
         out.push(b' ');
         nstring(out, message.field(field));
     }
     out.push(b')');
+    places
 }
 
-/// BODY, or BODYSTRUCTURE with `extended`.
-pub fn body(out: &mut Vec<u8>, structure: &Structure, extended: bool) {
-    write_body(out, structure, 0, extended);
+/// BODYSTRUCTURE, and where in `out` its extension data are, ascending: without them it is BODY.
+pub fn body_structure(out: &mut Vec<u8>, structure: &Structure) -> Vec<Range<usize>> {
+    let mut extensions = Vec::new();
+    write_body(out, structure, 0, &mut extensions);
+    extensions
 }
 
 /// Recursion is bounded by [`super::mime::DEPTH_MAX`].
-fn write_body(out: &mut Vec<u8>, structure: &Structure, at: usize, extended: bool) {
+fn write_body(out: &mut Vec<u8>, structure: &Structure, at: usize, extensions: &mut Vec<Range<usize>>) {
     let node = &structure.nodes[at];
     out.push(b'(');
     if node.kind == Kind::Multipart {
         for child in &node.children {
-            write_body(out, structure, *child, extended);
+            write_body(out, structure, *child, extensions);
         }
         if node.children.is_empty() {
             // `body-type-mpart = 1*body …`: a multipart without parts is shown with an empty one.
@@ -52,11 +64,11 @@ fn write_body(out: &mut Vec<u8>, structure: &Structure, at: usize, extended: boo
         }
         out.push(b' ');
         string(out, node.content_type.subtype.as_bytes());
-        if extended {
-            out.push(b' ');
-            write_parameters(out, &node.content_type.parameters);
-            write_extension(out, node);
-        }
+        let start = out.len();
+        out.push(b' ');
+        write_parameters(out, &node.content_type.parameters);
+        write_extension(out, node);
+        extensions.push(start..out.len());
         out.push(b')');
         return;
     }
@@ -77,16 +89,16 @@ fn write_body(out: &mut Vec<u8>, structure: &Structure, at: usize, extended: boo
         out.push(b' ');
         envelope(out, &structure.nodes[*child]);
         out.push(b' ');
-        write_body(out, structure, *child, extended);
+        write_body(out, structure, *child, extensions);
         out.extend_from_slice(format!(" {}", node.lines).as_bytes());
     } else if node.content_type.is("text", "*") {
         out.extend_from_slice(format!(" {}", node.lines).as_bytes());
     }
-    if extended {
-        out.push(b' ');
-        nstring(out, node.field(Field::Md5));
-        write_extension(out, node);
-    }
+    let start = out.len();
+    out.push(b' ');
+    nstring(out, node.field(Field::Md5));
+    write_extension(out, node);
+    extensions.push(start..out.len());
     out.push(b')');
 }
 

@@ -263,16 +263,16 @@ fn label(item: &FetchItem) -> Option<String> {
 }
 
 fn write_small(out: &mut Vec<u8>, item: &FetchItem, message: &Message, index: Option<&Index>) {
-    let mut indexed = |name: &str, pick: fn(&Index) -> &[u8]| {
+    let mut indexed = |name: &str, written: Option<&[u8]>| {
         out.extend_from_slice(name.as_bytes());
         out.push(b' ');
         // The caller parses where no index is stored.
-        response_or_nil(out, index.map(pick));
+        out.extend_from_slice(written.unwrap_or(b"NIL"));
     };
     match item {
-        FetchItem::Envelope => indexed("ENVELOPE", |i| &i.envelope),
-        FetchItem::Body => indexed("BODY", |i| &i.body),
-        FetchItem::BodyStructure => indexed("BODYSTRUCTURE", |i| &i.body_structure),
+        FetchItem::Envelope => indexed("ENVELOPE", index.map(|i| i.envelope.as_slice())),
+        FetchItem::Body => indexed("BODY", index.map(Index::body).as_deref()),
+        FetchItem::BodyStructure => indexed("BODYSTRUCTURE", index.map(|i| i.body_structure.as_slice())),
         FetchItem::Flags => {
             out.extend_from_slice(b"FLAGS ");
             write_flag_list(out, message.flags, &message.keywords);
@@ -292,8 +292,4 @@ fn write_small(out: &mut Vec<u8>, item: &FetchItem, message: &Message, index: Op
         }
         _ => {}
     }
-}
-
-fn response_or_nil(out: &mut Vec<u8>, written: Option<&[u8]>) {
-    out.extend_from_slice(written.unwrap_or(b"NIL"));
 }

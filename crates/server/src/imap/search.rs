@@ -275,7 +275,7 @@ impl Test {
             Self::Sent(test, day) => match sight.index {
                 None => return Ok(None),
                 // Without a Date field nothing was sent on any day.
-                Some(index) => index.sent.is_some_and(|sent| compare(*test, sent, *day)),
+                Some(index) => index.sent.is_some_and(|sent| compare(*test, sent.day, *day)),
             },
             Self::Larger(n) => match message.rest {
                 None => return Ok(None),

@@ -257,7 +257,7 @@ fn hex(digit: u8) -> u8 {
 }
 
 /// A header as people read it: unfolded, encoded words (RFC 2047) decoded.
-fn decode_header(octets: &[u8]) -> String {
+pub(super) fn decode_header(octets: &[u8]) -> String {
     let raw = match std::str::from_utf8(octets) {
         Ok(text) => text.to_owned(),
         Err(_) => WINDOWS_1252.decode_without_bom_handling(octets).0.into_owned(),
