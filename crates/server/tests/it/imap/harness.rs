@@ -39,7 +39,8 @@ pub(super) struct Server {
     pub(super) account: AccountId,
     pub(super) connector: TlsConnector,
     pub(super) stop: tokio::sync::watch::Sender<bool>,
-    _dir: tempfile::TempDir,
+    /// `None` where somebody else keeps the folder.
+    _dir: Option<tempfile::TempDir>,
 }
 
 impl Server {
@@ -50,24 +51,29 @@ impl Server {
     /// With lines for `[limits]`.
     pub(super) async fn start_with(limits: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let server = Self::start_in(dir.path(), limits).await;
+        Self { _dir: Some(dir), ..server }
+    }
+
+    /// In a folder where one may have run before: Alice's account is made once.
+    pub(super) async fn start_in(dir: &Path, limits: &str) -> Self {
         let key = rcgen::generate_simple_self_signed(vec!["mail.example.net".to_owned()]).unwrap();
-        let (cert_file, key_file) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+        let (cert_file, key_file) = (dir.join("cert.pem"), dir.join("key.pem"));
         std::fs::write(&cert_file, key.cert.pem()).unwrap();
         std::fs::write(&key_file, key.signing_key.serialize_pem()).unwrap();
         let text = format!(
             "hostname = 'mail.example.net'\ndomains = ['example.net']\ndata_dir = '{0}/data'\n\
              ca_file = '{0}/cert.pem'\n\
              [tls]\ncert = '{0}/cert.pem'\nkey = '{0}/key.pem'\n[limits]\n{limits}\n",
-            dir.path().display()
+            dir.display()
         );
         let config = Config::parse(&text, Path::new("test.toml")).unwrap();
-        let store = SqliteStore::open(&dir.path().join("data")).unwrap();
+        let store = SqliteStore::open(&dir.join("data")).unwrap();
         let alice = Address::parse(ALICE).unwrap();
-        let account = store.create_account(&alice, [1; 32], Timestamp(i64::MAX), NOW).await.unwrap();
-        let verifier = LoginHash::from_bytes(HASH).verifier();
-        let login = Login { salt: Salt::new([3; 16]).unwrap(), cost: Cost::DEFAULT, verifier };
-        assert_eq!(store.enrol(&alice, [1; 32], login, NOW).await.unwrap(), Enrolment::Done(account));
-        store.add_app_password(account, apppass::make("test", TOKEN, NOW)).await.unwrap();
+        let account = match store.resolve(&alice).await.unwrap() {
+            Some(account) => account,
+            None => enrol(&store, &alice).await,
+        };
         let store: Arc<dyn Store> = store;
         let clock: Arc<dyn Clock> = Arc::new(FixedClock);
         let (ctx, stop) = Context::new(config, store, clock).unwrap();
@@ -77,7 +83,7 @@ impl Server {
         let connector = TlsConnector::from(Arc::new(tls));
         let imap = listen(ctx.clone(), false).await;
         let imaps = listen(ctx.clone(), true).await;
-        Self { imap, imaps, ctx, account, connector, stop, _dir: dir }
+        Self { imap, imaps, ctx, account, connector, stop, _dir: None }
     }
 
     /// Inside TLS, greeting read.
@@ -107,6 +113,16 @@ impl Server {
         client.ok("SELECT INBOX").await;
         client
     }
+}
+
+/// An account with a login and an app password.
+async fn enrol(store: &SqliteStore, alice: &Address) -> AccountId {
+    let account = store.create_account(alice, [1; 32], Timestamp(i64::MAX), NOW).await.unwrap();
+    let verifier = LoginHash::from_bytes(HASH).verifier();
+    let login = Login { salt: Salt::new([3; 16]).unwrap(), cost: Cost::DEFAULT, verifier };
+    assert_eq!(store.enrol(alice, [1; 32], login, NOW).await.unwrap(), Enrolment::Done(account));
+    store.add_app_password(account, apppass::make("test", TOKEN, NOW)).await.unwrap();
+    account
 }
 
 async fn listen(ctx: Context, implicit: bool) -> SocketAddr {

@@ -10,6 +10,7 @@ mod harness;
 mod hostile;
 mod login;
 mod messages;
+mod model;
 mod multiappend;
 mod search;
 mod updates;

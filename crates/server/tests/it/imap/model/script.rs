@@ -1,0 +1,212 @@
+//! Scripts: what sessions do, in an order. Numbers in them are drawn before it is known what a mailbox will hold; they
+//! are taken modulo what a session knows when the step comes, so that a script stays sensible while it shrinks.
+
+use proptest::prelude::*;
+
+/// Names that scripts use: few, so that they meet.
+pub(super) const NAMES: [&str; 6] = ["INBOX", "a", "a/b", "a/b/c", "b", "Archive"];
+/// Flags that scripts use, in lower case.
+pub(super) const FLAGS: [&str; 7] =
+    ["\\seen", "\\deleted", "\\flagged", "\\answered", "\\draft", "$label", "custom"];
+/// Words of subjects, and of bodies.
+pub(super) const WORDS: [&str; 3] = ["apple", "pear", "plum"];
+/// Sessions at once.
+pub(super) const SESSIONS: usize = 3;
+
+/// One of [`NAMES`].
+pub(super) type Name = usize;
+/// Some of [`FLAGS`], a bit each.
+pub(super) type FlagBits = u8;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Set {
+    All,
+    Last,
+    One(u8),
+    Range(u8, u8),
+    Two(u8, u8),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    Replace,
+    Add,
+    Remove,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Item {
+    Flags,
+    Size,
+    /// BODY.PEEK[]
+    Peek,
+    /// BODY[], which sets \Seen
+    Body,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Key {
+    All,
+    Flag(usize, bool),
+    Larger(u16),
+    Smaller(u16),
+    Subject(usize),
+    Body(usize),
+    Text(usize),
+    Uids(Set),
+    Not(Box<Key>),
+    Or(Box<Key>, Box<Key>),
+    And(Box<Key>, Box<Key>),
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Act {
+    Select {
+        name: Name,
+        read_only: bool,
+    },
+    Append {
+        name: Name,
+        flags: FlagBits,
+        text: u8,
+    },
+    Store {
+        uid: bool,
+        set: Set,
+        how: How,
+        silent: bool,
+        flags: FlagBits,
+    },
+    Copy {
+        uid: bool,
+        set: Set,
+        to: Name,
+        remove: bool,
+    },
+    Expunge,
+    UidExpunge(Set),
+    Close,
+    Unselect,
+    Fetch {
+        uid: bool,
+        set: Set,
+        item: Item,
+    },
+    Search {
+        uid: bool,
+        key: Key,
+    },
+    Create(Name),
+    Delete(Name),
+    Rename {
+        from: Name,
+        to: Name,
+    },
+    Subscribe {
+        name: Name,
+        on: bool,
+    },
+    List,
+    Lsub,
+    Status(Name),
+    Noop,
+    /// The server ends and starts again; everybody logs in anew.
+    Restart,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    pub(super) who: usize,
+    pub(super) act: Act,
+}
+
+fn name() -> impl Strategy<Value = Name> {
+    // Most happens in the first two.
+    prop_oneof![8 => Just(0), 3 => Just(1), 2 => 2..NAMES.len()]
+}
+
+fn set() -> impl Strategy<Value = Set> {
+    prop_oneof![
+        2 => Just(Set::All),
+        2 => Just(Set::Last),
+        4 => any::<u8>().prop_map(Set::One),
+        2 => any::<(u8, u8)>().prop_map(|(a, b)| Set::Range(a, b)),
+        1 => any::<(u8, u8)>().prop_map(|(a, b)| Set::Two(a, b)),
+    ]
+}
+
+/// One flag or two, \Deleted more often: without it nothing is ever expunged.
+fn flags() -> impl Strategy<Value = FlagBits> {
+    let one = || (0..FLAGS.len()).prop_map(|bit| 1 << bit);
+    prop_oneof![3 => Just(0b10), 4 => one(), 2 => (one(), one()).prop_map(|(a, b): (u8, u8)| a | b), 1 => Just(0)]
+}
+
+fn key() -> impl Strategy<Value = Key> {
+    let words = 0..WORDS.len();
+    let leaf = prop_oneof![
+        1 => Just(Key::All),
+        4 => (0..FLAGS.len(), any::<bool>()).prop_map(|(flag, on)| Key::Flag(flag, on)),
+        1 => (0..400_u16).prop_map(Key::Larger),
+        1 => (0..400_u16).prop_map(Key::Smaller),
+        1 => words.clone().prop_map(Key::Subject),
+        1 => words.clone().prop_map(Key::Body),
+        1 => words.prop_map(Key::Text),
+        1 => set().prop_map(Key::Uids),
+    ];
+    leaf.prop_recursive(2, 6, 2, |inner| {
+        let two = (inner.clone(), inner.clone());
+        prop_oneof![
+            inner.prop_map(|key| Key::Not(Box::new(key))),
+            two.clone().prop_map(|(a, b)| Key::Or(Box::new(a), Box::new(b))),
+            two.prop_map(|(a, b)| Key::And(Box::new(a), Box::new(b))),
+        ]
+    })
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let how = prop_oneof![1 => Just(How::Replace), 3 => Just(How::Add), 2 => Just(How::Remove)];
+    let item = prop_oneof![3 => Just(Item::Flags), 1 => Just(Item::Size), 1 => Just(Item::Peek), 1 => Just(Item::Body)];
+    let yes = any::<bool>;
+    prop_oneof![
+        8 => (name(), prop::bool::weighted(0.15)).prop_map(|(name, read_only)| Act::Select { name, read_only }),
+        12 => (name(), flags(), any::<u8>()).prop_map(|(name, flags, text)| Act::Append { name, flags, text }),
+        10 => (yes(), set(), how, yes(), flags())
+            .prop_map(|(uid, set, how, silent, flags)| Act::Store { uid, set, how, silent, flags }),
+        5 => (yes(), set(), name(), yes()).prop_map(|(uid, set, to, remove)| Act::Copy { uid, set, to, remove }),
+        4 => Just(Act::Expunge),
+        2 => set().prop_map(Act::UidExpunge),
+        1 => Just(Act::Close),
+        1 => Just(Act::Unselect),
+        6 => (yes(), set(), item).prop_map(|(uid, set, item)| Act::Fetch { uid, set, item }),
+        5 => (yes(), key()).prop_map(|(uid, key)| Act::Search { uid, key }),
+        2 => name().prop_map(Act::Create),
+        1 => name().prop_map(Act::Delete),
+        2 => (name(), name()).prop_map(|(from, to)| Act::Rename { from, to }),
+        1 => (name(), yes()).prop_map(|(name, on)| Act::Subscribe { name, on }),
+        1 => Just(Act::List),
+        1 => Just(Act::Lsub),
+        2 => name().prop_map(Act::Status),
+        6 => Just(Act::Noop),
+        1 => Just(Act::Restart),
+    ]
+}
+
+/// How scripts mostly begin: some messages, which everybody has looked at.
+fn beginning() -> Vec<Step> {
+    let inbox = |who| Step { who, act: Act::Select { name: 0, read_only: false } };
+    let fetch = |who| Step { who, act: Act::Fetch { uid: true, set: Set::All, item: Item::Flags } };
+    let append = |text| Step { who: 0, act: Act::Append { name: 0, flags: 0, text } };
+    let mut steps = vec![append(3), append(66), append(130)];
+    steps.extend((0..SESSIONS).flat_map(|who| [inbox(who), fetch(who)]));
+    steps
+}
+
+/// What all sessions do, in order.
+pub(super) fn script() -> impl Strategy<Value = Vec<Step>> {
+    let kept = prop::collection::vec(prop::bool::weighted(0.9), beginning().len());
+    let step = (0..SESSIONS, act()).prop_map(|(who, act)| Step { who, act });
+    (kept, prop::collection::vec(step, 1..90)).prop_map(|(kept, steps)| {
+        let begin = beginning().into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(step, _)| step);
+        begin.chain(steps).collect()
+    })
+}

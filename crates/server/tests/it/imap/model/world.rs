@@ -1,0 +1,216 @@
+//! The server, its sessions and the truth: each step is done on both, and what differs is a fault.
+
+use super::{
+    super::harness::Server,
+    script::{Act, FLAGS, FlagBits, NAMES, SESSIONS, Step, WORDS},
+    session::{Answer, Fetched, Session},
+    truth::{Flags, Message, Truth},
+};
+use std::{collections::BTreeSet, fmt::Write as _};
+
+pub(super) type Checked = Result<(), String>;
+
+/// Sessions of one run of the server, and what outlives it.
+pub(super) struct World<'t> {
+    pub(super) truth: &'t mut Truth,
+    /// The script as it came to be.
+    pub(super) said: &'t mut String,
+    pub(super) sessions: Vec<Session>,
+    /// Looks at everything, and changes nothing.
+    observer: Session,
+}
+
+pub(super) fn bits(flags: FlagBits) -> Flags {
+    FLAGS
+        .iter()
+        .enumerate()
+        .filter(|(bit, _)| flags >> bit & 1 == 1)
+        .map(|(_, flag)| (*flag).to_owned())
+        .collect()
+}
+
+pub(super) fn list(flags: &Flags) -> String {
+    format!("({})", flags.iter().map(String::as_str).collect::<Vec<_>>().join(" "))
+}
+
+pub(super) fn must(ok: bool, fault: impl FnOnce() -> String) -> Checked {
+    if ok { Ok(()) } else { Err(fault()) }
+}
+
+/// The octets of a message. `drawn` decides subject, body and size.
+fn text(serial: u64, drawn: u8) -> String {
+    let word = |n: u8| WORDS[usize::from(n) % WORDS.len()];
+    format!(
+        "Message-ID: <{serial}@example.net>\r\nSubject: {} {serial}\r\n\r\n{}\r\n{}\r\n",
+        word(drawn),
+        word(drawn >> 2),
+        "x".repeat(usize::from(drawn >> 4) * 20)
+    )
+}
+
+impl<'t> World<'t> {
+    pub(super) async fn new(server: &Server, truth: &'t mut Truth, said: &'t mut String) -> Self {
+        let mut sessions = Vec::new();
+        for _ in 0..SESSIONS {
+            sessions.push(Session::new(server).await);
+        }
+        Self { truth, said, sessions, observer: Session::new(server).await }
+    }
+
+    /// A command of a session; script and answer are noted.
+    pub(super) async fn ask(&mut self, who: usize, command: &str) -> Result<Answer, String> {
+        // Writing into a String cannot fail.
+        let _ = writeln!(self.said, "{who}: {}", command.escape_debug());
+        let answer = self.sessions[who].ask(command).await?;
+        for line in answer.untagged.iter().chain([&answer.tagged]) {
+            let _ = writeln!(self.said, "      {}", line.escape_debug());
+        }
+        must(answer.is_ok() || answer.tagged.starts_with("NO") || answer.tagged.starts_with("BAD"), || {
+            format!("no tagged response: {}", answer.tagged)
+        })?;
+        Ok(answer)
+    }
+
+    pub(super) fn hear(
+        &mut self,
+        who: usize,
+        answer: &Answer,
+        numbers_stay: bool,
+    ) -> Result<Vec<Fetched>, String> {
+        self.sessions[who].hear(answer, self.truth, numbers_stay)
+    }
+
+    /// A message's flags change in truth.
+    pub(super) fn change(&mut self, id: u64, uid: u32, flags: &Flags) {
+        let Some(message) = self.truth.mailboxes.get_mut(&id).and_then(|m| m.messages.get_mut(&uid)) else {
+            return;
+        };
+        message.flags.clone_from(flags);
+        let all = self.sessions.iter_mut().filter_map(|s| s.selected.as_mut()).filter(|s| s.id == id);
+        for known in all.flat_map(|selected| &mut selected.known).filter(|known| known.uid == uid) {
+            known.been.push(flags.clone());
+        }
+    }
+
+    /// One step.
+    pub(super) async fn step(&mut self, step: &Step) -> Checked {
+        let who = step.who;
+        match &step.act {
+            Act::Select { name, read_only } => self.select(who, NAMES[*name], *read_only).await,
+            Act::Append { name, flags, text } => self.append(who, NAMES[*name], *flags, *text).await,
+            Act::Store { uid, set, how, silent, flags } => {
+                self.store(who, *uid, *set, *how, *silent, *flags).await
+            }
+            Act::Copy { uid, set, to, remove } => self.copy(who, *uid, *set, NAMES[*to], *remove).await,
+            Act::Expunge => self.expunge(who, None).await,
+            Act::UidExpunge(set) => self.expunge(who, Some(*set)).await,
+            Act::Close => self.close(who, true).await,
+            Act::Unselect => self.close(who, false).await,
+            Act::Fetch { uid, set, item } => self.fetch(who, *uid, *set, *item).await,
+            Act::Search { uid, key } => self.search(who, *uid, key).await,
+            Act::Create(name) => self.create(who, NAMES[*name]).await,
+            Act::Delete(name) => self.delete(who, NAMES[*name]).await,
+            Act::Rename { from, to } => self.rename(who, NAMES[*from], NAMES[*to]).await,
+            Act::Subscribe { name, on } => self.subscribe(who, NAMES[*name], *on).await,
+            Act::List => self.list(who).await,
+            Act::Lsub => self.lsub(who).await,
+            Act::Status(name) => self.status(who, NAMES[*name]).await,
+            Act::Noop => self.noop(who).await,
+            // Whoever runs the script starts the server anew.
+            Act::Restart => Ok(()),
+        }
+    }
+
+    /// Everything that is there, as a session sees it that has seen nothing before.
+    pub(super) async fn observe(&mut self) -> Checked {
+        let names: BTreeSet<String> = self.truth.names.keys().cloned().collect();
+        let answer = self.observer.ask("LIST \"\" *").await?;
+        let told = super::folders::listed(&answer, "LIST");
+        must(told == names, || format!("LIST tells {told:?}, and there are {names:?}"))?;
+        let answer = self.observer.ask("LSUB \"\" *").await?;
+        let told = super::folders::listed(&answer, "LSUB");
+        must(told == self.truth.subscribed, || {
+            format!("LSUB tells {told:?}, and there are {:?}", self.truth.subscribed)
+        })?;
+        for name in names {
+            let id = self.truth.names[&name];
+            let messages = self.read(&name, id).await?;
+            let there = &self.truth.mailboxes[&id].messages;
+            for (uid, message) in there {
+                let told = messages.iter().find(|(told, _)| told == uid);
+                let Some((_, told)) = told else { return Err(format!("UID {uid} of {name} is lost")) };
+                must(told.flags == message.flags, || {
+                    format!("UID {uid} of {name} has {:?}, and should have {:?}", told.flags, message.flags)
+                })?;
+                must(told.text == message.text, || {
+                    format!("UID {uid} of {name} is {:?}, and should be {:?}", told.text, message.text)
+                })?;
+            }
+            let more: Vec<u32> =
+                messages.iter().map(|(uid, _)| *uid).filter(|uid| !there.contains_key(uid)).collect();
+            must(more.is_empty(), || format!("{name} also has UIDs {more:?}"))?;
+        }
+        Ok(())
+    }
+
+    /// All of a mailbox, by the observer; in order, with a serial of 0.
+    pub(super) async fn read(&mut self, name: &str, id: u64) -> Result<Vec<(u32, Message)>, String> {
+        let answer = self.observer.ask(&format!("EXAMINE {name}")).await?;
+        self.told_of(id, &answer)?;
+        let count: usize = exists(&answer)?;
+        let answer = self.observer.ask("UID FETCH 1:* (FLAGS RFC822.SIZE BODY.PEEK[])").await?;
+        let mut all: Vec<(u32, Message)> = Vec::new();
+        for line in answer.untagged.iter().filter(|line| line.contains(" FETCH (")) {
+            let fetched = Fetched::parse(line);
+            let (Some(uid), Some(flags), Some(text)) = (fetched.uid, fetched.flags, fetched.body) else {
+                return Err(format!("something is missing in {line}"));
+            };
+            must(fetched.size == Some(text.len()), || format!("RFC822.SIZE is wrong in {line}"))?;
+            must(all.last().is_none_or(|(last, _)| *last < uid), || "UIDs do not ascend".to_owned())?;
+            all.push((uid, Message { flags, text, serial: 0 }));
+        }
+        must(all.len() == count, || format!("{count} EXISTS, and {} were fetched", all.len()))?;
+        Ok(all)
+    }
+
+    /// What SELECT and EXAMINE tell of UIDs.
+    pub(super) fn told_of(&mut self, id: u64, answer: &Answer) -> Checked {
+        let number = |name: &str| -> Result<u32, String> {
+            let words = answer.code(name).ok_or_else(|| format!("no {name}"))?;
+            words[0].parse().map_err(|_| format!("{name} is {words:?}"))
+        };
+        self.truth.told_validity(id, number("UIDVALIDITY")?)?;
+        self.truth.told_next(id, number("UIDNEXT")?)
+    }
+
+    async fn append(&mut self, who: usize, name: &str, flags: FlagBits, drawn: u8) -> Checked {
+        let serial = self.truth.serial();
+        let (flags, text) = (bits(flags), text(serial, drawn));
+        let command = format!("APPEND {name} {} {{{}+}}\r\n{text}", list(&flags), text.len());
+        let answer = self.ask(who, &command).await?;
+        match self.truth.names.get(name).copied() {
+            None => must(answer.tagged.starts_with("NO [TRYCREATE]"), || "no TRYCREATE".to_owned())?,
+            Some(id) => {
+                must(answer.is_ok(), || "APPEND was refused".to_owned())?;
+                let code = answer.code("APPENDUID").ok_or("no APPENDUID")?;
+                self.truth.told_validity(id, code[0].parse().map_err(|_| "no UIDVALIDITY")?)?;
+                let uid = code[1].parse().map_err(|_| "no UID")?;
+                self.truth.insert(id, uid, Message { flags, text, serial })?;
+            }
+        }
+        self.hear(who, &answer, false).map(drop)
+    }
+
+    /// Everything has been told after this.
+    pub(super) async fn noop(&mut self, who: usize) -> Checked {
+        let answer = self.ask(who, "NOOP").await?;
+        must(answer.is_ok(), || "NOOP was refused".to_owned())?;
+        self.hear(who, &answer, false)?;
+        self.sessions[who].is_up_to_date(self.truth)
+    }
+}
+
+pub(super) fn exists(answer: &Answer) -> Result<usize, String> {
+    let line = answer.untagged.iter().find(|line| line.ends_with(" EXISTS")).ok_or("no EXISTS")?;
+    line.split(' ').nth(1).and_then(|number| number.parse().ok()).ok_or_else(|| line.clone())
+}
