@@ -12,6 +12,7 @@ pub mod imap;
 pub mod key;
 pub mod message;
 pub mod phc;
+pub mod pop3;
 pub mod sasl;
 pub mod smtp;
 pub mod sshsig;
