@@ -98,6 +98,20 @@ pub struct Listen {
     /// IMAP, implicit TLS (993).
     #[serde(deserialize_with = "addresses")]
     pub imaps: Vec<SocketAddr>,
+    /// POP3, STLS (110).
+    #[serde(deserialize_with = "addresses")]
+    pub pop3: Vec<SocketAddr>,
+    /// POP3, implicit TLS (995).
+    #[serde(deserialize_with = "addresses")]
+    pub pop3s: Vec<SocketAddr>,
+}
+
+impl Listen {
+    /// The addresses of each key, in the order above.
+    pub fn all(&self) -> [&Vec<SocketAddr>; 7] {
+        let Self { smtp, submission, submissions, imap, imaps, pop3, pop3s } = self;
+        [smtp, submission, submissions, imap, imaps, pop3, pop3s]
+    }
 }
 
 /// `[limits]`.
@@ -252,8 +266,7 @@ impl Config {
         if let Some(ca) = &self.ca_file {
             crate::tls::check_roots(ca).map_err(|e| check("ca_file", &e))?;
         }
-        let l = &self.listen;
-        if [&l.smtp, &l.submission, &l.submissions, &l.imap, &l.imaps].iter().all(|a| a.is_empty()) {
+        if self.listen.all().iter().all(|addresses| addresses.is_empty()) {
             return Err(ConfigError::Check("[listen] names no address; set at least `smtp`".into()));
         }
         if let Some(postmaster) = &self.postmaster

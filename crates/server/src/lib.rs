@@ -13,6 +13,7 @@ mod listen;
 pub mod network;
 mod notify;
 mod places;
+pub mod pop3;
 pub mod privileges;
 pub mod relay;
 mod run;

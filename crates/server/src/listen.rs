@@ -18,6 +18,7 @@ const BACKLOG: i32 = 4096;
 pub(crate) enum Service {
     Smtp(Role),
     Imap,
+    Pop3,
 }
 
 /// One key of `[listen]`.
@@ -29,12 +30,14 @@ pub(crate) struct Port {
     pub(crate) implicit_tls: bool,
 }
 
-const PORTS: [Port; 5] = [
+const PORTS: [Port; 7] = [
     Port { name: "smtp", service: Service::Smtp(Role::Mx), implicit_tls: false },
     Port { name: "submission", service: Service::Smtp(Role::Submission), implicit_tls: false },
     Port { name: "submissions", service: Service::Smtp(Role::Submission), implicit_tls: true },
     Port { name: "imap", service: Service::Imap, implicit_tls: false },
     Port { name: "imaps", service: Service::Imap, implicit_tls: true },
+    Port { name: "pop3", service: Service::Pop3, implicit_tls: false },
+    Port { name: "pop3s", service: Service::Pop3, implicit_tls: true },
 ];
 
 /// The addresses really listened on (port 0 settled).
@@ -50,6 +53,10 @@ pub struct Addresses {
     pub imap: Vec<SocketAddr>,
     /// IMAP, implicit TLS.
     pub imaps: Vec<SocketAddr>,
+    /// POP3, STLS.
+    pub pop3: Vec<SocketAddr>,
+    /// POP3, implicit TLS.
+    pub pop3s: Vec<SocketAddr>,
 }
 
 impl Addresses {
@@ -60,6 +67,8 @@ impl Addresses {
             (Service::Smtp(Role::Submission), true) => &mut self.submissions,
             (Service::Imap, false) => &mut self.imap,
             (Service::Imap, true) => &mut self.imaps,
+            (Service::Pop3, false) => &mut self.pop3,
+            (Service::Pop3, true) => &mut self.pop3s,
         }
     }
 }
@@ -87,7 +96,8 @@ impl Passed {
             let port = named(name).ok_or_else(|| {
                 fail(io::Error::new(
                     io::ErrorKind::InvalidInput,
-                    "FileDescriptorName= of a socket unit is smtp, submission, submissions, imap or imaps",
+                    "FileDescriptorName= of a socket unit is smtp, submission, submissions, imap, imaps, pop3 or \
+                     pop3s",
                 ))
             })?;
             let Some(socket) = passed.take_tcp_listener(index).map_err(fail)? else { continue };
@@ -117,9 +127,8 @@ pub(crate) struct Sockets {
 impl Sockets {
     /// Takes what was passed, and binds the addresses of the keys of which nothing was.
     pub(crate) fn open(listen: &Listen, passed: Passed) -> Result<Self, RunError> {
-        let wanted = [&listen.smtp, &listen.submission, &listen.submissions, &listen.imap, &listen.imaps];
         let mut listeners = passed.0;
-        for (port, addresses) in PORTS.into_iter().zip(wanted) {
+        for (port, addresses) in PORTS.into_iter().zip(listen.all()) {
             if listeners.iter().any(|(passed, _)| *passed == port) {
                 continue;
             }
@@ -173,7 +182,7 @@ mod tests {
 
     #[test]
     fn names_of_passed_sockets_are_the_keys_of_the_configuration() {
-        for name in ["smtp", "submission", "submissions", "imap", "imaps"] {
+        for name in ["smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s"] {
             assert_eq!(named(name).unwrap().name, name);
         }
         for wrong in ["", "unknown", "connection", "SMTP"] {

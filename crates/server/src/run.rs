@@ -8,7 +8,7 @@ use crate::{
     imap,
     limits::Network,
     listen::{Addresses, Passed, Port, Service, Sockets},
-    notify, places,
+    notify, places, pop3,
     privileges::{self, PrivilegeError},
     relay, smtp,
     tls::{self, Certificate},
@@ -230,13 +230,15 @@ enum Refusal {
 }
 
 impl Refusal {
-    /// What is said instead of a greeting (RFC 5321 §3.1, RFC 9051 §7.1.5).
+    /// What is said instead of a greeting (RFC 5321 §3.1, RFC 9051 §7.1.5, RFC 3206 §3).
     fn words(self, service: Service) -> &'static [u8] {
         match (service, self) {
             (Service::Smtp(_), Self::Full) => b"421 4.3.2 Too many sessions, try again later\r\n",
             (Service::Smtp(_), Self::Share) => b"421 4.7.0 Too many sessions from your address\r\n",
             (Service::Imap, Self::Full) => b"* BYE Too many sessions, try again later\r\n",
             (Service::Imap, Self::Share) => b"* BYE Too many sessions from your address\r\n",
+            (Service::Pop3, Self::Full) => b"-ERR [SYS/TEMP] Too many sessions, try again later\r\n",
+            (Service::Pop3, Self::Share) => b"-ERR [SYS/TEMP] Too many sessions from your address\r\n",
         }
     }
 }
@@ -294,6 +296,7 @@ async fn accept(listener: TcpListener, port: Port, context: Context, doorman: Ar
                         match port.service {
                             Service::Smtp(role) => smtp::serve(conn, context, role).await,
                             Service::Imap => imap::serve(conn, context).await,
+                            Service::Pop3 => pop3::serve(conn, context).await,
                         }
                     });
                     continue;

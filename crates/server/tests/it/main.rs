@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod imap;
+mod kit;
+mod pop3;
 mod smtp;
 mod torrent;

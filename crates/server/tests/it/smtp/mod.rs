@@ -5,10 +5,11 @@ mod closing;
 mod dialogues;
 mod keyring;
 mod keys;
-mod kit;
 mod limits;
 mod login;
 mod mail;
 mod states;
 mod timing;
 mod tree;
+
+use crate::kit;

@@ -79,7 +79,8 @@ fn config_for(domains: &str, folder: &Path, more: &str) -> Config {
         "hostname = \"mail.example.net\"\ndomains = [{domains}]\ndata_dir = \"data\"\n\
          {more}\n[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n[listen]\n\
          smtp = \"127.0.0.1:0\"\nsubmission = \"127.0.0.1:0\"\nsubmissions = \"127.0.0.1:0\"\n\
-         imap = \"127.0.0.1:0\"\nimaps = \"127.0.0.1:0\"\n"
+         imap = \"127.0.0.1:0\"\nimaps = \"127.0.0.1:0\"\n\
+         pop3 = \"127.0.0.1:0\"\npop3s = \"127.0.0.1:0\"\n"
     );
     Config::parse(&text, &folder.join("sealpost.toml")).unwrap()
 }
@@ -186,9 +187,26 @@ impl Kit {
         Self::run_with_options(folder, config, Options::default()).await
     }
 
-    async fn run_with_options(folder: TempDir, config: Config, options: Options) -> Self {
-        let store = SqliteStore::open_with(&config.data_dir, options).unwrap();
+    /// A server whose store goes by the same clock: removed mail is cleared away when a test moves it.
+    pub(super) async fn with_one_clock() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), "");
         let clock = Arc::new(HandClock(AtomicI64::new(START)));
+        let options = Options { clock: clock.clone(), ..Options::default() };
+        Self::run_with_clock(folder, config, options, clock).await
+    }
+
+    async fn run_with_options(folder: TempDir, config: Config, options: Options) -> Self {
+        Self::run_with_clock(folder, config, options, Arc::new(HandClock(AtomicI64::new(START)))).await
+    }
+
+    async fn run_with_clock(
+        folder: TempDir,
+        config: Config,
+        options: Options,
+        clock: Arc<HandClock>,
+    ) -> Self {
+        let store = SqliteStore::open_with(&config.data_dir, options).unwrap();
         let server = run_with(config, store.clone(), clock.clone()).await.unwrap();
         Self { server, store, clock, folder }
     }
