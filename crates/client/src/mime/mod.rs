@@ -5,5 +5,4 @@ pub(crate) mod file_name;
 pub(crate) mod html;
 pub(crate) mod parameters;
 pub(crate) mod parser;
-pub(crate) mod transfer;
 pub(crate) mod words;

@@ -1,6 +1,7 @@
 //! Content-Type and Content-Disposition: a value and its parameters (RFC 2045 §5.1, RFC 2231).
 
-use super::words::{decode_charset, decode_words, hex_pair};
+use super::words::{decode_charset, decode_words};
+use sealpost_proto::message::transfer::hex_pair;
 use std::collections::BTreeMap;
 
 /// Most parameters read from one field; real ones have fewer than ten.

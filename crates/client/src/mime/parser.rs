@@ -1,8 +1,9 @@
 //! The structure of a MIME message, fed piece by piece (RFC 2046 §5.1). Line by line: a part's octets go to a [`Sink`]
 //! as they are decoded, and nothing but the current header and one line is held.
 
-use super::{parameters::Parameters, transfer::Decoder};
+use super::parameters::Parameters;
 use sealpost_proto::message::Header;
+use sealpost_proto::message::transfer::Decoder;
 use std::io;
 
 /// Deepest nesting of multiparts entered; what lies deeper is one attachment.

@@ -1,7 +1,10 @@
 //! Text of headers and bodies: charsets, encoded words (RFC 2047), and what a terminal must not see.
 
 use mail_parser::decoders::charsets::map::charset_decoder;
-use sealpost_proto::{base64, message::NamedMailbox};
+use sealpost_proto::{
+    base64,
+    message::{NamedMailbox, transfer::hex_pair},
+};
 
 /// Longest encoded word read. RFC 2047 §2 allows 75 characters and some writers take more; without a limit, many words
 /// that never end would each be searched to the end of the text.
@@ -123,12 +126,6 @@ fn decode_q(data: &str) -> Option<Vec<u8>> {
         });
     }
     Some(out)
-}
-
-/// Two hex digits, in either case.
-pub(crate) fn hex_pair(high: u8, low: u8) -> Option<u8> {
-    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    Some(digit(high)? << 4 | digit(low)?)
 }
 
 /// Text that turns the direction of writing, with which a name can pretend to be another (Unicode UAX 9).

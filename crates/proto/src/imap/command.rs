@@ -346,6 +346,17 @@ pub enum FetchItem {
         /// `<first.count>`
         partial: Option<(u64, NonZeroU32)>,
     },
+    /// BINARY[…] (RFC 3516): a part without its transfer encoding.
+    Binary {
+        /// Part numbers; none is the message.
+        part: Vec<NonZeroU32>,
+        /// BINARY.PEEK: does not set \Seen.
+        peek: bool,
+        /// `<first.count>` of what is decoded.
+        partial: Option<(u64, NonZeroU32)>,
+    },
+    /// BINARY.SIZE[…]
+    BinarySize(Vec<NonZeroU32>),
 }
 
 /// `section-spec`

@@ -342,18 +342,37 @@ impl Encoder {
                 self.text(if *peek { "BODY.PEEK[" } else { "BODY[" });
                 self.section(section);
                 self.text("]");
-                if let Some((first, count)) = partial {
-                    self.text(&format!("<{first}.{count}>"));
-                }
+                self.partial(*partial);
+            }
+            FetchItem::Binary { part, peek, partial } => {
+                self.text(if *peek { "BINARY.PEEK[" } else { "BINARY[" });
+                self.part(part);
+                self.text("]");
+                self.partial(*partial);
+            }
+            FetchItem::BinarySize(part) => {
+                self.text("BINARY.SIZE[");
+                self.part(part);
+                self.text("]");
             }
         }
     }
 
-    fn section(&mut self, section: &Section) {
-        for (i, number) in section.part.iter().enumerate() {
+    fn partial(&mut self, partial: Option<(u64, std::num::NonZeroU32)>) {
+        if let Some((first, count)) = partial {
+            self.text(&format!("<{first}.{count}>"));
+        }
+    }
+
+    fn part(&mut self, part: &[std::num::NonZeroU32]) {
+        for (i, number) in part.iter().enumerate() {
             let dot = if i > 0 { "." } else { "" };
             self.text(&format!("{dot}{number}"));
         }
+    }
+
+    fn section(&mut self, section: &Section) {
+        self.part(&section.part);
         let Some(text) = &section.text else { return };
         if !section.part.is_empty() {
             self.text(".");

@@ -14,6 +14,7 @@ pub mod envelope;
 mod lex;
 pub mod mime;
 pub mod parse;
+mod parse_binary;
 mod parse_search;
 pub mod receive;
 pub mod reply;

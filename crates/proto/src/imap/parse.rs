@@ -394,6 +394,9 @@ fn fetch_item(c: &mut Cursor<'_>) -> Result<FetchItem> {
         let partial = partial(c)?;
         return Ok(FetchItem::Section { section, peek, partial });
     }
+    if let Some(item) = super::parse_binary::item(c)? {
+        return Ok(item);
+    }
     Ok(match c.atom()?.as_str().to_ascii_uppercase().as_str() {
         "FLAGS" => FetchItem::Flags,
         "UID" => FetchItem::Uid,
@@ -455,7 +458,7 @@ pub(crate) fn section(c: &mut Cursor<'_>) -> Result<Section> {
 }
 
 /// `partial = "<" number64 "." nz-number64 ">"`
-fn partial(c: &mut Cursor<'_>) -> Result<Option<(u64, std::num::NonZeroU32)>> {
+pub(super) fn partial(c: &mut Cursor<'_>) -> Result<Option<(u64, std::num::NonZeroU32)>> {
     if !c.take(b'<') {
         return Ok(None);
     }

@@ -57,7 +57,9 @@ pub enum Code {
     UidValidity(u32),
     /// UNAVAILABLE
     Unavailable,
-    /// UNKNOWN-CTE and its kin are not built; UNSEEN is RFC 3501's.
+    /// UNKNOWN-CTE (RFC 3516)
+    UnknownCte,
+    /// UNSEEN (RFC 3501)
     Unseen(u32),
     /// USEATTR (RFC 6154)
     UseAttr,
@@ -89,6 +91,7 @@ impl fmt::Display for Code {
             Self::UidNext(uid) => write!(f, "UIDNEXT {uid}"),
             Self::UidValidity(n) => write!(f, "UIDVALIDITY {n}"),
             Self::Unavailable => f.write_str("UNAVAILABLE"),
+            Self::UnknownCte => f.write_str("UNKNOWN-CTE"),
             Self::Unseen(n) => write!(f, "UNSEEN {n}"),
             Self::UseAttr => f.write_str("USEATTR"),
         }

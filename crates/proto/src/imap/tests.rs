@@ -95,6 +95,16 @@ fn item() -> impl Strategy<Value = FetchItem> {
                 FetchItem::Section { section, peek, partial }
             }
         ),
+        (vec(1u32..300, 0..4), any::<bool>(), option::of((0..1000u64, 1..1000u32))).prop_map(
+            |(part, peek, partial)| {
+                let part = part.into_iter().map(|n| NonZeroU32::new(n).unwrap()).collect();
+                let partial = partial.map(|(a, b)| (a, NonZeroU32::new(b).unwrap()));
+                FetchItem::Binary { part, peek, partial }
+            }
+        ),
+        vec(1u32..300, 0..4).prop_map(|part| {
+            FetchItem::BinarySize(part.into_iter().map(|n| NonZeroU32::new(n).unwrap()).collect())
+        }),
     ]
 }
 fn status_items() -> impl Strategy<Value = Vec<StatusItem>> {

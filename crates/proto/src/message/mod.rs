@@ -5,6 +5,7 @@ mod header;
 mod mailboxes;
 mod sender;
 mod signature;
+pub mod transfer;
 pub mod write;
 
 pub use header::{Field, Header, HeaderError, MAX_FIELDS, MAX_HEADER_OCTETS, relaxed};

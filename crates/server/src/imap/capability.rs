@@ -127,6 +127,8 @@ pub const TABLE: &[Capability] = &[
         about: "the size of the largest message, in octets", shown: Always,
         tests: &["imap::append::refusals_come_before_the_octets_and_the_session_goes_on"],
     },
+    row("BINARY", "RFC 3516", "parts without their transfer encoding, and messages with NUL", Always,
+        &["dialogues/imap/binary.txt", "imap::binary::parts_of_any_size_are_decoded"]),
     row("CHILDREN", "RFC 3348", "whether a mailbox has others below it", Always,
         &["imap::folders::hierarchy_modified_utf7_and_rename"]),
     row("ENABLE", "RFC 5161", "extensions that change replies are turned on by name", Always,

@@ -2,6 +2,7 @@
 
 use super::{
     batches::{Loaded, Message, Wants},
+    binary::{self, Decoded},
     flags::write_flag_list,
     index::Index,
     section::Pieces,
@@ -20,7 +21,7 @@ use sealpost_store::{
 use std::io;
 
 /// Octets read from the store and written to the socket at a time.
-const CHUNK: usize = 64 * 1024;
+pub(super) const CHUNK: usize = 64 * 1024;
 
 impl Session {
     /// FETCH and UID FETCH.
@@ -45,7 +46,7 @@ impl Session {
             octets: items.iter().any(wants_content),
         };
         let mut batches = view.batches(&store, &pick, wants);
-        let mut found = 0;
+        let (mut found, mut undecoded) = (0, false);
         loop {
             let mut batch = batches.next().await?;
             if batch.is_empty() {
@@ -54,8 +55,14 @@ impl Session {
             let seen = if sets_seen { self.set_seen(&mut batch).await? } else { Vec::new() };
             for loaded in batch {
                 let with_flags = seen.binary_search(&loaded.message.uid).is_ok();
-                found += u32::from(self.fetch_one(loaded, &items, with_flags).await?);
+                let fetched = self.fetch_one(loaded, &items, with_flags).await?;
+                found += u32::from(fetched != Fetched::Gone);
+                undecoded |= fetched == Fetched::Undecoded;
             }
+        }
+        if undecoded {
+            // RFC 3516 §4.3.
+            return Err(Refusal::no(Code::UnknownCte, "a part's transfer encoding is not known; use BODY"));
         }
         if found == pick.count {
             return ok("FETCH done");
@@ -93,41 +100,62 @@ impl Session {
         Ok(seen)
     }
 
-    /// One message; `false` if it is gone.
+    /// One message.
     async fn fetch_one(
         &mut self,
         loaded: Loaded,
         items: &[FetchItem],
         with_flags: bool,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<Fetched, Refusal> {
         let Loaded { message, index, mut octets } = loaded;
-        let Some(number) = self.view()?.number_of(message.uid) else { return Ok(false) };
+        let Some(number) = self.view()?.number_of(message.uid) else { return Ok(Fetched::Gone) };
         let mut index = Index::read(&index);
         if octets.is_none() && items.iter().any(wants_content) {
-            return Ok(false);
+            return Ok(Fetched::Gone);
         }
         if index.is_none() && items.iter().any(wants_index) {
-            let Some(content) = message.rest.map(|rest| rest.content) else { return Ok(false) };
+            let Some(content) = message.rest.map(|rest| rest.content) else { return Ok(Fetched::Gone) };
             let reader = match octets.take() {
                 Some(reader) => reader,
                 None => match self.ctx.store.content(content).await {
                     Ok(reader) => reader,
-                    Err(StoreError::Gone(_)) => return Ok(false),
+                    Err(StoreError::Gone(_)) => return Ok(Fetched::Gone),
                     Err(error) => return Err(error.into()),
                 },
             };
             let (parsed, reader) = parse(reader).await?;
             (index, octets) = (Some(parsed), Some(reader));
         }
+        let mut decoded = Vec::new();
+        if items.iter().any(binary::is_binary)
+            && let Some(reader) = octets.take()
+        {
+            let (all, reader) = binary::survey(items.to_vec(), index.as_ref(), reader).await?;
+            (decoded, octets) = (all, Some(reader));
+        }
+        let undecoded = decoded.contains(&Some(Decoded::Unknown));
+        let mut decoded = decoded.into_iter();
         self.out.extend_from_slice(b"* ");
         response::number(&mut self.out, u64::from(number));
         self.out.extend_from_slice(b" FETCH (");
         let mut first = true;
         let flags = FetchItem::Flags;
-        let extra = (with_flags && !items.contains(&flags)).then_some(&flags);
+        let mut extra = (with_flags && !items.contains(&flags)).then_some(&flags);
+        if undecoded && !items.iter().any(|item| !binary::is_binary(item)) {
+            // Something has to stand between the parentheses.
+            extra = Some(&flags);
+        }
         for item in items.iter().chain(extra) {
+            let binary = decoded.next().flatten();
+            if binary == Some(Decoded::Unknown) {
+                continue;
+            }
             if !std::mem::take(&mut first) {
                 self.out.push(b' ');
+            }
+            if binary::is_binary(item) {
+                self.write_binary(item, binary, octets.as_deref()).await?;
+                continue;
             }
             let Some(label) = label(item) else {
                 write_small(&mut self.out, item, &message, index.as_ref());
@@ -155,7 +183,7 @@ impl Session {
         if self.out.len() > CHUNK {
             self.flush().await?;
         }
-        Ok(true)
+        Ok(if undecoded { Fetched::Undecoded } else { Fetched::Whole })
     }
 
     async fn write_pieces(
@@ -195,6 +223,17 @@ impl Session {
     }
 }
 
+/// What became of a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fetched {
+    /// It is no longer there.
+    Gone,
+    /// All items were told.
+    Whole,
+    /// All but those whose transfer encoding is not known.
+    Undecoded,
+}
+
 /// Parses a message for want of a stored index; off the async threads, since it may be 100 MB.
 pub(super) async fn parse(
     reader: Box<dyn ContentReader>,
@@ -221,7 +260,13 @@ fn text_section(text: SectionText) -> Section {
 
 /// Whether an item sets \Seen (RFC 9051 §6.4.5, RFC 3501 §6.4.5).
 fn sets_seen(item: &FetchItem) -> bool {
-    matches!(item, FetchItem::Section { peek: false, .. } | FetchItem::Rfc822 | FetchItem::Rfc822Text)
+    matches!(
+        item,
+        FetchItem::Section { peek: false, .. }
+            | FetchItem::Binary { peek: false, .. }
+            | FetchItem::Rfc822
+            | FetchItem::Rfc822Text
+    )
 }
 
 /// Whether an item is known without the rest of an entry.
@@ -232,13 +277,19 @@ fn by_mark(item: &FetchItem) -> bool {
 fn wants_content(item: &FetchItem) -> bool {
     matches!(
         item,
-        FetchItem::Section { .. } | FetchItem::Rfc822 | FetchItem::Rfc822Header | FetchItem::Rfc822Text
+        FetchItem::Section { .. }
+            | FetchItem::Binary { .. }
+            | FetchItem::BinarySize(_)
+            | FetchItem::Rfc822
+            | FetchItem::Rfc822Header
+            | FetchItem::Rfc822Text
     )
 }
 
 fn wants_index(item: &FetchItem) -> bool {
     match item {
         FetchItem::Section { section, .. } => *section != Section::default(),
+        FetchItem::Binary { part, .. } | FetchItem::BinarySize(part) => !part.is_empty(),
         FetchItem::Envelope
         | FetchItem::Body
         | FetchItem::BodyStructure

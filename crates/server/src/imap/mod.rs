@@ -5,6 +5,7 @@
 
 mod append;
 mod batches;
+mod binary;
 pub mod capability;
 mod fetch;
 mod flags;

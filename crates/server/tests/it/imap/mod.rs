@@ -1,6 +1,7 @@
 //! IMAP over real sockets and TLS, against a store in a temporary folder.
 
 mod append;
+mod binary;
 mod capability;
 mod deadlines;
 mod dialogues;

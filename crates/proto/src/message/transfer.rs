@@ -1,15 +1,17 @@
 //! Content-Transfer-Encoding undone piece by piece (RFC 2045 §6): what makes no sense is passed over or left standing,
 //! as RFC 2045 asks of readers.
 
-use super::words::hex_pair;
-use sealpost_proto::base64;
+use crate::base64;
 
 /// Longest run of white space held back in quoted-printable until it is known whether the line ends behind it.
 const MAX_HELD_SPACE_OCTETS: usize = 1_000;
 
 /// A decoder in progress.
 #[derive(Debug)]
-pub(crate) enum Decoder {
+pub struct Decoder(Encoding);
+
+#[derive(Debug)]
+enum Encoding {
     /// 7bit, 8bit, binary, or an encoding we do not know.
     Identity,
     /// base64: characters that wait until there are four.
@@ -20,7 +22,7 @@ pub(crate) enum Decoder {
 
 /// What quoted-printable has seen and not yet decided.
 #[derive(Debug, Default)]
-pub(crate) struct Quoted {
+struct Quoted {
     /// An `=` and what followed it.
     escape: Vec<u8>,
     /// White space that goes if the line ends here (RFC 2045 §6.7 (3)).
@@ -28,20 +30,31 @@ pub(crate) struct Quoted {
 }
 
 impl Decoder {
-    /// For the value of Content-Transfer-Encoding.
-    pub(crate) fn new(encoding: &str) -> Self {
-        match encoding.trim().to_ascii_lowercase().as_str() {
-            "base64" => Self::Base64(Vec::new()),
-            "quoted-printable" => Self::Quoted(Quoted::default()),
-            _ => Self::Identity,
-        }
+    /// For the value of Content-Transfer-Encoding; one that we do not know changes nothing.
+    pub fn new(encoding: &str) -> Self {
+        Self::known(encoding).unwrap_or(Self(Encoding::Identity))
+    }
+
+    /// The same; `None` for an encoding that we do not know. None at all is 7bit (RFC 2045 §6.1).
+    pub fn known(encoding: &str) -> Option<Self> {
+        Some(Self(match encoding.trim().to_ascii_lowercase().as_str() {
+            "base64" => Encoding::Base64(Vec::new()),
+            "quoted-printable" => Encoding::Quoted(Quoted::default()),
+            "" | "7bit" | "8bit" | "binary" => Encoding::Identity,
+            _ => return None,
+        }))
+    }
+
+    /// Whether octets come out as they go in.
+    pub fn is_identity(&self) -> bool {
+        matches!(self.0, Encoding::Identity)
     }
 
     /// Decodes the next octets to the end of `out`.
-    pub(crate) fn feed(&mut self, octets: &[u8], out: &mut Vec<u8>) {
-        match self {
-            Self::Identity => out.extend_from_slice(octets),
-            Self::Base64(waiting) => {
+    pub fn feed(&mut self, octets: &[u8], out: &mut Vec<u8>) {
+        match &mut self.0 {
+            Encoding::Identity => out.extend_from_slice(octets),
+            Encoding::Base64(waiting) => {
                 waiting.extend(
                     octets.iter().filter(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=')),
                 );
@@ -49,7 +62,7 @@ impl Decoder {
                 decode_base64(&waiting[..whole], out);
                 waiting.drain(..whole);
             }
-            Self::Quoted(quoted) => {
+            Encoding::Quoted(quoted) => {
                 for &b in octets {
                     quoted.push(b, out);
                 }
@@ -58,17 +71,17 @@ impl Decoder {
     }
 
     /// Decodes what is left.
-    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
-        match self {
-            Self::Identity => {}
-            Self::Base64(waiting) => {
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        match &mut self.0 {
+            Encoding::Identity => {}
+            Encoding::Base64(waiting) => {
                 while waiting.len() % 4 != 0 {
                     waiting.push(b'=');
                 }
                 decode_base64(waiting, out);
                 waiting.clear();
             }
-            Self::Quoted(quoted) => {
+            Encoding::Quoted(quoted) => {
                 if !quoted.escape.is_empty() && quoted.escape != b"=" && quoted.escape != b"=\r" {
                     out.append(&mut quoted.escape);
                 }
@@ -99,6 +112,12 @@ fn decode_base64(groups: &[u8], out: &mut Vec<u8>) {
             out.extend_from_slice(&decoded);
         }
     }
+}
+
+/// Two hex digits, in either case.
+pub fn hex_pair(high: u8, low: u8) -> Option<u8> {
+    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    Some(digit(high)? << 4 | digit(low)?)
 }
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -150,8 +169,8 @@ impl Quoted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::write;
     use proptest::prelude::*;
-    use sealpost_proto::message::write;
 
     fn decode(encoding: &str, text: &[u8], cut: usize) -> Vec<u8> {
         let mut decoder = Decoder::new(encoding);
@@ -186,6 +205,16 @@ mod tests {
                 let got = decode("Quoted-Printable", text, cut);
                 assert_eq!(got, want, "{:?} cut at {cut}", String::from_utf8_lossy(text));
             }
+        }
+    }
+
+    #[test]
+    fn encodings_that_are_known() {
+        for known in ["", "7bit", " 8BIT ", "binary", "Base64", "QUOTED-PRINTABLE"] {
+            assert!(Decoder::known(known).is_some(), "{known}");
+        }
+        for unknown in ["x-uuencode", "base64 x", "gzip64"] {
+            assert!(Decoder::known(unknown).is_none() && Decoder::new(unknown).is_identity(), "{unknown}");
         }
     }
 
