@@ -208,6 +208,15 @@ pub struct Maildrop {
     pub messages: Vec<DropMessage>,
 }
 
+/// Which messages changed in a mailbox since a MODSEQ, in ranges.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Touched {
+    /// UIDs that are new or were changed.
+    pub changed: Vec<UidRange>,
+    /// UIDs gone.
+    pub vanished: Vec<UidRange>,
+}
+
 /// Random access to the octets of a stored message, for partial fetches and streaming.
 pub trait ContentReader: Send + Sync {
     /// Octets.
@@ -260,6 +269,8 @@ pub trait Mailboxes: Send + Sync {
     async fn marks_in(&self, mailbox: MailboxId, ranges: &[UidRange], limit: usize) -> Result<Vec<Mark>>;
     /// Entries changed and UIDs vanished since `modseq`.
     async fn changes(&self, mailbox: MailboxId, since: u64) -> Result<Changes>;
+    /// The same, without what they have become.
+    async fn touched(&self, mailbox: MailboxId, since: u64) -> Result<Touched>;
     /// Stores messages, all or none, in order.
     async fn append(&self, mailbox: MailboxId, messages: Vec<NewMessage>) -> Result<Copied>;
     /// Changes flags of those of `uids` that exist and, if given, whose MODSEQ is at most `unchanged_since`; returns

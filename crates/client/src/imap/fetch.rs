@@ -106,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Imap<S> {
             let section = Section { part: Vec::new(), text };
             items.push(FetchItem::Section { section, peek: true, partial: None });
         }
-        let answer = self.run(Body::Fetch { uid: true, set: uids, items }).await?;
+        let answer = self.run(Body::Fetch { uid: true, set: uids, items, changed_since: None }).await?;
         let mut all: Vec<Meta> = Vec::new();
         for reply in answer.replies {
             let Reply::Fetch(values) = reply else { continue };
@@ -142,7 +142,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Imap<S> {
     ) -> Result<u64> {
         let number = NonZeroU32::new(uid).ok_or(ImapError::NoSuchMessage(uid))?;
         let item = FetchItem::Section { section: Section::default(), peek: true, partial: None };
-        let body = Body::Fetch { uid: true, set: SequenceSet::one(number), items: vec![item] };
+        let body =
+            Body::Fetch { uid: true, set: SequenceSet::one(number), items: vec![item], changed_since: None };
         let mut one = One { writer, limit, progress, of: None };
         self.run_with(body, Some(&mut one)).await?;
         one.of.map(|(octets, _)| octets).ok_or(ImapError::NoSuchMessage(uid))
@@ -159,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Imap<S> {
         let Some(set) = SequenceSet::from_numbers(uids) else { return Ok(Vec::new()) };
         let section = FetchItem::Section { section: Section::default(), peek: true, partial: None };
         let items = vec![FetchItem::Uid, section];
-        let tag = self.write_command(Body::Fetch { uid: true, set, items }).await?;
+        let tag = self.write_command(Body::Fetch { uid: true, set, items, changed_since: None }).await?;
         let mut many = Many { new, left: limit, body: None };
         let mut got: Vec<(u32, W)> = Vec::new();
         loop {
@@ -202,7 +203,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Imap<S> {
     /// UIDs of all messages of the open mailbox, ascending. Not by SEARCH, whose answer is one line.
     pub async fn uids(&mut self) -> Result<Vec<u32>> {
         let items = vec![FetchItem::Uid];
-        let answer = self.run(Body::Fetch { uid: true, set: SequenceSet::all(), items }).await?;
+        let answer =
+            self.run(Body::Fetch { uid: true, set: SequenceSet::all(), items, changed_since: None }).await?;
         let mut all: Vec<u32> = answer
             .replies
             .into_iter()

@@ -1,7 +1,9 @@
 //! Mailboxes: list, open, make; and changes to the messages of the open one.
 
 use super::{Imap, ImapError, Result, name};
-use sealpost_proto::imap::{Body, Condition, Flag, List, ListReturn, Reply, SequenceSet, StoreHow};
+use sealpost_proto::imap::{
+    Body, Condition, Flag, List, ListReturn, Reply, SelectParams, SequenceSet, StoreHow,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A mailbox in a listing.
@@ -64,7 +66,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Imap<S> {
     }
 
     async fn open(&mut self, mailbox: &str, read_only: bool) -> Result<Selected> {
-        let answer = self.run(Body::Select { mailbox: name(mailbox)?, read_only }).await?;
+        let answer = self
+            .run(Body::Select { mailbox: name(mailbox)?, read_only, params: SelectParams::default() })
+            .await?;
         let mut selected = Selected::default();
         for reply in &answer.replies {
             match reply {
@@ -104,7 +108,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Imap<S> {
 
     /// UID STORE, silently.
     pub async fn store_flags(&mut self, uids: SequenceSet, how: StoreHow, flags: Vec<Flag>) -> Result<()> {
-        self.run(Body::Store { uid: true, set: uids, how, silent: true, flags }).await.map(drop)
+        self.run(Body::Store { uid: true, set: uids, how, silent: true, flags, unchanged_since: None })
+            .await
+            .map(drop)
     }
 
     /// UID COPY.

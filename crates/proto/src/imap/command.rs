@@ -1,6 +1,7 @@
 //! Commands as values (RFC 3501, RFC 9051 and the extensions built).
 
 use super::{
+    condstore::{ChangedSince, ObjectId, SelectParams},
     date::Day,
     types::{Atom, Flag, MailboxName, Secret, SequenceSet, Tag},
 };
@@ -64,6 +65,8 @@ pub enum Body {
         mailbox: MailboxName,
         /// EXAMINE.
         read_only: bool,
+        /// What else is asked for (RFC 4466).
+        params: SelectParams,
     },
     /// CREATE, with USE of CREATE-SPECIAL-USE (RFC 6154)
     Create {
@@ -138,6 +141,8 @@ pub enum Body {
         set: SequenceSet,
         /// What.
         items: Vec<FetchItem>,
+        /// CHANGEDSINCE (RFC 7162).
+        changed_since: Option<ChangedSince>,
     },
     /// STORE, UID STORE
     Store {
@@ -151,6 +156,8 @@ pub enum Body {
         silent: bool,
         /// Flags.
         flags: Vec<Flag>,
+        /// UNCHANGEDSINCE (RFC 7162): messages whose MODSEQ is above this are left alone.
+        unchanged_since: Option<u64>,
     },
     /// COPY, MOVE (RFC 6851) and their UID forms
     Copy {
@@ -223,6 +230,10 @@ pub enum StatusItem {
     Deleted,
     /// SIZE (RFC 8438)
     Size,
+    /// HIGHESTMODSEQ (RFC 7162)
+    HighestModSeq,
+    /// MAILBOXID (RFC 8474)
+    MailboxId,
 }
 
 /// SEARCH RETURN options (RFC 4731, RFC 5182).
@@ -266,6 +277,21 @@ pub enum SearchKey {
     Internal(DateTest, Day),
     /// SENTBEFORE, SENTON, SENTSINCE, by the Date field.
     Sent(DateTest, Day),
+    /// SAVEDBEFORE, SAVEDON, SAVEDSINCE (RFC 8514).
+    Saved(DateTest, Day),
+    /// SAVEDATESUPPORTED (RFC 8514)
+    SaveDateSupported,
+    /// MODSEQ (RFC 7162): the message's is at least this.
+    ModSeq {
+        /// The flag it is asked of, and whose; servers with one MODSEQ a message take no notice.
+        entry: Option<(String, Atom)>,
+        /// MODSEQ.
+        modseq: u64,
+    },
+    /// EMAILID (RFC 8474)
+    EmailId(ObjectId),
+    /// THREADID (RFC 8474)
+    ThreadId(ObjectId),
     /// LARGER
     Larger(u64),
     /// SMALLER
@@ -331,6 +357,14 @@ pub enum FetchItem {
     Body,
     /// BODYSTRUCTURE
     BodyStructure,
+    /// MODSEQ (RFC 7162)
+    ModSeq,
+    /// SAVEDATE (RFC 8514)
+    SaveDate,
+    /// EMAILID (RFC 8474)
+    EmailId,
+    /// THREADID (RFC 8474)
+    ThreadId,
     /// RFC822
     Rfc822,
     /// RFC822.HEADER

@@ -45,7 +45,7 @@ pub(crate) fn body(body: &Body, names: Names) -> Vec<Piece> {
 }
 
 impl Encoder {
-    fn text(&mut self, text: &str) {
+    pub(crate) fn text(&mut self, text: &str) {
         self.out.extend_from_slice(text.as_bytes());
     }
     /// `astring`
@@ -58,7 +58,7 @@ impl Encoder {
     }
     /// `string`: quoted where ASCII allows it, else a literal. NUL cannot be said; callers' types hold none, and a
     /// hostile caller gets BAD from the server.
-    fn string(&mut self, bytes: &[u8]) {
+    pub(crate) fn string(&mut self, bytes: &[u8]) {
         let plain = bytes.len() <= 512 && bytes.iter().all(|b| matches!(b, 0x20..=0x7e | b'\t'));
         if !plain {
             self.text(&format!("{{{}}}\r\n", bytes.len()));
@@ -146,9 +146,10 @@ impl Encoder {
                     }
                 });
             }
-            Body::Select { mailbox, read_only } => {
+            Body::Select { mailbox, read_only, params } => {
                 self.text(if *read_only { "EXAMINE " } else { "SELECT " });
                 self.mailbox(mailbox.as_str());
+                self.select_params(params);
             }
             Body::Create { mailbox, special_use } => {
                 self.text("CREATE ");
@@ -212,18 +213,20 @@ impl Encoder {
                     key => self.search_key(key),
                 }
             }
-            Body::Fetch { uid, set, items } => {
+            Body::Fetch { uid, set, items, changed_since } => {
                 self.text(&format!("{}FETCH {set} ", uid_form(*uid)));
                 self.list(items, Self::fetch_item);
+                self.fetch_modifiers(*changed_since);
             }
-            Body::Store { uid, set, how, silent, flags } => {
+            Body::Store { uid, set, how, silent, flags, unchanged_since } => {
                 let sign = match how {
                     StoreHow::Replace => "",
                     StoreHow::Add => "+",
                     StoreHow::Remove => "-",
                 };
                 let silent = if *silent { ".SILENT" } else { "" };
-                self.text(&format!("{}STORE {set} {sign}FLAGS{silent} ", uid_form(*uid)));
+                let since = unchanged_since.map(|n| format!("(UNCHANGEDSINCE {n}) ")).unwrap_or_default();
+                self.text(&format!("{}STORE {set} {since}{sign}FLAGS{silent} ", uid_form(*uid)));
                 self.flags(flags);
             }
             Body::Copy { uid, remove, set, mailbox } => {
@@ -301,6 +304,11 @@ impl Encoder {
             }
             SearchKey::Internal(test, day) => self.text(&format!("{} {day}", date_test(*test))),
             SearchKey::Sent(test, day) => self.text(&format!("SENT{} {day}", date_test(*test))),
+            SearchKey::Saved(test, day) => self.text(&format!("SAVED{} {day}", date_test(*test))),
+            SearchKey::SaveDateSupported => self.text("SAVEDATESUPPORTED"),
+            SearchKey::ModSeq { entry, modseq } => self.search_modseq(entry.as_ref(), *modseq),
+            SearchKey::EmailId(id) => self.text(&format!("EMAILID {id}")),
+            SearchKey::ThreadId(id) => self.text(&format!("THREADID {id}")),
             SearchKey::Larger(n) => self.text(&format!("LARGER {n}")),
             SearchKey::Smaller(n) => self.text(&format!("SMALLER {n}")),
             SearchKey::Header { field, value } => {
@@ -335,6 +343,10 @@ impl Encoder {
             FetchItem::Envelope => self.text("ENVELOPE"),
             FetchItem::Body => self.text("BODY"),
             FetchItem::BodyStructure => self.text("BODYSTRUCTURE"),
+            FetchItem::ModSeq => self.text("MODSEQ"),
+            FetchItem::SaveDate => self.text("SAVEDATE"),
+            FetchItem::EmailId => self.text("EMAILID"),
+            FetchItem::ThreadId => self.text("THREADID"),
             FetchItem::Rfc822 => self.text("RFC822"),
             FetchItem::Rfc822Header => self.text("RFC822.HEADER"),
             FetchItem::Rfc822Text => self.text("RFC822.TEXT"),
@@ -405,6 +417,8 @@ pub(crate) fn status_item(item: StatusItem) -> &'static str {
         StatusItem::Unseen => "UNSEEN",
         StatusItem::Deleted => "DELETED",
         StatusItem::Size => "SIZE",
+        StatusItem::HighestModSeq => "HIGHESTMODSEQ",
+        StatusItem::MailboxId => "MAILBOXID",
     }
 }
 

@@ -8,6 +8,7 @@
 //! An extension adds: variants in [`command`], an arm in [`parse`] and [`encode`], a code or line in [`response`].
 
 pub mod command;
+pub mod condstore;
 pub mod date;
 pub mod encode;
 pub mod envelope;
@@ -28,6 +29,7 @@ pub use command::{
     AppendMessage, AppendStart, Body, Command, DateTest, FetchItem, List, ListReturn, ListSelect, SearchKey,
     SearchReturn, Section, SectionText, StatusItem, StoreHow, SystemFlag,
 };
+pub use condstore::{ChangedSince, ObjectId, Qresync, SelectParams};
 pub use date::{Day, date_time};
 pub use lex::{Cursor, ParseError};
 pub use receive::{Limits, LiteralHead, Received, Receiver};

@@ -5,6 +5,7 @@ use super::{
         AppendMessage, AppendStart, Body, Command, FetchItem, List, ListReturn, ListSelect, SearchReturn,
         Section, SectionText, StatusItem, StoreHow,
     },
+    condstore::{fetch_modifiers, select_params, store_modifiers},
     date::parse_date_time,
     lex::{Cursor, ParseError, Result, expected, utf8},
     types::{Names, Secret, Tag},
@@ -166,8 +167,8 @@ fn plain_body(c: &mut Cursor<'_>, verb: &str, names: Names) -> Result<Body> {
         "LOGIN" => login(c)?,
         "ENABLE" => enable(c)?,
         "ID" => id(c)?,
-        "SELECT" => Body::Select { mailbox: mailbox(c)?, read_only: false },
-        "EXAMINE" => Body::Select { mailbox: mailbox(c)?, read_only: true },
+        "SELECT" => Body::Select { mailbox: mailbox(c)?, read_only: false, params: select_params(c)? },
+        "EXAMINE" => Body::Select { mailbox: mailbox(c)?, read_only: true, params: select_params(c)? },
         "CREATE" => Body::Create { mailbox: mailbox(c)?, special_use: special_use(c)? },
         "DELETE" => Body::Delete(mailbox(c)?),
         "RENAME" => Body::Rename { from: mailbox(c)?, to: mailbox(c)? },
@@ -330,6 +331,8 @@ fn status_items(c: &mut Cursor<'_>) -> Result<Vec<StatusItem>> {
             "UNSEEN" => StatusItem::Unseen,
             "DELETED" => StatusItem::Deleted,
             "SIZE" => StatusItem::Size,
+            "HIGHESTMODSEQ" => StatusItem::HighestModSeq,
+            "MAILBOXID" => StatusItem::MailboxId,
             _ => return expected("a STATUS item"),
         })
     })?;
@@ -365,7 +368,8 @@ fn search(c: &mut Cursor<'_>, uid: bool) -> Result<Body> {
     Ok(Body::Search { uid, returns, charset, key })
 }
 
-/// `fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")`
+/// `fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")
+/// [fetch-modifiers]`
 fn fetch(c: &mut Cursor<'_>, uid: bool) -> Result<Body> {
     use FetchItem as I;
     c.space()?;
@@ -382,7 +386,10 @@ fn fetch(c: &mut Cursor<'_>, uid: bool) -> Result<Body> {
     } else {
         vec![fetch_item(c)?]
     };
-    if items.is_empty() { expected("a FETCH item") } else { Ok(Body::Fetch { uid, set, items }) }
+    if items.is_empty() {
+        return expected("a FETCH item");
+    }
+    Ok(Body::Fetch { uid, set, items, changed_since: fetch_modifiers(c)? })
 }
 
 /// `fetch-att`
@@ -405,6 +412,10 @@ fn fetch_item(c: &mut Cursor<'_>) -> Result<FetchItem> {
         "ENVELOPE" => FetchItem::Envelope,
         "BODY" => FetchItem::Body,
         "BODYSTRUCTURE" => FetchItem::BodyStructure,
+        "MODSEQ" => FetchItem::ModSeq,
+        "SAVEDATE" => FetchItem::SaveDate,
+        "EMAILID" => FetchItem::EmailId,
+        "THREADID" => FetchItem::ThreadId,
         "RFC822" => FetchItem::Rfc822,
         "RFC822.HEADER" => FetchItem::Rfc822Header,
         "RFC822.TEXT" => FetchItem::Rfc822Text,
@@ -472,11 +483,12 @@ pub(super) fn partial(c: &mut Cursor<'_>) -> Result<Option<(u64, std::num::NonZe
     Ok(Some((first, count)))
 }
 
-/// `store = "STORE" SP sequence-set SP store-att-flags`
+/// `store = "STORE" SP sequence-set [store-modifiers] SP store-att-flags`
 fn store(c: &mut Cursor<'_>, uid: bool) -> Result<Body> {
     c.space()?;
     let set = c.sequence_set()?;
     c.space()?;
+    let unchanged_since = store_modifiers(c)?;
     let how = match c.peek() {
         Some(b'+') => StoreHow::Add,
         Some(b'-') => StoreHow::Remove,
@@ -503,7 +515,7 @@ fn store(c: &mut Cursor<'_>, uid: bool) -> Result<Body> {
         }
         flags
     };
-    Ok(Body::Store { uid, set, how, silent, flags })
+    Ok(Body::Store { uid, set, how, silent, flags, unchanged_since })
 }
 
 /// `copy = "COPY" SP sequence-set SP mailbox`, `move` alike (RFC 6851).

@@ -2,6 +2,7 @@
 
 use super::{
     command::{DateTest, SearchKey, SystemFlag},
+    condstore::{object_id, search_modseq},
     date::Day,
     lex::{Cursor, ParseError, Result, expected, utf8},
 };
@@ -47,6 +48,15 @@ fn key(c: &mut Cursor<'_>, budget: &mut usize) -> Result<SearchKey> {
         "SENTBEFORE" => SearchKey::Sent(DateTest::Before, date(c)?),
         "SENTON" => SearchKey::Sent(DateTest::On, date(c)?),
         "SENTSINCE" => SearchKey::Sent(DateTest::Since, date(c)?),
+        "SAVEDBEFORE" => SearchKey::Saved(DateTest::Before, date(c)?),
+        "SAVEDON" => SearchKey::Saved(DateTest::On, date(c)?),
+        "SAVEDSINCE" => SearchKey::Saved(DateTest::Since, date(c)?),
+        "MODSEQ" => {
+            let (entry, modseq) = search_modseq(c)?;
+            SearchKey::ModSeq { entry, modseq }
+        }
+        "EMAILID" => SearchKey::EmailId(object_id(c)?),
+        "THREADID" => SearchKey::ThreadId(object_id(c)?),
         "LARGER" => SearchKey::Larger(c.number()?),
         "SMALLER" => SearchKey::Smaller(c.number()?),
         "FROM" | "TO" | "CC" | "BCC" | "SUBJECT" => SearchKey::Header { field: word, value: text(c)? },
@@ -98,6 +108,7 @@ fn simple(word: &str) -> Option<SearchKey> {
         "NEW" => SearchKey::New,
         "OLD" => SearchKey::Old,
         "RECENT" => SearchKey::Recent,
+        "SAVEDATESUPPORTED" => SearchKey::SaveDateSupported,
         _ => match word.strip_prefix("UN").and_then(flag) {
             Some(unset) => SearchKey::Flag(unset, false),
             None => SearchKey::Flag(flag(word)?, true),

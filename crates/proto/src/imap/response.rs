@@ -31,8 +31,14 @@ pub enum Code {
     CopyUid(u32, String, String),
     /// EXPUNGEISSUED
     ExpungeIssued,
+    /// HIGHESTMODSEQ (RFC 7162)
+    HighestModSeq(u64),
     /// LIMIT
     Limit,
+    /// MAILBOXID (RFC 8474)
+    MailboxId(String),
+    /// MODIFIED (RFC 7162): messages that a conditional STORE left alone.
+    Modified(String),
     /// NONEXISTENT
     NonExistent,
     /// OVERQUOTA
@@ -78,7 +84,10 @@ impl fmt::Display for Code {
             Self::Closed => f.write_str("CLOSED"),
             Self::CopyUid(validity, from, to) => write!(f, "COPYUID {validity} {from} {to}"),
             Self::ExpungeIssued => f.write_str("EXPUNGEISSUED"),
+            Self::HighestModSeq(modseq) => write!(f, "HIGHESTMODSEQ {modseq}"),
             Self::Limit => f.write_str("LIMIT"),
+            Self::MailboxId(id) => write!(f, "MAILBOXID ({id})"),
+            Self::Modified(set) => write!(f, "MODIFIED {set}"),
             Self::NonExistent => f.write_str("NONEXISTENT"),
             Self::OverQuota => f.write_str("OVERQUOTA"),
             Self::PermanentFlags(flags) => write!(f, "PERMANENTFLAGS ({flags})"),

@@ -52,6 +52,12 @@ fn key() -> impl Strategy<Value = SearchKey> {
         (date_test(), day()).prop_map(|(t, d)| SearchKey::Internal(t, d)),
         (date_test(), day()).prop_map(|(t, d)| SearchKey::Sent(t, d)),
         any::<u32>().prop_map(|n| SearchKey::Larger(n.into())),
+        (date_test(), day()).prop_map(|(t, d)| SearchKey::Saved(t, d)),
+        Just(SearchKey::SaveDateSupported),
+        (option::of(("/flags/[ -~]{1,9}", Just(Atom::new("all").unwrap()))), modseq())
+            .prop_map(|(entry, modseq)| SearchKey::ModSeq { entry, modseq }),
+        "[A-Za-z0-9_-]{1,9}".prop_map(|id| SearchKey::EmailId(ObjectId::new(id).unwrap())),
+        "[A-Za-z0-9_-]{1,9}".prop_map(|id| SearchKey::ThreadId(ObjectId::new(id).unwrap())),
         ("X-[a-z]{1,5}|SUBJECT|FROM", text()).prop_map(|(field, value)| SearchKey::Header { field, value }),
         text().prop_map(SearchKey::Body),
         text().prop_map(SearchKey::Text),
@@ -89,6 +95,10 @@ fn item() -> impl Strategy<Value = FetchItem> {
         Just(FetchItem::Body),
         Just(FetchItem::BodyStructure),
         Just(FetchItem::Rfc822Header),
+        Just(FetchItem::ModSeq),
+        Just(FetchItem::SaveDate),
+        Just(FetchItem::EmailId),
+        Just(FetchItem::ThreadId),
         (section(), any::<bool>(), option::of((0..1000u64, 1..1000u32))).prop_map(
             |(section, peek, partial)| {
                 let partial = partial.map(|(a, b)| (a, NonZeroU32::new(b).unwrap()));
@@ -108,7 +118,16 @@ fn item() -> impl Strategy<Value = FetchItem> {
     ]
 }
 fn status_items() -> impl Strategy<Value = Vec<StatusItem>> {
-    vec(prop_oneof![Just(StatusItem::Messages), Just(StatusItem::Size), Just(StatusItem::UidNext)], 1..3)
+    vec(
+        prop_oneof![
+            Just(StatusItem::Messages),
+            Just(StatusItem::Size),
+            Just(StatusItem::UidNext),
+            Just(StatusItem::HighestModSeq),
+            Just(StatusItem::MailboxId)
+        ],
+        1..3,
+    )
 }
 fn list() -> impl Strategy<Value = List> {
     let select = vec(prop_oneof![Just(ListSelect::Subscribed), Just(ListSelect::SpecialUse)], 0..3);
@@ -120,6 +139,27 @@ fn list() -> impl Strategy<Value = List> {
             List { select, reference, patterns, returns, extended }
         },
     )
+}
+fn modseq() -> impl Strategy<Value = u64> {
+    0..=9_223_372_036_854_775_807_u64
+}
+fn numbers() -> impl Strategy<Value = SequenceSet> {
+    vec(1..=u32::MAX, 1..5).prop_map(|n| SequenceSet::from_numbers(&n).unwrap())
+}
+fn select_params() -> impl Strategy<Value = SelectParams> {
+    let qresync = (
+        1..=u32::MAX,
+        modseq().prop_map(|n| n.max(1)),
+        option::of(numbers()),
+        option::of((numbers(), numbers())),
+    )
+        .prop_map(|(validity, modseq, known, matching)| Qresync {
+            uid_validity: NonZeroU32::new(validity).unwrap(),
+            modseq,
+            known,
+            matching,
+        });
+    (any::<bool>(), option::of(qresync)).prop_map(|(condstore, qresync)| SelectParams { condstore, qresync })
 }
 fn body() -> impl Strategy<Value = Body> {
     let how = prop_oneof![Just(StoreHow::Replace), Just(StoreHow::Add), Just(StoreHow::Remove)];
@@ -140,7 +180,11 @@ fn body() -> impl Strategy<Value = Body> {
         }),
         vec(atom(), 1..4).prop_map(Body::Enable),
         vec((text(), option::of(text())), 0..3).prop_map(Body::Id),
-        (mailbox(), any::<bool>()).prop_map(|(mailbox, read_only)| Body::Select { mailbox, read_only }),
+        (mailbox(), any::<bool>(), select_params()).prop_map(|(mailbox, read_only, params)| Body::Select {
+            mailbox,
+            read_only,
+            params
+        }),
         (mailbox(), vec(atom(), 0..2))
             .prop_map(|(mailbox, special_use)| Body::Create { mailbox, special_use }),
         (mailbox(), mailbox()).prop_map(|(from, to)| Body::Rename { from, to }),
@@ -154,13 +198,17 @@ fn body() -> impl Strategy<Value = Body> {
             charset: None,
             key
         }),
-        (any::<bool>(), set(), vec(item(), 1..4)).prop_map(|(uid, set, items)| Body::Fetch {
-            uid,
-            set,
-            items
-        }),
-        (any::<bool>(), set(), how, any::<bool>(), vec(flag(), 0..4))
-            .prop_map(|(uid, set, how, silent, flags)| Body::Store { uid, set, how, silent, flags }),
+        (any::<bool>(), set(), vec(item(), 1..4), option::of((modseq(), any::<bool>()))).prop_map(
+            |(uid, set, items, since)| {
+                let changed_since = since.map(|(modseq, vanished)| ChangedSince { modseq, vanished });
+                Body::Fetch { uid, set, items, changed_since }
+            }
+        ),
+        (any::<bool>(), set(), how, any::<bool>(), vec(flag(), 0..4), option::of(modseq())).prop_map(
+            |(uid, set, how, silent, flags, unchanged_since)| {
+                Body::Store { uid, set, how, silent, flags, unchanged_since }
+            }
+        ),
         (any::<bool>(), any::<bool>(), set(), mailbox()).prop_map(|(uid, remove, set, mailbox)| Body::Copy {
             uid,
             remove,
@@ -224,8 +272,9 @@ proptest! {
             Body::Search { returns, .. } => returns.is_some(),
             _ => false,
         };
-        let saved = String::from_utf8_lossy(&bytes).contains('$');
-        if ours_alone(&command.body) || saved {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let words = ["$", "MODSEQ", "CHANGEDSINCE", "CONDSTORE", "QRESYNC", "SAVE", "EMAILID", "THREADID", "MAILBOXID"];
+        if ours_alone(&command.body) || words.iter().any(|word| text.contains(word)) {
             return Ok(());
         }
         let decoded = CommandCodec::default().decode(&bytes);

@@ -19,6 +19,7 @@ const LARGE: usize = 100;
 #[derive(Debug, Clone)]
 pub(super) struct Message {
     pub(super) uid: Uid,
+    pub(super) modseq: u64,
     pub(super) flags: Flags,
     pub(super) keywords: Vec<String>,
     /// `None` where only marks were asked for.
@@ -30,19 +31,30 @@ pub(super) struct Message {
 pub(super) struct Rest {
     pub(super) size: u64,
     pub(super) internal_date: Timestamp,
+    pub(super) save_date: Timestamp,
     pub(super) content: ContentId,
 }
 
 impl From<Entry> for Message {
     fn from(entry: Entry) -> Self {
-        let rest = Rest { size: entry.size, internal_date: entry.internal_date, content: entry.content };
-        Self { uid: entry.uid, flags: entry.flags, keywords: entry.keywords, rest: Some(rest) }
+        Self {
+            uid: entry.uid,
+            modseq: entry.modseq,
+            flags: entry.flags,
+            keywords: entry.keywords,
+            rest: Some(Rest {
+                size: entry.size,
+                internal_date: entry.internal_date,
+                save_date: entry.save_date,
+                content: entry.content,
+            }),
+        }
     }
 }
 
 impl From<Mark> for Message {
     fn from(mark: Mark) -> Self {
-        Self { uid: mark.uid, flags: mark.flags, keywords: mark.keywords, rest: None }
+        Self { uid: mark.uid, modseq: mark.modseq, flags: mark.flags, keywords: mark.keywords, rest: None }
     }
 }
 

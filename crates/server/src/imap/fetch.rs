@@ -5,11 +5,13 @@ use super::{
     binary::{self, Decoded},
     flags::write_flag_list,
     index::Index,
+    objectid,
     section::Pieces,
     session::{Done, Refusal, Session, ok},
+    uids::intersect,
 };
 use sealpost_proto::imap::{
-    FetchItem, Section, SectionText, SequenceSet, date_time, encode,
+    ChangedSince, FetchItem, Section, SectionText, SequenceSet, date_time, encode,
     mime::Scanner,
     response::{self, Code},
 };
@@ -30,14 +32,35 @@ impl Session {
         uid: bool,
         set: &SequenceSet,
         items: &[FetchItem],
+        changed_since: Option<ChangedSince>,
     ) -> Result<Done, Refusal> {
+        let vanished = changed_since.is_some_and(|since| since.vanished);
+        if vanished && !(uid && self.enabled.qresync) {
+            // RFC 7162 §3.2.6.
+            return Err(Refusal::Bad("VANISHED is for UID FETCH, after ENABLE QRESYNC".to_owned()));
+        }
+        if changed_since.is_some() || items.contains(&FetchItem::ModSeq) {
+            self.enable_condstore();
+        }
         let store = self.ctx.store.clone();
         let view = self.numbered().await?;
-        let pick = view.resolve(set, uid)?;
+        let mut pick = view.resolve(set, uid)?;
         let mut items = items.to_vec();
         if uid && !items.contains(&FetchItem::Uid) {
             // RFC 9051 §6.4.9.
             items.insert(0, FetchItem::Uid);
+        }
+        let mut gone = Vec::new();
+        if let Some(since) = changed_since {
+            if !items.contains(&FetchItem::ModSeq) {
+                // RFC 7162 §3.1.4.1.
+                items.push(FetchItem::ModSeq);
+            }
+            let touched = store.touched(view.id, since.modseq).await?;
+            pick.ranges = intersect(&pick.ranges, &touched.changed);
+            if vanished {
+                gone = view.unknown(&intersect(&view.named(set), &touched.vanished));
+            }
         }
         let sets_seen = !view.read_only && items.iter().any(sets_seen);
         let wants = Wants {
@@ -47,6 +70,7 @@ impl Session {
         };
         let mut batches = view.batches(&store, &pick, wants);
         let (mut found, mut undecoded) = (0, false);
+        self.write_vanished("(EARLIER) ", &gone);
         loop {
             let mut batch = batches.next().await?;
             if batch.is_empty() {
@@ -64,7 +88,7 @@ impl Session {
             // RFC 3516 §4.3.
             return Err(Refusal::no(Code::UnknownCte, "a part's transfer encoding is not known; use BODY"));
         }
-        if found == pick.count {
+        if found == pick.count || changed_since.is_some() {
             return ok("FETCH done");
         }
         // RFC 5530: some were removed by another session, which the client learns when numbers may shift.
@@ -145,7 +169,9 @@ impl Session {
             // Something has to stand between the parentheses.
             extra = Some(&flags);
         }
-        for item in items.iter().chain(extra) {
+        let modseq = FetchItem::ModSeq;
+        let with_modseq = with_flags && self.enabled.condstore && !items.contains(&modseq);
+        for item in items.iter().chain(extra).chain(with_modseq.then_some(&modseq)) {
             let binary = decoded.next().flatten();
             if binary == Some(Decoded::Unknown) {
                 continue;
@@ -271,7 +297,7 @@ fn sets_seen(item: &FetchItem) -> bool {
 
 /// Whether an item is known without the rest of an entry.
 fn by_mark(item: &FetchItem) -> bool {
-    matches!(item, FetchItem::Flags | FetchItem::Uid)
+    matches!(item, FetchItem::Flags | FetchItem::Uid | FetchItem::ModSeq | FetchItem::ThreadId)
 }
 
 fn wants_content(item: &FetchItem) -> bool {
@@ -332,6 +358,22 @@ fn write_small(out: &mut Vec<u8>, item: &FetchItem, message: &Message, index: Op
             out.extend_from_slice(b"UID ");
             response::number(out, u64::from(message.uid));
         }
+        FetchItem::ModSeq => {
+            out.extend_from_slice(b"MODSEQ (");
+            response::number(out, message.modseq);
+            out.push(b')');
+        }
+        FetchItem::SaveDate => {
+            out.extend_from_slice(b"SAVEDATE ");
+            let date = message.rest.map_or(Timestamp(0), |rest| rest.save_date);
+            response::string(out, date_time(date).as_bytes());
+        }
+        FetchItem::EmailId => {
+            let id = message.rest.map(|rest| objectid::email(rest.content)).unwrap_or_default();
+            out.extend_from_slice(format!("EMAILID ({id})").as_bytes());
+        }
+        // RFC 8474 §5.2: where threads are not kept.
+        FetchItem::ThreadId => out.extend_from_slice(b"THREADID NIL"),
         FetchItem::Size => {
             out.extend_from_slice(b"RFC822.SIZE ");
             response::number(out, message.rest.map_or(0, |rest| rest.size));

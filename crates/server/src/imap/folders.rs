@@ -1,11 +1,14 @@
 //! CREATE, DELETE, RENAME, SUBSCRIBE, STATUS, NAMESPACE.
 
-use super::session::{Done, Refusal, Session, ok};
+use super::{
+    objectid,
+    session::{Done, Refusal, Session, ok},
+};
 use sealpost_proto::imap::{
     Atom, MailboxName, StatusItem, quote_mailbox,
     response::{self, Code},
 };
-use sealpost_store::mailbox::{MailboxInfo, MailboxStatus, SpecialUse};
+use sealpost_store::mailbox::{MailboxId, MailboxInfo, MailboxStatus, SpecialUse};
 
 /// Most mailboxes of one account: LIST of them all stays below a second.
 const MAILBOXES_MAX: usize = 10_000;
@@ -34,8 +37,8 @@ impl Session {
         if self.ctx.store.mailboxes(account).await?.len() >= MAILBOXES_MAX {
             return Err(Refusal::no(Code::Limit, "this account has too many mailboxes; delete some"));
         }
-        self.ctx.store.create_mailbox(account, name.as_str(), None).await?;
-        ok("CREATE done")
+        let id = self.ctx.store.create_mailbox(account, name.as_str(), None).await?;
+        Ok(Done { code: Some(Code::MailboxId(objectid::mailbox(id))), text: "CREATE done" })
     }
 
     pub(super) async fn delete(&mut self, name: &MailboxName) -> Result<Done, Refusal> {
@@ -78,11 +81,20 @@ impl Session {
         let account = self.account()?;
         let id = self.find(account, name).await?;
         let status = self.ctx.store.status(id).await?;
-        self.write_status(name, &status, items);
+        self.write_status(name, id, &status, items);
         ok("STATUS done")
     }
 
-    pub(super) fn write_status(&mut self, name: &MailboxName, status: &MailboxStatus, items: &[StatusItem]) {
+    pub(super) fn write_status(
+        &mut self,
+        name: &MailboxName,
+        id: MailboxId,
+        status: &MailboxStatus,
+        items: &[StatusItem],
+    ) {
+        if items.contains(&StatusItem::HighestModSeq) {
+            self.enable_condstore();
+        }
         let values: Vec<String> = items
             .iter()
             .map(|item| match item {
@@ -93,6 +105,8 @@ impl Session {
                 StatusItem::Unseen => format!("UNSEEN {}", status.unseen),
                 StatusItem::Deleted => format!("DELETED {}", status.deleted),
                 StatusItem::Size => format!("SIZE {}", status.size),
+                StatusItem::HighestModSeq => format!("HIGHESTMODSEQ {}", status.modseq),
+                StatusItem::MailboxId => format!("MAILBOXID ({})", objectid::mailbox(id)),
             })
             .collect();
         let name = quote_mailbox(name, self.names);

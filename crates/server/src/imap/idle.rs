@@ -11,6 +11,9 @@ impl Session {
         let end = Instant::now() + IDLE_TIMEOUT;
         loop {
             self.updates(true).await;
+            if self.over {
+                return Err(Refusal::Silent);
+            }
             self.flush().await?;
             if let Some(conn) = &mut self.conn {
                 match self.receiver.receive(&mut conn.input) {

@@ -70,7 +70,7 @@ impl Session {
             if let (Some(items), Some(mailbox)) = (status, name.mailbox)
                 && let Ok(status) = self.ctx.store.status(mailbox.id).await
             {
-                self.write_status(&mailbox_name, &status, items);
+                self.write_status(&mailbox_name, mailbox.id, &status, items);
             }
         }
         ok("LIST done")

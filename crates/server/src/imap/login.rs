@@ -45,13 +45,6 @@ impl Session {
         ok("ID done")
     }
 
-    /// RFC 5161: nothing that is built needs to be enabled yet; unknown names are ignored.
-    pub(super) fn enable(&mut self) -> Result<Done, Refusal> {
-        self.account()?;
-        response::line(&mut self.out, format_args!("* ENABLED"));
-        ok("ENABLE done")
-    }
-
     /// RFC 9051 §6.2.1: what the client sent behind the command, in clear text, is thrown away.
     pub(super) async fn start_tls(&mut self, tag: &Tag) -> Result<Done, Refusal> {
         if self.is_tls() {

@@ -4,6 +4,7 @@ use super::{
     flags::split_flags,
     select::read_only,
     session::{Done, Refusal, Session, ok},
+    view::ranges,
 };
 use sealpost_proto::imap::{
     Condition, Flag, MailboxName, SequenceSet, StoreHow,
@@ -11,40 +12,66 @@ use sealpost_proto::imap::{
 };
 use sealpost_store::mailbox::{Changed, Copied, FlagChange};
 
+/// What STORE asks for.
+pub(super) struct StoreChange<'a> {
+    pub(super) how: StoreHow,
+    pub(super) silent: bool,
+    pub(super) flags: &'a [Flag],
+    pub(super) unchanged_since: Option<u64>,
+}
+
 impl Session {
     /// STORE and UID STORE.
     pub(super) async fn store(
         &mut self,
         uid: bool,
         set: &SequenceSet,
-        how: StoreHow,
-        silent: bool,
-        flags: &[Flag],
+        change: StoreChange<'_>,
     ) -> Result<Done, Refusal> {
+        if change.unchanged_since.is_some() {
+            self.enable_condstore();
+        }
         let view = self.numbered().await?;
         if view.read_only {
             return Err(read_only());
         }
-        let (bits, keywords) = split_flags(flags)?;
+        let (bits, keywords) = split_flags(change.flags)?;
         let (id, uids) = (view.id, view.list(&view.resolve(set, uid)?));
-        let how = match how {
+        let how = match change.how {
             StoreHow::Replace => FlagChange::Replace,
             StoreHow::Add => FlagChange::Add,
             StoreHow::Remove => FlagChange::Remove,
         };
-        let (changed, _) = self.ctx.store.store_flags(id, &uids, how, bits, &keywords, None).await?;
+        let store = self.ctx.store.clone();
+        let stored = store.store_flags(id, &uids, how, bits, &keywords, change.unchanged_since).await;
+        let (changed, left) = stored?;
         for Changed { entry, before } in changed {
             let view = self.view()?;
             // With .SILENT a client knows the outcome only where it knew the message before; else it is told after all,
             // as a change by another session (RFC 9051 §6.4.6).
-            if !silent || view.knew(before) {
+            if !change.silent || view.knew(before) {
                 view.knows(entry.uid, entry.modseq);
             }
-            if !silent {
+            if !change.silent {
                 self.write_flags(&entry.into());
+            } else if self.enabled.condstore {
+                // RFC 7162 §3.1.3: the new MODSEQ is told even then.
+                self.write_modseq(entry.uid, entry.modseq);
             }
         }
-        ok("STORE done")
+        if left.is_empty() {
+            return ok("STORE done");
+        }
+        // RFC 7162 §3.1.3: what they are now tells the client what came between.
+        for mark in store.marks_in(id, &ranges(&left), left.len()).await? {
+            self.view()?.knows(mark.uid, mark.modseq);
+            self.write_flags(&mark.into());
+        }
+        let view = self.view()?;
+        let numbers: Vec<u32> =
+            if uid { left } else { left.iter().filter_map(|uid| view.number_of(*uid)).collect() };
+        let code = SequenceSet::from_numbers(&numbers).map(|set| Code::Modified(set.to_string()));
+        Ok(Done { code, text: "STORE done, but for messages that have changed" })
     }
 
     /// COPY, MOVE (RFC 6851) and their UID forms, with COPYUID (RFC 4315).

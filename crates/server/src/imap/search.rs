@@ -4,6 +4,7 @@
 use super::{
     batches::{Message, Wants},
     index::Index,
+    objectid,
     session::{Done, Refusal, Session, ok},
     text,
     view::{Pick, View, ranges},
@@ -14,7 +15,7 @@ use sealpost_proto::imap::{
 };
 use sealpost_store::{
     StoreError,
-    mailbox::{ContentReader, Flags, Uid, UidRange},
+    mailbox::{ContentId, ContentReader, Flags, Uid, UidRange},
 };
 use std::{fmt::Write as _, io, sync::Arc};
 
@@ -31,6 +32,11 @@ enum Test {
     Keyword(String, bool),
     Internal(DateTest, Day),
     Sent(DateTest, Day),
+    Saved(DateTest, Day),
+    /// MODSEQ is at least this.
+    ModSeq(u64),
+    /// An EMAILID's content; `None` where it is none of ours.
+    Content(Option<ContentId>),
     Larger(u64),
     Smaller(u64),
     Header(String, String),
@@ -58,6 +64,10 @@ impl Session {
         key: &SearchKey,
     ) -> Result<Done, Refusal> {
         self.view()?;
+        let with_modseq = asks_modseq(key);
+        if with_modseq {
+            self.enable_condstore();
+        }
         let saves = returns.is_some_and(|r| r.contains(&SearchReturn::Save));
         let found = match self.find_messages(charset, key).await {
             Ok(found) => found,
@@ -69,6 +79,8 @@ impl Session {
                 return Err(refusal);
             }
         };
+        let modseq = if with_modseq { highest_modseq(&found, returns.unwrap_or_default()) } else { None };
+        let found: Vec<Uid> = found.into_iter().map(|(uid, _)| uid).collect();
         let view = self.view()?;
         let numbers: Vec<u32> =
             if uid { found.clone() } else { found.iter().filter_map(|uid| view.number_of(*uid)).collect() };
@@ -77,7 +89,7 @@ impl Session {
                 view.saved = ranges(&saved(&found, returns));
             }
             if returns != [SearchReturn::Save] {
-                esearch(&mut self.out, tag, uid, returns, &numbers);
+                esearch(&mut self.out, (tag, uid), returns, &numbers, modseq);
             }
         } else {
             self.out.extend_from_slice(b"* SEARCH");
@@ -85,13 +97,18 @@ impl Session {
                 self.out.push(b' ');
                 response::number(&mut self.out, u64::from(n));
             }
-            self.out.extend_from_slice(b"\r\n");
+            let modseq = modseq.map(|modseq| format!(" (MODSEQ {modseq})")).unwrap_or_default();
+            response::line(&mut self.out, format_args!("{modseq}"));
         }
         ok("SEARCH done")
     }
 
-    /// UIDs of the messages that match, ascending.
-    async fn find_messages(&mut self, charset: Option<&str>, key: &SearchKey) -> Result<Vec<Uid>, Refusal> {
+    /// UIDs of the messages that match, ascending, and their MODSEQs.
+    async fn find_messages(
+        &mut self,
+        charset: Option<&str>,
+        key: &SearchKey,
+    ) -> Result<Vec<(Uid, u64)>, Refusal> {
         let known = ["US-ASCII", "UTF-8"];
         if charset.is_some_and(|c| !known.iter().any(|k| k.eq_ignore_ascii_case(c))) {
             return Err(Refusal::no(Code::BadCharset, "this charset is not known"));
@@ -114,7 +131,7 @@ impl Session {
             let mut open = Vec::new();
             for message in batch.into_iter().map(|loaded| loaded.message) {
                 match test.decide(&message, Sight::default())? {
-                    Some(true) => found.push(message.uid),
+                    Some(true) => found.push((message.uid, message.modseq)),
                     Some(false) => {}
                     None => open.push(message),
                 }
@@ -130,7 +147,7 @@ impl Session {
         &self,
         test: &Arc<Test>,
         open: Vec<Message>,
-        found: &mut Vec<Uid>,
+        found: &mut Vec<(Uid, u64)>,
     ) -> Result<(), Refusal> {
         let mut open = open.into_iter();
         loop {
@@ -146,13 +163,13 @@ impl Session {
                     Some(index) => test.decide(&message, Sight { index: Some(index), content: None })?,
                     None => None,
                 };
-                let uid = message.uid;
+                let entry = (message.uid, message.modseq);
                 let matches = match decided {
                     Some(decided) => decided,
                     None => self.look_into(test, message, index).await?,
                 };
                 if matches {
-                    found.push(uid);
+                    found.push(entry);
                 }
             }
         }
@@ -188,9 +205,10 @@ impl Session {
 /// Depth is bounded by the parser.
 fn prepare(view: &View, key: &SearchKey) -> Result<Test, Refusal> {
     Ok(match key {
-        SearchKey::All | SearchKey::Old => Test::Known(true),
-        // No message is \Recent here (RFC 9051 has done away with it).
-        SearchKey::New | SearchKey::Recent => Test::Known(false),
+        SearchKey::All | SearchKey::Old | SearchKey::SaveDateSupported => Test::Known(true),
+        // No message is \Recent here (RFC 9051 has done away with it), and none is in a thread that has a name
+        // (RFC 8474 §5.2).
+        SearchKey::New | SearchKey::Recent | SearchKey::ThreadId(_) => Test::Known(false),
         SearchKey::And(all) => Test::All(all.iter().map(|k| prepare(view, k)).collect::<Result<_, _>>()?),
         SearchKey::Or(a, b) => Test::Either(Box::new(prepare(view, a)?), Box::new(prepare(view, b)?)),
         SearchKey::Not(key) => Test::Not(Box::new(prepare(view, key)?)),
@@ -207,6 +225,9 @@ fn prepare(view: &View, key: &SearchKey) -> Result<Test, Refusal> {
         SearchKey::Keyword(word, on) => Test::Keyword(word.as_str().to_owned(), *on),
         SearchKey::Internal(test, day) => Test::Internal(*test, *day),
         SearchKey::Sent(test, day) => Test::Sent(*test, *day),
+        SearchKey::Saved(test, day) => Test::Saved(*test, *day),
+        SearchKey::ModSeq { modseq, .. } => Test::ModSeq(*modseq),
+        SearchKey::EmailId(id) => Test::Content(objectid::content(id)),
         SearchKey::Larger(n) => Test::Larger(*n),
         SearchKey::Smaller(n) => Test::Smaller(*n),
         SearchKey::Header { field, value } => Test::Header(field.clone(), text::fold(value)),
@@ -222,7 +243,7 @@ impl Test {
     /// Whether more than a mark has to be read to decide.
     fn wants_rest(&self) -> bool {
         match self {
-            Self::Known(_) | Self::Flag(..) | Self::Keyword(..) | Self::Uids(_) => false,
+            Self::Known(_) | Self::Flag(..) | Self::Keyword(..) | Self::Uids(_) | Self::ModSeq(_) => false,
             Self::All(all) => all.iter().any(Self::wants_rest),
             Self::Either(a, b) => a.wants_rest() || b.wants_rest(),
             Self::Not(test) => test.wants_rest(),
@@ -277,6 +298,15 @@ impl Test {
                 // Without a Date field nothing was sent on any day.
                 Some(index) => index.sent.is_some_and(|sent| compare(*test, sent.day, *day)),
             },
+            Self::Saved(test, day) => match message.rest {
+                None => return Ok(None),
+                Some(rest) => compare(*test, Day::of(rest.save_date), *day),
+            },
+            Self::ModSeq(modseq) => message.modseq >= *modseq,
+            Self::Content(content) => match message.rest {
+                None => return Ok(None),
+                Some(rest) => Some(rest.content) == *content,
+            },
             Self::Larger(n) => match message.rest {
                 None => return Ok(None),
                 Some(rest) => rest.size > *n,
@@ -329,8 +359,35 @@ fn saved(uids: &[Uid], returns: &[SearchReturn]) -> Vec<Uid> {
     kept
 }
 
+/// Whether a key asks for MODSEQs.
+fn asks_modseq(key: &SearchKey) -> bool {
+    match key {
+        SearchKey::ModSeq { .. } => true,
+        SearchKey::And(all) => all.iter().any(asks_modseq),
+        SearchKey::Or(a, b) => asks_modseq(a) || asks_modseq(b),
+        SearchKey::Not(key) => asks_modseq(key),
+        _ => false,
+    }
+}
+
+/// The highest MODSEQ of what is told: of all, or only of what MIN and MAX name (RFC 7162 §3.1.10).
+fn highest_modseq(found: &[(Uid, u64)], returns: &[SearchReturn]) -> Option<u64> {
+    let (min, max) = (returns.contains(&SearchReturn::Min), returns.contains(&SearchReturn::Max));
+    if !(min || max) || returns.contains(&SearchReturn::All) || returns.contains(&SearchReturn::Count) {
+        return found.iter().map(|(_, modseq)| *modseq).max();
+    }
+    let ends = [found.first().filter(|_| min), found.last().filter(|_| max)];
+    ends.into_iter().flatten().map(|(_, modseq)| *modseq).max()
+}
+
 /// `esearch-response`
-fn esearch(out: &mut Vec<u8>, tag: &Tag, uid: bool, returns: &[SearchReturn], numbers: &[u32]) {
+fn esearch(
+    out: &mut Vec<u8>,
+    (tag, uid): (&Tag, bool),
+    returns: &[SearchReturn],
+    numbers: &[u32],
+    modseq: Option<u64>,
+) {
     let mut line = format!("* ESEARCH (TAG \"{tag}\"){}", if uid { " UID" } else { "" });
     let all = returns.is_empty() || returns.contains(&SearchReturn::All);
     if let (Some(min), Some(max)) = (numbers.first(), numbers.last()) {
@@ -346,6 +403,9 @@ fn esearch(out: &mut Vec<u8>, tag: &Tag, uid: bool, returns: &[SearchReturn], nu
     }
     if returns.contains(&SearchReturn::Count) {
         let _ = write!(line, " COUNT {}", numbers.len());
+    }
+    if let Some(modseq) = modseq {
+        let _ = write!(line, " MODSEQ {modseq}");
     }
     response::line(out, format_args!("{line}"));
 }

@@ -1,12 +1,15 @@
 //! SELECT, EXAMINE, CLOSE, UNSELECT and EXPUNGE.
 
 use super::{
+    batches::Wants,
     flags::SYSTEM,
+    objectid,
     session::{Done, Refusal, Session, ok},
-    view::View,
+    uids::intersect,
+    view::{Pick, View},
 };
 use sealpost_proto::imap::{
-    Condition, MailboxName, SequenceSet,
+    Condition, MailboxName, Qresync, SelectParams, SequenceSet,
     response::{self, Code},
 };
 use sealpost_store::{StoreError, account::AccountId, mailbox::MailboxId};
@@ -16,9 +19,28 @@ impl Session {
     ///
     /// No [UNSEEN] is told: it would need a walk through the mailbox, and RFC 3501 §6.3.1 lets clients assume nothing
     /// where it is missing.
-    pub(super) async fn select(&mut self, name: &MailboxName, read_only: bool) -> Result<Done, Refusal> {
+    pub(super) async fn select(
+        &mut self,
+        name: &MailboxName,
+        read_only: bool,
+        params: &SelectParams,
+    ) -> Result<Done, Refusal> {
         let account = self.account()?;
-        self.selected = None;
+        if params.qresync.is_some() && !self.enabled.qresync {
+            // RFC 7162 §3.2.5.
+            return Err(Refusal::Bad("ENABLE QRESYNC first".to_owned()));
+        }
+        if self.selected.take().is_some() {
+            // RFC 7162 §3.2.11: what follows is of the other mailbox.
+            response::status(
+                &mut self.out,
+                None,
+                Condition::Ok,
+                Some(&Code::Closed),
+                "the mailbox is closed",
+            );
+        }
+        self.enabled.condstore |= params.condstore;
         let store = self.ctx.store.clone();
         // The watch first: what changes after the counters are read is seen as a change.
         let mut watch = store.watch(account);
@@ -39,9 +61,48 @@ impl Session {
         code(Code::PermanentFlags(permanent), "flags that are kept");
         code(Code::UidValidity(status.uid_validity), "UIDs are valid");
         code(Code::UidNext(status.uid_next), "next UID");
+        code(Code::HighestModSeq(status.modseq), "MODSEQ of the last change");
+        code(Code::MailboxId(objectid::mailbox(id)), "the mailbox's own name");
         self.selected = Some(View::new(id, read_only, &status, watch));
+        if let Some(qresync) = &params.qresync
+            && qresync.uid_validity.get() == status.uid_validity
+        {
+            self.resynchronize(qresync).await?;
+        }
         let code = Some(if read_only { Code::ReadOnly } else { Code::ReadWrite });
         Ok(Done { code, text: if read_only { "EXAMINE done" } else { "SELECT done" } })
+    }
+
+    /// What happened since the client last saw the mailbox (RFC 7162 §3.2.5). Everything that is gone is on record, so
+    /// its message numbers are not needed to tell.
+    async fn resynchronize(&mut self, qresync: &Qresync) -> Result<(), Refusal> {
+        let store = self.ctx.store.clone();
+        let view = self.view()?;
+        if view.modseq() <= qresync.modseq {
+            return Ok(());
+        }
+        let mut touched = store.touched(view.id, qresync.modseq).await?;
+        view.number(&*store).await?;
+        if let Some(known) = &qresync.known {
+            let known = view.named(known);
+            touched.changed = intersect(&touched.changed, &known);
+            touched.vanished = intersect(&touched.vanished, &known);
+        }
+        // What went after the counters were read still counts as a message, and is told later.
+        let vanished = view.unknown(&touched.vanished);
+        let pick = Pick { ranges: touched.changed, count: 0 };
+        let mut batches = view.batches(&store, &pick, Wants::default());
+        self.write_vanished("(EARLIER) ", &vanished);
+        loop {
+            let batch = batches.next().await?;
+            if batch.is_empty() {
+                return Ok(());
+            }
+            for loaded in batch {
+                self.write_flags(&loaded.message);
+            }
+            self.flush().await?;
+        }
     }
 
     /// CLOSE (which removes what is \Deleted, silently) and UNSELECT.
@@ -72,7 +133,13 @@ impl Session {
         let mut gone = self.ctx.store.expunge(id, uids.as_deref()).await?;
         gone.sort_unstable();
         self.remove(&gone);
-        ok("EXPUNGE done")
+        if !self.enabled.condstore {
+            return ok("EXPUNGE done");
+        }
+        // RFC 7162 §3.2.7: the client knows all up to here, so what others did is told first.
+        self.updates(true).await;
+        let code = self.selected.as_ref().map(|view| Code::HighestModSeq(view.modseq()));
+        Ok(Done { code, text: "EXPUNGE done" })
     }
 
     /// The selected mailbox, its messages numbered.

@@ -1,6 +1,6 @@
 //! The session: its state, the loop from command to reply, and what ends it.
 
-use super::view::View;
+use super::{enable::Enabled, messages::StoreChange, view::View};
 use crate::{auth::SignedIn, conn::Conn, context::Context};
 use sealpost_proto::imap::{
     Body, Command, Condition, Limits, LiteralHead, Names, Received, Receiver, Tag,
@@ -125,6 +125,7 @@ pub(super) struct Session {
     pub(super) names: Names,
     pub(super) signed_in: Option<SignedIn>,
     pub(super) selected: Option<View>,
+    pub(super) enabled: Enabled,
     faults: u32,
     started: Instant,
     /// LOGOUT was answered, or BYE said.
@@ -141,6 +142,7 @@ impl Session {
             names: Names::Utf7,
             signed_in: None,
             selected: None,
+            enabled: Enabled::default(),
             faults: 0,
             started: Instant::now(),
             over: false,
@@ -372,9 +374,11 @@ impl Session {
             Body::StartTls => return self.start_tls(tag).await,
             Body::Authenticate { mechanism, initial } => return self.authenticate(&mechanism, initial).await,
             Body::Login { user, password } => return self.login(&user, &password).await,
-            Body::Enable(_) => self.enable(),
+            Body::Enable(names) => self.enable(&names),
             Body::Namespace => self.namespace(),
-            Body::Select { mailbox, read_only } => return self.select(&mailbox, read_only).await,
+            Body::Select { mailbox, read_only, params } => {
+                return self.select(&mailbox, read_only, &params).await;
+            }
             Body::Create { mailbox, special_use } => self.create(&mailbox, &special_use).await,
             Body::Delete(mailbox) => self.delete(&mailbox).await,
             Body::Rename { from, to } => self.rename(&from, &to).await,
@@ -393,8 +397,12 @@ impl Session {
             Body::Search { uid, returns, charset, key } => {
                 self.search(tag, uid, returns.as_deref(), charset.as_deref(), &key).await
             }
-            Body::Fetch { uid, set, items } => self.fetch(uid, &set, &items).await,
-            Body::Store { uid, set, how, silent, flags } => self.store(uid, &set, how, silent, &flags).await,
+            Body::Fetch { uid, set, items, changed_since } => {
+                self.fetch(uid, &set, &items, changed_since).await
+            }
+            Body::Store { uid, set, how, silent, flags, unchanged_since } => {
+                self.store(uid, &set, StoreChange { how, silent, flags: &flags, unchanged_since }).await
+            }
             Body::Copy { uid, remove, set, mailbox } => self.copy(uid, remove, &set, &mailbox).await,
             _ => Err(Refusal::Bad("this command is not built".to_owned())),
         };

@@ -87,6 +87,22 @@ impl Uids {
             .map(move |(a, b)| (a.max(low), b.min(high)))
     }
 
+    /// The parts of a range that are none of the UIDs.
+    pub(super) fn others(&self, (low, high): UidRange) -> Vec<UidRange> {
+        let mut others = Vec::new();
+        let mut from = low;
+        for (a, b) in self.within((low, high)) {
+            if from < a {
+                others.push((from, a - 1));
+            }
+            from = b.saturating_add(1);
+        }
+        if from <= high {
+            others.push((from, high));
+        }
+        others
+    }
+
     /// Takes UIDs (ascending) out; those that were there, and where they stood before.
     pub(super) fn remove(&mut self, uids: &[Uid]) -> Vec<(Uid, u32)> {
         let gone: Vec<(Uid, u32)> =
@@ -111,6 +127,20 @@ impl Uids {
         *self = rest;
         gone
     }
+}
+
+/// What lies in both of two lists of ranges, each ascending and apart.
+pub(super) fn intersect(one: &[UidRange], other: &[UidRange]) -> Vec<UidRange> {
+    let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
+    let mut both = Vec::new();
+    while let (Some(a), Some(b)) = (one.peek(), other.peek()) {
+        let (low, high) = (a.0.max(b.0), a.1.min(b.1));
+        if low <= high {
+            both.push((low, high));
+        }
+        let _ = if a.1 < b.1 { one.next() } else { other.next() };
+    }
+    both
 }
 
 #[cfg(test)]
@@ -175,6 +205,10 @@ mod tests {
             }
             let part: BTreeSet<Uid> = set.into_iter().filter(|u| (range.0..=range.1).contains(u)).collect();
             prop_assert_eq!(uids.within(range).collect::<Vec<_>>(), ranges(&part));
+            let others: BTreeSet<Uid> = (range.0..=range.1).filter(|u| !part.contains(u)).collect();
+            prop_assert_eq!(uids.others(range), ranges(&others));
+            let both: BTreeSet<Uid> = part.intersection(&gone).copied().collect();
+            prop_assert_eq!(intersect(&ranges(&part), &ranges(&gone)), ranges(&both));
         }
     }
 }

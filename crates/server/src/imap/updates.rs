@@ -1,8 +1,14 @@
 //! Untagged responses that tell of changes (RFC 9051 §7.4, §7.5).
 
-use super::{batches::Message, flags::write_flag_list, session::Session};
+use super::{batches::Message, flags::write_flag_list, session::Session, view::ranges};
 use sealpost_proto::imap::response;
-use sealpost_store::{StoreError, mailbox::Uid};
+use sealpost_store::{
+    StoreError,
+    mailbox::{Uid, UidRange},
+};
+
+/// Ranges in one VANISHED: lines stay below the 8,192 octets that RFC 7162 §4 asks clients to take.
+const VANISHED_RANGES: usize = 350;
 
 impl Session {
     /// Tells what other sessions changed: EXPUNGE only where `numbers_may_shift`. A store that fails here is logged;
@@ -14,9 +20,15 @@ impl Session {
             Ok(news) => news,
             // Another session removed the mailbox: all its messages are gone.
             Err(StoreError::Gone(_)) if numbers_may_shift => {
-                let (exists, _) = view.take_all();
-                for number in (1..=exists).rev() {
-                    response::line(&mut self.out, format_args!("* {number} EXPUNGE"));
+                match (view.take_all(), self.enabled.qresync) {
+                    ((exists, _), false) => {
+                        for number in (1..=exists).rev() {
+                            response::line(&mut self.out, format_args!("* {number} EXPUNGE"));
+                        }
+                    }
+                    ((_, Some(uids)), true) => self.write_vanished("", &uids.ranges().collect::<Vec<_>>()),
+                    // Which UIDs they had nobody can tell any more.
+                    ((_, None), true) => self.bye("the selected mailbox was removed; connect again"),
                 }
                 return;
             }
@@ -51,20 +63,65 @@ impl Session {
         self.write_gone(&gone);
     }
 
-    /// From the highest number down, so that none shifts another.
+    /// From the highest number down, so that none shifts another; or as UIDs (RFC 7162 §3.2.10).
     fn write_gone(&mut self, gone: &[(Uid, u32)]) {
+        if self.enabled.qresync {
+            let uids: Vec<Uid> = gone.iter().map(|(uid, _)| *uid).collect();
+            return self.write_vanished("", &ranges(&uids));
+        }
         for (_, place) in gone.iter().rev() {
             response::line(&mut self.out, format_args!("* {} EXPUNGE", place + 1));
         }
     }
 
+    /// `* VANISHED [(EARLIER)] uids`
+    pub(super) fn write_vanished(&mut self, earlier: &str, uids: &[UidRange]) {
+        for part in uids.chunks(VANISHED_RANGES) {
+            self.out.extend_from_slice(format!("* VANISHED {earlier}").as_bytes());
+            for (n, (low, high)) in part.iter().enumerate() {
+                if n > 0 {
+                    self.out.push(b',');
+                }
+                response::number(&mut self.out, u64::from(*low));
+                if low < high {
+                    self.out.push(b':');
+                    response::number(&mut self.out, u64::from(*high));
+                }
+            }
+            self.out.extend_from_slice(b"\r\n");
+        }
+    }
+
     /// The flags of a message, where the client knows it.
     pub(super) fn write_flags(&mut self, message: &Message) {
-        let number = self.selected.as_ref().and_then(|view| view.number_of(message.uid));
-        let Some(number) = number else { return };
-        let out = &mut self.out;
-        out.extend_from_slice(format!("* {number} FETCH (UID {} FLAGS ", message.uid).as_bytes());
+        let with_modseq = self.enabled.condstore;
+        let Some(out) = self.begin_fetch(message.uid) else { return };
+        out.extend_from_slice(b" FLAGS ");
         write_flag_list(out, message.flags, &message.keywords);
+        if with_modseq {
+            write_modseq(out, message.modseq);
+        }
         out.extend_from_slice(b")\r\n");
     }
+
+    /// The MODSEQ of a message alone.
+    pub(super) fn write_modseq(&mut self, uid: Uid, modseq: u64) {
+        let Some(out) = self.begin_fetch(uid) else { return };
+        write_modseq(out, modseq);
+        out.extend_from_slice(b")\r\n");
+    }
+
+    /// `* number FETCH (UID uid`
+    fn begin_fetch(&mut self, uid: Uid) -> Option<&mut Vec<u8>> {
+        let number = self.selected.as_ref()?.number_of(uid)?;
+        self.out.extend_from_slice(format!("* {number} FETCH (UID {uid}").as_bytes());
+        Some(&mut self.out)
+    }
+}
+
+/// ` MODSEQ (n)`
+pub(super) fn write_modseq(out: &mut Vec<u8>, modseq: u64) {
+    out.extend_from_slice(b" MODSEQ (");
+    response::number(out, modseq);
+    out.push(b')');
 }

@@ -140,6 +140,24 @@ impl View {
         ranges.flat_map(|(low, high)| low..=high).collect()
     }
 
+    /// The UIDs that a set of UIDs names, whether there are messages or not.
+    pub(super) fn named(&self, set: &SequenceSet) -> Vec<UidRange> {
+        match set {
+            SequenceSet::Saved => self.saved.clone(),
+            SequenceSet::Ranges(_) => set.resolve(self.uids().last().unwrap_or(0)),
+        }
+    }
+
+    /// The parts of ranges that are none of the UIDs that the client knows.
+    pub(super) fn unknown(&self, ranges: &[UidRange]) -> Vec<UidRange> {
+        ranges.iter().flat_map(|range| self.uids().others(*range)).collect()
+    }
+
+    /// The client was told of all changes up to here.
+    pub(super) fn modseq(&self) -> u64 {
+        self.modseq
+    }
+
     /// Reads messages; see [`Batches`].
     pub(super) fn batches(&self, store: &Arc<dyn Store>, pick: &Pick, wants: Wants) -> Batches {
         Batches::new(store.clone(), self.id, pick.ranges.clone(), wants)
@@ -231,9 +249,9 @@ impl View {
     }
 
     /// The mailbox itself is gone, and all messages with it; how many they were, and their UIDs where they are known.
-    pub(super) fn take_all(&mut self) -> (u32, Uids) {
+    pub(super) fn take_all(&mut self) -> (u32, Option<Uids>) {
         self.vanished.clear();
-        (std::mem::take(&mut self.exists), self.uids.replace(Uids::EMPTY).unwrap_or_default())
+        (std::mem::take(&mut self.exists), self.uids.replace(Uids::EMPTY))
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    mailbox::{Changes, Entry, Flags, MailboxId, Mark, Uid, UidRange},
+    mailbox::{Changes, Entry, Flags, MailboxId, Mark, Touched, Uid, UidRange},
 };
 use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
@@ -188,6 +188,26 @@ pub(super) fn changes(conn: &Connection, mailbox: MailboxId, since: u64) -> Resu
     let vanished =
         vanished(&snapshot, mailbox, since)?.into_iter().flat_map(|(low, high)| low..=high).collect();
     Ok(Changes { entries, vanished, modseq })
+}
+
+/// See [`crate::mailbox::Mailboxes::touched`].
+pub(super) fn touched(conn: &Connection, mailbox: MailboxId, since: u64) -> Result<Touched> {
+    let snapshot = conn.unchecked_transaction()?;
+    if status(&snapshot, mailbox)?.modseq == since {
+        return Ok(Touched::default());
+    }
+    let mut touched = Touched::default();
+    let mut statement = snapshot
+        .prepare_cached("SELECT uid FROM entry WHERE mailbox_id = ?1 AND modseq > ?2 ORDER BY uid")?;
+    let mut rows = statement.query(params![mailbox.0, signed(since)])?;
+    while let Some(row) = rows.next()? {
+        let uid = row.get(0)?;
+        extend(&mut touched.changed, (uid, uid));
+    }
+    for range in vanished(&snapshot, mailbox, since)? {
+        extend(&mut touched.vanished, range);
+    }
+    Ok(touched)
 }
 
 /// All entries, by UID.

@@ -12,7 +12,7 @@ use crate::{
     error::{Result, StoreError},
     mailbox::{
         Changed, Changes, ContentId, ContentReader, Copied, Entry, FlagChange, Flags, MailboxId, MailboxInfo,
-        MailboxStatus, Mailboxes, Maildrop, Mark, NewMessage, SpecialUse, Uid, UidRange,
+        MailboxStatus, Mailboxes, Maildrop, Mark, NewMessage, SpecialUse, Touched, Uid, UidRange,
     },
     spool::Spool,
 };
@@ -130,6 +130,10 @@ impl Mailboxes for SqliteStore {
 
     async fn changes(&self, mailbox: MailboxId, since: u64) -> Result<Changes> {
         self.read(move |conn| listing::changes(conn, mailbox, since)).await
+    }
+
+    async fn touched(&self, mailbox: MailboxId, since: u64) -> Result<Touched> {
+        self.read(move |conn| listing::touched(conn, mailbox, since)).await
     }
 
     async fn append(&self, mailbox: MailboxId, messages: Vec<NewMessage>) -> Result<Copied> {

@@ -4,7 +4,7 @@ use crate::support::{TestClock, account, flagged, mailbox, options, read};
 use proptest::{collection::vec, prelude::*, sample::subsequence};
 use sealpost_store::{
     account::AccountId,
-    mailbox::{Entry, FlagChange, Flags, MailboxId, Mailboxes, Mark, NewMessage, Uid},
+    mailbox::{Entry, FlagChange, Flags, MailboxId, Mailboxes, Mark, NewMessage, Uid, UidRange},
     sqlite::SqliteStore,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -277,13 +277,15 @@ impl World {
                 let gone: Vec<Uid> =
                     model.gone.iter().filter(|(_, at)| **at >= step).map(|(uid, _)| *uid).collect();
                 assert_eq!(changes.vanished, gone);
+                let touched = self.store().touched(*id, *since).await.expect("UIDs");
+                assert_eq!(one_by_one(touched.changed), expected);
+                assert_eq!(one_by_one(touched.vanished), gone);
                 // Who was there then: those who are here, and those who have gone since.
                 let mut there: Vec<Uid> = model.messages.keys().copied().chain(gone).collect();
                 there.retain(|uid| uid < uid_next);
                 there.sort_unstable();
                 let ranges = self.store().uids(*id, *since, *uid_next).await.expect("UIDs");
-                assert!(ranges.windows(2).all(|two| two[0].1 + 1 < two[1].0), "as few ranges as can be");
-                assert_eq!(ranges.into_iter().flat_map(|(low, high)| low..=high).collect::<Vec<_>>(), there);
+                assert_eq!(one_by_one(ranges), there);
             }
         }
     }
@@ -302,6 +304,11 @@ proptest! {
             }
         });
     }
+}
+
+fn one_by_one(ranges: Vec<UidRange>) -> Vec<Uid> {
+    assert!(ranges.windows(2).all(|two| two[0].1 + 1 < two[1].0), "as few ranges as can be");
+    ranges.into_iter().flat_map(|(low, high)| low..=high).collect()
 }
 
 fn mark(entry: &Entry) -> Mark {

@@ -3,6 +3,7 @@
 mod append;
 mod binary;
 mod capability;
+mod condstore;
 mod deadlines;
 mod dialogues;
 mod fetch;
@@ -13,5 +14,7 @@ mod login;
 mod messages;
 mod model;
 mod multiappend;
+mod objectid;
+mod qresync;
 mod search;
 mod updates;

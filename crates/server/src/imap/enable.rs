@@ -1,0 +1,49 @@
+//! What a client has turned on: ENABLE (RFC 5161), and the commands that show that a client knows MODSEQs
+//! (RFC 7162 §3.1).
+
+use super::session::{Done, Refusal, Session, ok};
+use sealpost_proto::imap::{
+    Atom, Condition,
+    response::{self, Code},
+};
+
+/// Extensions that change what is sent unasked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Enabled {
+    /// MODSEQs go with flags.
+    pub(super) condstore: bool,
+    /// VANISHED instead of EXPUNGE.
+    pub(super) qresync: bool,
+}
+
+impl Session {
+    /// ENABLE: names that are not known are ignored.
+    pub(super) fn enable(&mut self, names: &[Atom]) -> Result<Done, Refusal> {
+        self.account()?;
+        let mut enabled = String::new();
+        for name in names {
+            if name.is("QRESYNC") && !self.enabled.qresync {
+                self.enabled.qresync = true;
+                enabled.push_str(" QRESYNC");
+            } else if !name.is("CONDSTORE") || self.enabled.condstore {
+                continue;
+            } else {
+                enabled.push_str(" CONDSTORE");
+            }
+            self.enable_condstore();
+        }
+        response::line(&mut self.out, format_args!("* ENABLED{enabled}"));
+        ok("ENABLE done")
+    }
+
+    /// From now on MODSEQs are told. Where a mailbox is open already the client hears where it stands.
+    pub(super) fn enable_condstore(&mut self) {
+        if std::mem::replace(&mut self.enabled.condstore, true) {
+            return;
+        }
+        if let Some(view) = &self.selected {
+            let code = Code::HighestModSeq(view.modseq());
+            response::status(&mut self.out, None, Condition::Ok, Some(&code), "MODSEQs are told from now on");
+        }
+    }
+}
