@@ -90,6 +90,8 @@ fn description(world: &World, users: &[User]) -> Value {
             "submissions": at(server.ports.submissions),
             "imap": at(server.ports.imap),
             "imaps": at(server.ports.imaps),
+            "pop3": at(server.ports.pop3),
+            "pop3s": at(server.ports.pop3s),
             "config": server.config,
         })
     };

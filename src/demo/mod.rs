@@ -6,6 +6,7 @@ mod ca;
 mod disk;
 mod keep;
 mod narrate;
+mod pop3;
 mod proxy;
 mod story;
 mod world;

@@ -4,9 +4,10 @@ use super::{
     actor::Actor,
     disk,
     narrate::{Line, Narrator},
+    pop3,
     world::World,
 };
-use crate::{cli::Tamper, exit::Failure};
+use crate::{admin, cli::Tamper, exit::Failure};
 use sealpost_client::{
     client::{Outcome, ReadReport, SendReport},
     error::ClientError,
@@ -73,6 +74,7 @@ impl<'a> Story<'a> {
         self.rotate().await?;
         self.password().await?;
         self.plain().await?;
+        self.old_program().await?;
         self.swapped().await
     }
 
@@ -99,7 +101,7 @@ impl<'a> Story<'a> {
             format!("{:<12} {} at {}", net.domain, net.host, net.address),
             format!("{:<12} {} at {}", com.domain, com.host, com.address),
         ])?;
-        self.tell.done("Both answer on SMTP, submission and IMAP, with TLS.")?;
+        self.tell.done("Both answer on SMTP, submission, IMAP and POP3, with TLS.")?;
         Ok(())
     }
 
@@ -332,6 +334,25 @@ impl<'a> Story<'a> {
         self.show(&read)?;
         check(read.verdict == Verdict::Plain, || format!("the verdict is {:?}", read.verdict.name()))?;
         self.tell.done("Shown, and said to be readable by every server on its way.")?;
+        Ok(())
+    }
+
+    async fn old_program(&mut self) -> Step {
+        self.tell.step("Bob's old mail program fetches it, too, over POP3")?;
+        self.tell.explain(
+            "It gets a password of its own (`sealpost app-password add`), which can be revoked alone: with it mail can \
+             be fetched and sent, but neither sealed mail opened nor the key touched.",
+        )?;
+        let server = &self.world.servers[1];
+        let (address, name) = (&self.bob.address, "old mail program");
+        let password = admin::app_password_add(&server.config, address, name).await?;
+        let fetched = pop3::fetch_newest(server, &self.world.ca_file, address.as_str(), &password).await?;
+        self.tell.dialogue("It signs in, asks how much there is, and fetches the newest:", &fetched.lines)?;
+        let message = String::from_utf8_lossy(&fetched.message);
+        check(message.ends_with("\r\n\r\nWish you were here.\r\n"), || {
+            format!("the message came out as {message:?}")
+        })?;
+        self.tell.done("Carol's postcard, octet for octet; it stays on the server.")?;
         Ok(())
     }
 

@@ -51,11 +51,15 @@ pub struct Ports {
     pub imap: u16,
     /// IMAP (implicit TLS).
     pub imaps: u16,
+    /// POP3 (STLS).
+    pub pop3: u16,
+    /// POP3 (implicit TLS).
+    pub pop3s: u16,
 }
 
 impl Ports {
-    fn all(self) -> [u16; 5] {
-        [self.smtp, self.submission, self.submissions, self.imap, self.imaps]
+    fn all(self) -> [u16; 7] {
+        [self.smtp, self.submission, self.submissions, self.imap, self.imaps, self.pop3, self.pop3s]
     }
 }
 
@@ -158,8 +162,15 @@ fn places(proxied: bool) -> Result<Places, Failure> {
         }
         Err(io::Error::other("no port is free on all loopback addresses"))
     };
-    let ports =
-        Ports { smtp: port()?, submission: port()?, submissions: port()?, imap: port()?, imaps: port()? };
+    let ports = Ports {
+        smtp: port()?,
+        submission: port()?,
+        submissions: port()?,
+        imap: port()?,
+        imaps: port()?,
+        pop3: port()?,
+        pop3s: port()?,
+    };
     let real = if proxied { [addresses[0], addresses[2]] } else { [addresses[0], addresses[1]] };
     Ok(Places { public: [addresses[0], addresses[1]], real, ports, held })
 }
@@ -189,6 +200,8 @@ fn config(number: usize, host: &str, dir: &Path, places: &Places, dns: SocketAdd
          submissions = \"{address}:{submissions}\"\n\
          imap = \"{address}:{imap}\"\n\
          imaps = \"{address}:{imaps}\"\n\
+         pop3 = \"{address}:{pop3}\"\n\
+         pop3s = \"{address}:{pop3s}\"\n\
          \n\
          [limits]\n\
          no_limits = {no_limits}\n\
@@ -212,6 +225,8 @@ fn config(number: usize, host: &str, dir: &Path, places: &Places, dns: SocketAdd
         submissions = ports.submissions,
         imap = ports.imap,
         imaps = ports.imaps,
+        pop3 = ports.pop3,
+        pop3s = ports.pop3s,
         no_limits = plan.no_limits,
     )
 }
@@ -221,7 +236,8 @@ fn zone(domain: &str, host: &str, address: Ipv4Addr, ports: Ports) -> Zone {
     zone.mx(domain, 10, host)
         .a(host, address)
         .srv(&format!("_submissions._tcp.{domain}"), 0, 0, ports.submissions, host)
-        .srv(&format!("_imaps._tcp.{domain}"), 0, 0, ports.imaps, host);
+        .srv(&format!("_imaps._tcp.{domain}"), 0, 0, ports.imaps, host)
+        .srv(&format!("_pop3s._tcp.{domain}"), 10, 0, ports.pop3s, host);
     zone
 }
 
@@ -385,6 +401,8 @@ async fn proxy(
         (ports.submissions, Port::Implicit),
         (ports.imap, Port::Through),
         (ports.imaps, Port::Implicit),
+        (ports.pop3, Port::Through),
+        (ports.pop3s, Port::Implicit),
     ] {
         let listener = tokio::net::TcpListener::bind((places.public[1], port)).await?;
         tasks.spawn(proxy.clone().serve(listener, SocketAddr::from((places.real[1], port)), kind));

@@ -1,5 +1,5 @@
 """Python's own mail libraries against `sealpost demo --keep`: mail.py DEMO_JSON. Prints `ok` at its end."""
-import email, email.message, email.policy, imaplib, json, os, smtplib, socket, ssl, sys, time
+import email, email.message, email.policy, imaplib, json, os, poplib, smtplib, socket, ssl, sys, time
 
 PATH = sys.argv[1]
 DEMO = json.load(open(PATH))
@@ -161,5 +161,26 @@ except imaplib.IMAP4.error as refused:
 i.starttls(context())
 assert "LOGINDISABLED" not in i.capabilities, i.capabilities
 i.login(BOB["address"], BOB["app_password"])
+i.logout()
+
+# The same mail over POP3, octet for octet; what it removes is gone for IMAP.
+for start in ("pop3", "pop3s"):
+    if start == "pop3":
+        p = poplib.POP3(COM["host"], port(COM, "pop3"), timeout=30)
+        p.stls(context=context())
+    else:
+        p = poplib.POP3_SSL(COM["host"], port(COM, "pop3s"), timeout=30, context=context())
+    p.user(BOB["address"])
+    p.pass_(BOB["app_password"])
+    assert p.stat()[0] == 3, p.stat()
+    lines = p.retr(1)[1]
+    assert b"".join(line + b"\r\n" for line in lines) == whole
+    assert int(p.list(1).split()[2]) == len(whole)
+    if start == "pop3s":
+        p.dele(3)
+    p.quit()
+i = imaplib.IMAP4_SSL(COM["host"], port(COM, "imaps"), ssl_context=context(), timeout=30)
+i.login(BOB["address"], BOB["app_password"])
+assert i.select("INBOX")[1] == [b"2"]
 i.logout()
 print("ok")

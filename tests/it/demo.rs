@@ -26,6 +26,8 @@ fn r23_r27_r28_the_demo_tells_its_whole_story() {
         "C: RSTSALT",
         "verdict: good",
         "verdict: plain",
+        "C: PASS …",
+        "C: RETR ",
         "contact accept",
         "Summary",
     ] {
@@ -90,7 +92,7 @@ fn keep_describes_running_servers_by_its_contract() {
         assert!(demo.server(number, "host").ends_with(domain));
         assert!(at(&demo.server(number, "config")).is_file());
     }
-    for member in ["smtp", "submission", "submissions", "imap", "imaps"] {
+    for member in ["smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s"] {
         let (net, com) = (is_port(&demo, 0, member), is_port(&demo, 1, member));
         assert_eq!(net.port(), com.port(), "{member}");
         assert_ne!(net.ip(), com.ip(), "{member}");

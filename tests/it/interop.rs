@@ -8,7 +8,7 @@ use crate::{
 use std::{fs, process::Command};
 
 #[test]
-fn python_smtplib_and_imaplib() {
+fn python_smtplib_imaplib_and_poplib() {
     let demo = Demo::start(&[]);
     let output = run(python().arg(root().join("tests/interop/mail.py")).arg(demo.home().join("demo.json")));
     assert!(stdout(&output).ends_with("ok\n"), "{}{}", stdout(&output), stderr(&output));

@@ -24,7 +24,8 @@ const HOST: &str = "mail.example.net";
 
 /// Ports for everything, on 127.0.0.1.
 pub const ALL_PORTS: &str = "smtp = \"127.0.0.1:0\"\nsubmission = \"127.0.0.1:0\"\nsubmissions = \"127.0.0.1:0\"\n\
-                             imap = \"127.0.0.1:0\"\nimaps = \"127.0.0.1:0\"\n";
+                             imap = \"127.0.0.1:0\"\nimaps = \"127.0.0.1:0\"\n\
+                             pop3 = \"127.0.0.1:0\"\npop3s = \"127.0.0.1:0\"\n";
 
 /// A folder with certificate, key and configuration.
 pub struct Setup {
