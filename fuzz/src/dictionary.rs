@@ -143,9 +143,17 @@ pub fn dictionary(target: &str) -> &'static [&'static str] {
             "-1",
             "1.5",
         ],
-        "sasl" => {
-            &["*", "=", "\n", "AA==", "AGFsaWNlQGV4YW1wbGUubmV0AA==", "YWxpY2VAZXhhbXBsZS5uZXQ=", "dG9rZW4="]
-        }
+        "sasl" => &[
+            "*",
+            "=",
+            "\n",
+            "AA==",
+            "biws",
+            "bixsbj1hLHI9Yg==",
+            "AGFsaWNlQGV4YW1wbGUubmV0AA==",
+            "YWxpY2VAZXhhbXBsZS5uZXQ=",
+            "dG9rZW4=",
+        ],
         "config" => &[
             "[tls]",
             "[listen]",

@@ -1,5 +1,5 @@
 """Python's own mail libraries against `sealpost demo --keep`: mail.py DEMO_JSON. Prints `ok` at its end."""
-import email, email.message, email.policy, imaplib, json, os, poplib, smtplib, socket, ssl, sys, time
+import base64, email, email.message, email.policy, hashlib, hmac, imaplib, json, os, poplib, smtplib, socket, ssl, sys, time
 
 PATH = sys.argv[1]
 DEMO = json.load(open(PATH))
@@ -35,6 +35,34 @@ def smtp_starttls(server, name):
     return s
 
 
+class Scram:
+    """SCRAM-SHA-256 (RFC 7677) from Python's own hmac, as the callback of smtplib and imaplib."""
+
+    def __init__(self, user, password):
+        self.password, self.proved = password.encode(), False
+        self.nonce = base64.b64encode(os.urandom(18)).decode()
+        self.bare = f"n={user},r={self.nonce}"
+
+    def __call__(self, challenge=None):
+        if not challenge:
+            return "n,," + self.bare
+        challenge = challenge.decode()
+        parts = dict(part.split("=", 1) for part in challenge.split(","))
+        if "v" in parts:
+            assert base64.b64decode(parts["v"]) == self.signature, "the server does not know the password"
+            self.proved = True
+            return ""
+        assert parts["r"].startswith(self.nonce) and parts["r"] != self.nonce
+        salted = hashlib.pbkdf2_hmac("sha256", self.password, base64.b64decode(parts["s"]), int(parts["i"]))
+        mac = lambda key, text: hmac.digest(key, text, "sha256")
+        last = f"c=biws,r={parts['r']}"
+        auth = f"{self.bare},{challenge},{last}".encode()
+        key = mac(salted, b"Client Key")
+        proof = bytes(a ^ b for a, b in zip(key, mac(hashlib.sha256(key).digest(), auth)))
+        self.signature = mac(mac(salted, b"Server Key"), auth)
+        return f"{last},p={base64.b64encode(proof).decode()}"
+
+
 def message(subject):
     m = email.message.EmailMessage(policy=email.policy.SMTP)
     m["From"], m["To"], m["Subject"] = ALICE["address"], BOB["address"], subject
@@ -65,6 +93,18 @@ for number, (make, user) in enumerate([
         assert refused.smtp_code == 553, refused
     s.quit()
 
+# SCRAM proves the app password without sending it, and the server proves that it knows it.
+for password, expected in ((ALICE["app_password"], 235), (BOB["app_password"], 535), (ALICE["password"], 535)):
+    s = smtp_tls(NET)
+    s.ehlo()
+    scram = Scram(ALICE["address"], password)
+    try:
+        code, _ = s.auth("SCRAM-SHA-256", scram)
+    except smtplib.SMTPAuthenticationError as refused:
+        code = refused.smtp_code
+    assert code == expected and scram.proved == (expected == 235), (code, scram.proved)
+    s.close()
+
 # Refusals.
 for password in ("wrong", BOB["app_password"], ALICE["password"], ""):
     s = smtp_tls(NET)
@@ -90,7 +130,9 @@ try:
     raise SystemExit("a wrong password was taken")
 except imaplib.IMAP4.error as refused:
     assert "AUTHENTICATIONFAILED" in str(refused), refused
-i.login(BOB["address"], BOB["app_password"])
+scram = Scram(BOB["address"], BOB["app_password"])
+i.authenticate("SCRAM-SHA-256", scram)
+assert scram.proved
 for _ in range(200):
     ok, found = i.select("INBOX")
     if int(found[0]) >= 3:

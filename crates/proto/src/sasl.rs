@@ -1,5 +1,5 @@
-//! SASL (RFC 4422): HASHEDPASS (profile §4), PLAIN (RFC 4616) and LOGIN; the server's exchange as a state machine
-//! that SMTP, IMAP and POP3 share.
+//! SASL (RFC 4422): HASHEDPASS (profile §4), SCRAM-SHA-256 with and without -PLUS (RFC 5802, RFC 7677), PLAIN (RFC 4616)
+//! and LOGIN; the server's exchange as a state machine that SMTP, IMAP and POP3 share.
 //!
 //! The protocol around it decodes nothing: it hands in the client's lines (still base64) and sends what comes out:
 //!
@@ -7,10 +7,17 @@
 //! Exchange::new(mechanism) ─ start(initial response) ─┬─► Step::Challenge(bytes)   send base64, wait for a line
 //!                                    line(octets) ────┼─► Step::AskChallenge(user) ask the authenticator, then
 //!                                 challenge(&…) ──────┤                            call `challenge`
-//!                                                     └─► Step::Done(credentials)  ask the authenticator
+//!                                     scram(&…) ──────┼─► Step::AskScram(question) likewise, then call `scram`
+//!                                                     ├─► Step::Done(credentials)  ask the authenticator; SCRAM only:
+//!                                   proved(&…) ───────┤                            then call `proved`
+//!                                                     └─► Step::Proved             the client has seen the proof
 //! ```
 //!
 //! Every [`SaslError`] is 501 5.5.2 in SMTP, `BAD` in IMAP, and no failed login (profile §4).
+
+mod scram;
+
+pub use scram::{Binding, Parameters, Question};
 
 use crate::{
     address::Address,
@@ -29,6 +36,10 @@ const USER_MAX: usize = 64 + 1 + 253;
 pub enum Mechanism {
     /// HASHEDPASS (profile §4).
     HashedPass,
+    /// SCRAM-SHA-256-PLUS (RFC 7677), app passwords only; offered where the connection can be bound to.
+    ScramSha256Plus,
+    /// SCRAM-SHA-256 (RFC 7677), app passwords only.
+    ScramSha256,
     /// PLAIN (RFC 4616), app passwords only.
     Plain,
     /// LOGIN (draft-murchison-sasl-login), app passwords only.
@@ -37,12 +48,20 @@ pub enum Mechanism {
 
 impl Mechanism {
     /// In the order in which they are offered.
-    pub const ALL: [Self; 3] = [Self::HashedPass, Self::Plain, Self::Login];
+    pub const ALL: [Self; 5] =
+        [Self::HashedPass, Self::ScramSha256Plus, Self::ScramSha256, Self::Plain, Self::Login];
+
+    /// Those that are offered in TLS; `can_bind` where the connection can be bound to.
+    pub fn offered(can_bind: bool) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |m| can_bind || *m != Self::ScramSha256Plus)
+    }
 
     /// Its registered name.
     pub fn name(self) -> &'static str {
         match self {
             Self::HashedPass => "HASHEDPASS",
+            Self::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
+            Self::ScramSha256 => "SCRAM-SHA-256",
             Self::Plain => "PLAIN",
             Self::Login => "LOGIN",
         }
@@ -69,6 +88,18 @@ pub enum Credentials {
         /// The token.
         token: Zeroizing<String>,
     },
+    /// SCRAM: a proof that the client knows an app password.
+    Scram(Proof),
+}
+
+/// What a client proves with in SCRAM (RFC 5802 §3). Worth nothing in another conversation.
+pub struct Proof {
+    /// User name, not yet parsed as an address.
+    pub user: String,
+    /// `ClientProof`
+    pub proof: [u8; 32],
+    /// `AuthMessage`: all that was said.
+    pub auth_message: String,
 }
 
 /// What to do next.
@@ -77,8 +108,12 @@ pub enum Step {
     Challenge(Vec<u8>),
     /// Ask for this user's [`Challenge`] and hand it to [`Exchange::challenge`].
     AskChallenge(Address),
-    /// Check these.
+    /// Ask for this user's [`Parameters`] and hand them to [`Exchange::scram`].
+    AskScram(Question),
+    /// Check these. Those of SCRAM do not end the exchange: the server's signature goes to [`Exchange::proved`].
     Done(Credentials),
+    /// The client has the server's proof and goes on: what was checked is signed in now.
+    Proved,
 }
 
 /// Why an exchange ended without credentials: 501 5.5.2 / BAD. Never holds what was sent.
@@ -103,6 +138,15 @@ pub enum SaslError {
     /// Not 44 characters of canonical base64, or empty in the second step.
     #[error("The login hash must be 32 octets in padded base64")]
     Hash,
+    /// A channel binding that is unknown, not to be had in this connection, or does not go with the mechanism.
+    #[error("This channel binding is not supported; use tls-exporter with SCRAM-SHA-256-PLUS, or none")]
+    BindingType,
+    /// The client is bound to another connection.
+    #[error("The channel bindings differ; somebody may stand between client and server")]
+    Binding,
+    /// The client did not see the mechanisms that were offered.
+    #[error("SCRAM-SHA-256-PLUS was offered and not seen; somebody may stand between client and server")]
+    Downgrade,
     /// A line where none was asked for; a fault of the caller.
     #[error("Unexpected authentication message")]
     Order,
@@ -118,6 +162,14 @@ enum State {
     Challenged(Address),
     LoginUser,
     LoginPassword(String),
+    /// SCRAM: waiting for the caller's parameters.
+    ScramAsked(Box<scram::First>),
+    /// SCRAM: waiting for the client's proof.
+    Scram(Box<scram::Waiting>),
+    /// SCRAM: the caller checks the proof.
+    Checking,
+    /// SCRAM: the server's proof is out.
+    Proved,
     Over,
 }
 
@@ -139,8 +191,8 @@ impl Exchange {
             return Err(SaslError::Order);
         }
         self.state = match self.mechanism {
-            Mechanism::HashedPass | Mechanism::Plain => State::FirstMessage,
             Mechanism::Login => State::LoginUser,
+            _ => State::FirstMessage,
         };
         match (initial, self.mechanism) {
             (Some(text), _) => self.message(text),
@@ -169,6 +221,29 @@ impl Exchange {
         }
     }
 
+    /// The answer to [`Step::AskScram`].
+    pub fn scram(&mut self, parameters: &Parameters) -> Result<Step, SaslError> {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::ScramAsked(first) => {
+                let (message, waiting) = first.answer(parameters)?;
+                self.state = State::Scram(Box::new(waiting));
+                Ok(Step::Challenge(message.into_bytes()))
+            }
+            _ => Err(SaslError::Order),
+        }
+    }
+
+    /// The proof of SCRAM was right: tells the client so, with `ServerSignature` as the server's own proof.
+    pub fn proved(&mut self, signature: &[u8; 32]) -> Result<Step, SaslError> {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Checking => {
+                self.state = State::Proved;
+                Ok(Step::Challenge(format!("v={}", base64::encode(signature)).into_bytes()))
+            }
+            _ => Err(SaslError::Order),
+        }
+    }
+
     fn message(&mut self, text: &[u8]) -> Result<Step, SaslError> {
         // Whatever is wrong with the message, the exchange is over.
         let state = std::mem::replace(&mut self.state, State::Over);
@@ -190,6 +265,19 @@ impl Exchange {
                 }
                 Ok(Step::Done(Credentials::HashedPass { user, hash: hash.ok_or(SaslError::Hash)? }))
             }
+            (State::FirstMessage, Mechanism::ScramSha256 | Mechanism::ScramSha256Plus) => {
+                let first = scram::First::parse(&octets, self.mechanism == Mechanism::ScramSha256Plus)?;
+                let question = first.question();
+                self.state = State::ScramAsked(Box::new(first));
+                Ok(Step::AskScram(question))
+            }
+            (State::Scram(waiting), _) => {
+                let proof = waiting.finish(&octets)?;
+                self.state = State::Checking;
+                Ok(Step::Done(Credentials::Scram(proof)))
+            }
+            (State::Proved, _) if octets.is_empty() => Ok(Step::Proved),
+            (State::Proved, _) => Err(SaslError::Message),
             (State::FirstMessage, _) => plain(&octets),
             (State::LoginUser, _) => {
                 self.state = State::LoginPassword(user_name(&octets)?);
@@ -198,7 +286,9 @@ impl Exchange {
             (State::LoginPassword(user), _) => {
                 Ok(Step::Done(Credentials::AppPassword { user, token: token(&octets)? }))
             }
-            (State::Fresh | State::Asked(_) | State::Over, _) => Err(SaslError::Order),
+            (State::Fresh | State::Asked(_) | State::ScramAsked(_) | State::Checking | State::Over, _) => {
+                Err(SaslError::Order)
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Who may sign in, how often one may try, and which sessions must close (profile §4).
 
+mod scram;
+
 use crate::{
     apppass,
     config::Config,
@@ -14,7 +16,7 @@ use sealpost_proto::{
 };
 use sealpost_store::{
     Store, StoreError,
-    account::{AccountId, Enrolment, Login},
+    account::{AccountId, AppPassword, Enrolment, Login},
 };
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -64,6 +66,8 @@ pub struct SignedIn {
     pub session: u64,
     /// Turns true when this session must close.
     pub closed: watch::Receiver<bool>,
+    /// SCRAM: the server's proof, for whoever ends the exchange.
+    pub signature: Option<Box<[u8; 32]>>,
     _place: Place,
 }
 
@@ -135,11 +139,15 @@ impl Authenticator {
     pub async fn challenge(&self, user: &Address) -> Result<Challenge, AuthError> {
         let since = Instant::now();
         // Both are made in every case, so that the work is the same whoever asks.
-        let secret = self.secret.get_or_try_init(|| self.store.server_secret()).await?;
+        let secret = self.secret().await?;
         let steady = Challenge { cost: Cost::DEFAULT, salt: false_salt(secret, user) };
         let login = self.store.login(user).await?;
         tokio::time::sleep_until(next_step(since, self.challenge_delay)).await;
         Ok(login.map_or(steady, |(_, l)| Challenge { cost: l.cost, salt: l.salt }))
+    }
+
+    async fn secret(&self) -> Result<&[u8; 32], AuthError> {
+        Ok(self.secret.get_or_try_init(|| self.store.server_secret()).await?)
     }
 
     /// Checks what a [`sealpost_proto::sasl::Exchange`] came to.
@@ -147,6 +155,7 @@ impl Authenticator {
         match credentials {
             Credentials::HashedPass { user, hash } => self.hashed_pass(&user, &hash, peer).await,
             Credentials::AppPassword { user, token } => self.app_password(&user, &token, peer).await,
+            Credentials::Scram(proof) => self.scram(&proof, peer).await,
         }
     }
 
@@ -177,6 +186,7 @@ impl Authenticator {
                     method: Method::HashedPass,
                     session: place.session,
                     closed,
+                    signature: None,
                     _place: place,
                 })
             }
@@ -186,24 +196,38 @@ impl Authenticator {
 
     /// PLAIN and LOGIN: app passwords only; never compared with the HASHEDPASS verifier.
     pub async fn app_password(&self, user: &str, token: &str, peer: IpAddr) -> Result<SignedIn, AuthError> {
+        let mut found = self.app_passwords(user, peer).await?;
+        let passwords = std::mem::take(&mut found.passwords);
+        let token = zeroize::Zeroizing::new(token.to_owned());
+        // PBKDF2 is a few milliseconds of pure computation: off the async threads.
+        let name = tokio::task::spawn_blocking(move || apppass::find(&passwords, &token))
+            .await
+            .map_err(|e| StoreError::Io(std::io::Error::other(e)))?;
+        self.found(found, name).await
+    }
+
+    /// The app passwords that `user` may have signed in with; nobody's where there is no such user.
+    async fn app_passwords(&self, user: &str, peer: IpAddr) -> Result<Found, AuthError> {
         let address = Address::parse(user).ok();
         let attempt = self.attempt(address.as_ref().map_or(user, Address::as_str), peer)?;
-        let found = match &address {
+        let account = match &address {
             Some(address) => self.store.account(address).await?,
             None => None,
         };
-        let (place, closed) = self.sessions.enter(found.map_or(NOBODY, |a| a.id));
+        // In the registry before they are read: a revocation that commits in between closes it.
+        let (place, closed) = self.sessions.enter(account.map_or(NOBODY, |a| a.id));
         let passwords = match self.store.app_passwords(place.account).await {
             Ok(passwords) => passwords,
             // Nobody's, or those of an account that was removed a moment ago.
             Err(StoreError::Gone(_)) => Vec::new(),
             Err(error) => return Err(error.into()),
         };
-        let token = zeroize::Zeroizing::new(token.to_owned());
-        // PBKDF2 is a few milliseconds of pure computation for each app password: off the async threads.
-        let name = tokio::task::spawn_blocking(move || apppass::find(&passwords, &token))
-            .await
-            .map_err(|e| StoreError::Io(std::io::Error::other(e)))?;
+        Ok(Found { address, attempt, place, closed, passwords })
+    }
+
+    /// Signs in with the app password of that name, or fails.
+    async fn found(&self, found: Found, name: Option<String>) -> Result<SignedIn, AuthError> {
+        let Found { address, attempt, place, closed, .. } = found;
         match (name, address) {
             (Some(name), Some(address)) => {
                 self.allowed(&attempt)?;
@@ -214,6 +238,7 @@ impl Authenticator {
                     method: Method::AppPassword,
                     session: place.session,
                     closed,
+                    signature: None,
                     _place: place,
                 })
             }
@@ -311,6 +336,15 @@ struct Attempt {
     network: Network,
     account: [u8; 16],
     since: Instant,
+}
+
+/// An attempt with an app password, before it is judged.
+struct Found {
+    address: Option<Address>,
+    attempt: Attempt,
+    place: Place,
+    closed: watch::Receiver<bool>,
+    passwords: Vec<AppPassword>,
 }
 
 /// HMAC-SHA-256(server secret, user name) cut to 16 bytes (profile §4).

@@ -1,12 +1,14 @@
 //! One connection: octets in and out, plain or TLS.
 
 use bytes::BytesMut;
+use sealpost_proto::sasl::Binding;
 use std::{
     cell::RefCell,
     future::poll_fn,
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -37,6 +39,8 @@ pub struct Conn {
     pub peer: SocketAddr,
     /// Our end.
     pub local: SocketAddr,
+    /// The hash of the certificate that the client was shown, for channel bindings.
+    end_point: Option<Arc<[u8]>>,
     stream: Stream,
 }
 
@@ -77,7 +81,7 @@ impl Conn {
 
     /// Takes any stream.
     pub fn over(stream: Box<dyn Io>, peer: SocketAddr, local: SocketAddr) -> Self {
-        Self { input: BytesMut::new(), peer, local, stream: Stream::Plain(stream) }
+        Self { input: BytesMut::new(), peer, local, end_point: None, stream: Stream::Plain(stream) }
     }
 
     /// Whether TLS is on.
@@ -140,6 +144,7 @@ impl Conn {
             input: BytesMut::new(),
             peer: self.peer,
             local: self.local,
+            end_point: None,
             stream: Stream::Tls(Box::new(tls)),
         })
     }
@@ -168,9 +173,33 @@ impl Conn {
         Some(format!("{version} {}", suite.as_str().unwrap_or("unknown")))
     }
 
-    /// TLS channel binding `tls-exporter` (RFC 9266), for SCRAM-PLUS.
-    pub fn tls_exporter(&self) -> Option<[u8; 32]> {
+    /// Says which certificate the client was shown (its hash after RFC 5929 §4.1).
+    #[must_use]
+    pub fn with_end_point(self, hash: Option<Arc<[u8]>>) -> Self {
+        Self { end_point: hash, ..self }
+    }
+
+    /// Whether SCRAM can be bound to this connection.
+    pub fn can_bind(&self) -> bool {
+        self.tls_1_3().is_some() || self.end_point.is_some()
+    }
+
+    /// The octets of a channel binding; `None` where this connection has none of that kind.
+    pub fn binding(&self, kind: Binding) -> Option<Vec<u8>> {
+        match kind {
+            // Before TLS 1.3 it would take the extended master secret (RFC 9266 §4.2), which rustls does not tell of.
+            Binding::TlsExporter => {
+                let exported =
+                    self.tls_1_3()?.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b""));
+                exported.ok().map(|octets| octets.to_vec())
+            }
+            Binding::TlsServerEndPoint => self.end_point.as_deref().map(<[u8]>::to_vec),
+        }
+    }
+
+    fn tls_1_3(&self) -> Option<&rustls::ServerConnection> {
         let Stream::Tls(s) = &self.stream else { return None };
-        s.get_ref().1.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b"")).ok()
+        let connection = s.get_ref().1;
+        (connection.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3)).then_some(connection)
     }
 }

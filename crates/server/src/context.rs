@@ -44,12 +44,16 @@ pub struct Context {
 
 impl Context {
     /// TLS on a connection; given up when the server stops, for nothing has begun that anybody would miss.
-    pub(crate) async fn start_tls(&self, conn: Conn) -> io::Result<Conn> {
+    pub async fn start_tls(&self, conn: Conn) -> io::Result<Conn> {
         let mut stopping = self.shutdown.clone();
-        tokio::select! {
-            _ = stopping.wait_for(|stop| *stop) => Err(io::ErrorKind::ConnectionAborted.into()),
+        let before = self.certificate.current();
+        let conn = tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => Err(io::Error::from(io::ErrorKind::ConnectionAborted)),
             shaken = conn.start_tls(&self.tls) => shaken,
-        }
+        }?;
+        // Where the certificate was replaced meanwhile, nobody knows which of both was shown.
+        let after = self.certificate.current();
+        Ok(if Arc::ptr_eq(&before, &after) { conn.with_end_point(after.end_point.clone()) } else { conn })
     }
 
     /// Builds everything that sessions share; the sender starts the shutdown.

@@ -17,6 +17,7 @@ pub mod pop3;
 pub mod privileges;
 pub mod relay;
 mod run;
+pub mod sasl;
 pub mod smtp;
 pub mod tls;
 

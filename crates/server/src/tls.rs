@@ -1,5 +1,7 @@
 //! Certificates, and the TLS settings of the listeners: TLS 1.2 and 1.3, hybrid post-quantum key exchange preferred.
 
+mod end_point;
+
 use crate::config;
 use rustls::{
     ServerConfig,
@@ -45,21 +47,40 @@ fn certified_key(files: &config::Tls) -> Result<CertifiedKey, TlsError> {
     CertifiedKey::from_der(chain, key, &rustls::crypto::aws_lc_rs::default_provider()).map_err(TlsError::Pair)
 }
 
+/// A certificate with its key, as one handshake uses it.
+pub(crate) struct Current {
+    key: Arc<CertifiedKey>,
+    /// Its hash for channel bindings (RFC 5929 §4.1), where it has one.
+    pub(crate) end_point: Option<Arc<[u8]>>,
+}
+
+impl Current {
+    fn read(files: &config::Tls) -> Result<Arc<Self>, TlsError> {
+        let key = certified_key(files)?;
+        let end_point = key.cert.first().and_then(|own| end_point::hash(own)).map(Arc::from);
+        Ok(Arc::new(Self { key: Arc::new(key), end_point }))
+    }
+}
+
 /// The certificate in use; a reload replaces it for new handshakes and touches no open session.
 pub struct Certificate {
     files: config::Tls,
-    current: RwLock<Arc<CertifiedKey>>,
+    current: RwLock<Arc<Current>>,
 }
 
 impl Certificate {
     /// Reads certificate and key.
     pub fn load(files: &config::Tls) -> Result<Arc<Self>, TlsError> {
-        let current = RwLock::new(Arc::new(certified_key(files)?));
+        let current = RwLock::new(Current::read(files)?);
         Ok(Arc::new(Self { files: files.clone(), current }))
+    }
+    /// What handshakes use now.
+    pub(crate) fn current(&self) -> Arc<Current> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
     /// Reads both files again; the old certificate stays when that fails.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let fresh = Arc::new(certified_key(&self.files)?);
+        let fresh = Current::read(&self.files)?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())
     }
@@ -73,7 +94,7 @@ impl std::fmt::Debug for Certificate {
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current.read().unwrap_or_else(PoisonError::into_inner).clone())
+        Some(self.current().key.clone())
     }
 }
 
@@ -91,7 +112,7 @@ pub fn acceptor(certificate: Arc<Certificate>) -> Result<tokio_rustls::TlsAccept
 /// `serve --check`: the files can be read, fit together, and the certificate bears `hostname`.
 pub fn check(files: &config::Tls, hostname: &str) -> Result<(), TlsError> {
     let certificate = Certificate::load(files)?;
-    let chain = certificate.current.read().unwrap_or_else(PoisonError::into_inner).cert.clone();
+    let chain = certificate.current().key.cert.clone();
     let bears = |name: &str| -> Result<(), rustls::Error> {
         let own = chain.first().ok_or(rustls::Error::NoCertificatesPresented)?;
         let name = ServerName::try_from(name.to_owned())

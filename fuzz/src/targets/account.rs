@@ -9,7 +9,7 @@ use sealpost_crypto::{
 use sealpost_proto::{
     base64,
     phc::{Challenge, Cost, Salt},
-    sasl::{Credentials, Exchange, Mechanism, SaslError, Step},
+    sasl::{Credentials, Exchange, Mechanism, Parameters, SaslError, Step},
     smtp::client::Command,
 };
 use sealpost_server::config::Config;
@@ -101,7 +101,7 @@ pub(crate) fn sasl(input: &[u8]) {
         let mut rows = input.split(|b| *b == b'\n');
         let first = rows.next().filter(|row| !row.is_empty());
         let mut step = exchange.start(first);
-        let mut asked = None;
+        let (mut asked, mut proved) = (None, false);
         loop {
             step = match step {
                 Ok(Step::Challenge(_)) => {
@@ -113,6 +113,28 @@ pub(crate) fn sasl(input: &[u8]) {
                     assert!(asked.is_none(), "asked twice");
                     asked = Some(user);
                     exchange.challenge(&challenge)
+                }
+                Ok(Step::AskScram(question)) => {
+                    assert!(matches!(mechanism, Mechanism::ScramSha256 | Mechanism::ScramSha256Plus));
+                    assert_eq!(question.binding.is_some(), mechanism == Mechanism::ScramSha256Plus);
+                    exchange.scram(&Parameters {
+                        salt: vec![9; 16],
+                        iterations: 4096,
+                        nonce: "s".to_owned(),
+                        binding: question.binding.map(|_| vec![7; 32]),
+                        plus_offered: false,
+                    })
+                }
+                Ok(Step::Done(Credentials::Scram(proof))) => {
+                    // What was proved is the whole conversation, the server's words among it.
+                    let (said, auth) = ("s,s=CQkJCQkJCQkJCQkJCQkJCQ==,i=4096,c=", &proof.auth_message);
+                    assert!(auth.starts_with("n=") && auth.contains(said), "{auth}");
+                    proved = true;
+                    exchange.proved(&[8; 32])
+                }
+                Ok(Step::Proved) => {
+                    assert!(proved);
+                    break;
                 }
                 Ok(Step::Done(credentials)) => {
                     done(mechanism, &credentials, asked.as_ref());
@@ -144,6 +166,7 @@ fn done(mechanism: Mechanism, credentials: &Credentials, asked: Option<&sealpost
                 _ => panic!("the client's message does not read back"),
             }
         }
+        Credentials::Scram(_) => unreachable!("the exchange is not over"),
         Credentials::AppPassword { user, token } => {
             assert_ne!(mechanism, Mechanism::HashedPass);
             assert!(!user.is_empty() && !token.is_empty() && !user.contains('\0') && !token.contains('\0'));

@@ -18,7 +18,7 @@ use crate::{
     address::Address,
     base64,
     phc::Challenge,
-    sasl::{Credentials, Exchange, Mechanism, SaslError, Step},
+    sasl::{Credentials, Exchange, Mechanism, Parameters, Question, SaslError, Step},
 };
 use bytes::BytesMut;
 use state::{Authorization, Clear, Outcome, Transaction};
@@ -38,8 +38,12 @@ pub enum Event {
     StartTls,
     /// HASHEDPASS asks for a challenge: [`Server::challenge`] or [`Server::refuse`].
     AskChallenge(Address),
-    /// Check these: [`Server::signed_in`] or [`Server::refuse`]. Never happens outside TLS.
+    /// SCRAM asks for the user's parameters: [`Server::scram`] or [`Server::refuse`].
+    AskScram(Question),
+    /// Check these: [`Server::signed_in`] (SCRAM: [`Server::proved`]) or [`Server::refuse`]. Never happens outside TLS.
     Credentials(Credentials),
+    /// SCRAM is over, and who was checked is signed in: [`Server::signed_in`] or [`Server::refuse`].
+    Proved,
     /// RETR, TOP: [`Server::begin_message`], [`Server::push_message`] until it says that there is enough or the message
     /// ends, [`Server::end_message`]; or [`Server::refuse`].
     Retrieve(Position),
@@ -66,6 +70,8 @@ enum Asking {
     StartTls,
     Challenge(Exchange),
     Credentials,
+    /// Credentials of SCRAM, whose exchange goes on when they are right.
+    Proof(Exchange),
     Retrieve {
         octets: u64,
         lines: Option<u64>,
@@ -98,6 +104,7 @@ pub struct Server {
     /// Octets dropped of a line that is too long.
     dropping: Option<usize>,
     faults: u32,
+    can_bind: bool,
     /// Octets to write.
     pub output: BytesMut,
 }
@@ -114,8 +121,14 @@ impl Server {
             listing: None,
             dropping: None,
             faults: 0,
+            can_bind: false,
             output,
         }
+    }
+
+    /// Whether SCRAM-SHA-256-PLUS is offered: whether this TLS connection can be bound to.
+    pub fn offer_plus(&mut self, can_bind: bool) {
+        self.can_bind = can_bind;
     }
 
     /// Ends the session; nothing is removed (RFC 1939 §6).
@@ -206,8 +219,8 @@ impl Server {
     fn command(&mut self, state: State, command: Command) -> Option<Event> {
         let (state, outcome) = match state {
             State::Clear(clear) => clear.command(&command),
-            State::Authorization(authorization) => authorization.command(command),
-            State::Transaction(transaction) => transaction.command(&command),
+            State::Authorization(authorization) => authorization.command(command, self.can_bind),
+            State::Transaction(transaction) => transaction.command(&command, self.can_bind),
             // No line is read in these.
             state @ (State::Sasl(_) | State::Update | State::Closed) => (state, Outcome::Quit),
         };
@@ -263,7 +276,15 @@ impl Server {
                 None
             }
             Ok(Step::AskChallenge(user)) => self.ask(Asking::Challenge(exchange), Event::AskChallenge(user)),
-            Ok(Step::Done(credentials)) => self.ask(Asking::Credentials, Event::Credentials(credentials)),
+            Ok(Step::AskScram(question)) => self.ask(Asking::Challenge(exchange), Event::AskScram(question)),
+            Ok(Step::Done(credentials)) => {
+                let asking = match credentials {
+                    Credentials::Scram(_) => Asking::Proof(exchange),
+                    _ => Asking::Credentials,
+                };
+                self.ask(asking, Event::Credentials(credentials))
+            }
+            Ok(Step::Proved) => self.ask(Asking::Credentials, Event::Proved),
             Err(error) => {
                 self.fault(&Reply::err(error.to_string()));
                 None
@@ -311,13 +332,27 @@ impl Server {
 
     /// Answers [`Event::AskChallenge`].
     pub fn challenge(&mut self, challenge: &Challenge) {
-        if let Asking::Challenge(mut exchange) = self.answered() {
-            let step = exchange.challenge(challenge);
+        self.go_on(|exchange| exchange.challenge(challenge));
+    }
+
+    /// Answers [`Event::AskScram`].
+    pub fn scram(&mut self, parameters: &Parameters) {
+        self.go_on(|exchange| exchange.scram(parameters));
+    }
+
+    /// Answers [`Event::Credentials`] of SCRAM: the client may now check the server. [`Event::Proved`] follows.
+    pub fn proved(&mut self, signature: &[u8; 32]) {
+        self.go_on(|exchange| exchange.proved(signature));
+    }
+
+    fn go_on(&mut self, answer: impl FnOnce(&mut Exchange) -> Result<Step, SaslError>) {
+        if let Asking::Challenge(mut exchange) | Asking::Proof(mut exchange) = self.answered() {
+            let step = answer(&mut exchange);
             let _ = self.sasl(exchange, step);
         }
     }
 
-    /// Answers [`Event::Credentials`]: the transaction begins.
+    /// Answers [`Event::Credentials`] and [`Event::Proved`]: the transaction begins.
     pub fn signed_in(&mut self, maildrop: Maildrop) {
         if let Asking::Credentials = self.answered() {
             let (count, octets) = maildrop.stat();
@@ -374,17 +409,17 @@ fn begins_auth(input: &[u8]) -> bool {
 }
 
 /// The lines of CAPA.
-fn capabilities(now: capability::When) -> Vec<String> {
+fn capabilities(now: capability::When, can_bind: bool) -> Vec<String> {
     let holds = |row: &&capability::Capability| row.when == capability::When::Always || row.when == now;
     let tag = |row: &capability::Capability| match row.tag {
-        capability::SASL => format!("SASL {}", mechanisms().join(" ")),
+        capability::SASL => format!("SASL {}", mechanisms(can_bind).join(" ")),
         tag => tag.to_owned(),
     };
     capability::ALL.iter().filter(holds).map(tag).collect()
 }
 
-fn mechanisms() -> Vec<&'static str> {
-    Mechanism::ALL.into_iter().map(Mechanism::name).collect()
+fn mechanisms(can_bind: bool) -> Vec<&'static str> {
+    Mechanism::offered(can_bind).map(Mechanism::name).collect()
 }
 
 #[cfg(test)]

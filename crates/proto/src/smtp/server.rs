@@ -5,6 +5,7 @@
 //! `next` gives nothing, so that pipelined commands are answered in order. What needs TLS or a signed-in session is
 //! judged here, before arguments are looked at, and its events exist in no other state (profile §5).
 
+mod auth;
 mod command;
 
 use super::{
@@ -14,9 +15,7 @@ use super::{
 };
 use crate::{
     address::Address,
-    base64,
-    phc::{Challenge, Salt},
-    sasl::{Credentials, Exchange, SaslError, Step},
+    sasl::{Credentials, Exchange, Question},
 };
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
@@ -80,8 +79,12 @@ pub enum Event {
     Reset,
     /// HASHEDPASS asks for a challenge: [`Server::challenge`].
     AskChallenge(Address),
-    /// Check these: [`Server::signed_in`] or [`Server::answer`].
+    /// SCRAM asks for the user's parameters: [`Server::scram`].
+    AskScram(Question),
+    /// Check these: [`Server::signed_in`] (SCRAM: [`Server::proved`]) or [`Server::answer`].
     Credentials(Credentials),
+    /// SCRAM is over, and who was checked is signed in: [`Server::signed_in`].
+    Proved,
     /// PUBKEY, XKEYINFO: [`Server::answer`].
     Asked(Asked),
     /// A verb of a session signed in by HASHEDPASS: [`Server::answer`].
@@ -134,11 +137,15 @@ enum Mode {
 enum Asking {
     Nothing,
     StartTls,
-    Mail { smtputf8: bool },
+    Mail {
+        smtputf8: bool,
+    },
     Rcpt,
     BodyEnd,
     Challenge(Exchange),
     Credentials(SignedIn),
+    /// Credentials of SCRAM, whose exchange goes on when they are right.
+    Proof(Exchange),
     Other,
 }
 
@@ -166,6 +173,7 @@ pub struct Server {
     mode: Mode,
     asking: Asking,
     errors: u32,
+    can_bind: bool,
     /// Octets to write.
     pub output: BytesMut,
 }
@@ -183,6 +191,7 @@ impl Server {
             mode: Mode::Command,
             asking: Asking::Nothing,
             errors: 0,
+            can_bind: false,
             output: greeting.to_bytes(),
         }
     }
@@ -401,27 +410,6 @@ impl Server {
         None
     }
 
-    fn sasl(&mut self, exchange: Exchange, step: Result<Step, SaslError>) -> Option<Event> {
-        match step {
-            Ok(Step::Challenge(octets)) => {
-                Reply::bare(334, base64::encode(octets)).write(&mut self.output);
-                self.mode = Mode::Sasl(exchange);
-                None
-            }
-            Ok(Step::AskChallenge(user)) => {
-                Some(self.ask(Asking::Challenge(exchange), Event::AskChallenge(user)))
-            }
-            Ok(Step::Done(credentials)) => {
-                let kind = match credentials {
-                    Credentials::HashedPass { .. } => SignedIn::HashedPass,
-                    Credentials::AppPassword { .. } => SignedIn::AppPassword,
-                };
-                Some(self.ask(Asking::Credentials(kind), Event::Credentials(credentials)))
-            }
-            Err(e) => self.fail(&Reply::new(501, "5.5.2", e.to_string())),
-        }
-    }
-
     /// Answers the last event.
     pub fn answer(&mut self, reply: &Reply) {
         let positive = reply.is_positive();
@@ -440,25 +428,6 @@ impl Server {
         reply.write(&mut self.output);
         if reply.closes() {
             self.mode = Mode::Closed;
-        }
-    }
-
-    /// Answers [`Event::AskChallenge`].
-    pub fn challenge(&mut self, challenge: &Challenge) {
-        if let Asking::Challenge(mut exchange) = std::mem::replace(&mut self.asking, Asking::Nothing) {
-            let step = exchange.challenge(challenge);
-            let _ = self.sasl(exchange, step);
-        }
-    }
-
-    /// Answers [`Event::Credentials`]: 235, and for HASHEDPASS `250 SALT` with it (R16).
-    pub fn signed_in(&mut self, key_salt: Option<&Salt>) {
-        if let Asking::Credentials(kind) = std::mem::replace(&mut self.asking, Asking::Nothing) {
-            self.channel = Channel::Tls(kind);
-            Reply::new(235, "2.7.0", "Authentication successful").write(&mut self.output);
-            if let Some(salt) = key_salt {
-                Reply::bare(250, format!("SALT {}", base64::encode(salt.as_bytes()))).write(&mut self.output);
-            }
         }
     }
 

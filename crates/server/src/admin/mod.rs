@@ -288,9 +288,12 @@ impl Admin<'_> {
             Some(token) if token.chars().count() < apppass::TOKEN_MIN => {
                 return Err(refused(format!("a token has at least {} characters", apppass::TOKEN_MIN)));
             }
-            Some(token) if token.len() > apppass::TOKEN_MAX || token.chars().any(char::is_control) => {
+            // Programs hash other characters each in a way of their own (SASLprep or not), and all of ASCII alike.
+            Some(token)
+                if token.len() > apppass::TOKEN_MAX || !token.bytes().all(|b| (b' '..=b'~').contains(&b)) =>
+            {
                 return Err(refused(format!(
-                    "a token has at most {} octets and no control characters",
+                    "a token has at most {} characters, all of them printable ASCII",
                     apppass::TOKEN_MAX
                 )));
             }
@@ -302,7 +305,9 @@ impl Admin<'_> {
                 apppass::PER_ACCOUNT_MAX
             )));
         }
-        match self.store.add_app_password(account, apppass::make(&name, &token, self.clock.now())).await {
+        let salt = apppass::salt(&self.store.server_secret().await?, address.as_str());
+        let made = apppass::make(&name, &token, salt, self.clock.now());
+        match self.store.add_app_password(account, made).await {
             Ok(()) => {
                 Ok(Response::AppPassword { address: address.to_string(), name, token: token.to_string() })
             }

@@ -41,6 +41,8 @@ pub enum Shown {
     BeforeTls,
     /// In TLS, until the session is signed in.
     BeforeLogin,
+    /// As before, where the TLS connection can be bound to (TLS 1.3, or a certificate with a hash).
+    BeforeLoginBound,
     /// To sessions that are signed in.
     SignedIn,
 }
@@ -52,6 +54,7 @@ impl Shown {
             Self::Always => "always",
             Self::BeforeTls => "before TLS",
             Self::BeforeLogin => "in TLS, before login",
+            Self::BeforeLoginBound => "in TLS 1.3, before login",
             Self::SignedIn => "after login",
         }
     }
@@ -62,6 +65,8 @@ impl Shown {
 pub struct Moment {
     /// TLS is on.
     pub tls: bool,
+    /// SCRAM can be bound to the connection.
+    pub can_bind: bool,
     /// The session is signed in.
     pub signed_in: bool,
     /// Octets of the largest message taken.
@@ -74,6 +79,7 @@ impl Moment {
             Shown::Always => true,
             Shown::BeforeTls => !self.tls && !self.signed_in,
             Shown::BeforeLogin => self.tls && !self.signed_in,
+            Shown::BeforeLoginBound => self.tls && self.can_bind && !self.signed_in,
             Shown::SignedIn => self.signed_in,
         }
     }
@@ -104,7 +110,7 @@ const fn row(
     Capability { name, value: Value::None, rfc, about, shown, tests }
 }
 
-use Shown::{Always, BeforeLogin, BeforeTls};
+use Shown::{Always, BeforeLogin, BeforeLoginBound, BeforeTls};
 
 /// Every capability: the revision of IMAP, then what belongs to login, then the extensions by name.
 #[rustfmt::skip] // a row reads from left to right
@@ -118,6 +124,12 @@ pub const TABLE: &[Capability] = &[
     row("AUTH=HASHEDPASS", "draft-korenenovak-smtp-e2eesign-00", "a hash of the main password", BeforeLogin,
         &["imap::login::r15_hashedpass_in_one_step_and_nothing_follows_the_ok",
           "imap::login::r15_hashedpass_in_two_steps_without_initial_response"]),
+    row("AUTH=SCRAM-SHA-256-PLUS", "RFC 7677, RFC 5802, RFC 9266", "app passwords, proved and bound to the TLS connection", BeforeLoginBound,
+        &["imap::scram::r15_scram_and_plus_with_a_client_of_their_own",
+          "imap::scram::a_binding_to_another_connection_and_a_downgrade_are_refused"]),
+    row("AUTH=SCRAM-SHA-256", "RFC 7677, RFC 5802", "app passwords, proved and not sent", BeforeLogin,
+        &["imap::scram::r15_scram_and_plus_with_a_client_of_their_own",
+          "imap::scram::refusals_are_alike_for_known_unknown_and_older_app_passwords"]),
     row("AUTH=PLAIN", "RFC 4616", "app passwords", BeforeLogin,
         &["imap::login::plain_and_login_take_app_passwords"]),
     row("AUTH=LOGIN", "draft-murchison-sasl-login-00", "app passwords, for older programs", BeforeLogin,

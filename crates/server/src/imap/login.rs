@@ -4,14 +4,17 @@ use super::{
     capability::{self, Moment},
     session::{Done, Event, Refusal, Session, ok},
 };
-use crate::auth::{AuthError, SignedIn};
+use crate::{
+    auth::{AuthError, SignedIn},
+    conn::Conn,
+    sasl::{self, Dialogue, Failure},
+};
 use sealpost_proto::{
-    base64,
     imap::{
         Atom, Condition, Limits, Received, Receiver, Secret, Tag,
         response::{self, Code},
     },
-    sasl::{Credentials, Exchange, Mechanism, Step},
+    sasl::{Credentials, Mechanism},
 };
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -28,6 +31,7 @@ impl Session {
     pub(super) fn capabilities(&self) -> String {
         capability::list(Moment {
             tls: self.is_tls(),
+            can_bind: self.conn.as_ref().is_some_and(Conn::can_bind),
             signed_in: self.signed_in.is_some(),
             message_size: self.ctx.config.limits.message_size,
         })
@@ -85,26 +89,18 @@ impl Session {
         initial: Option<Secret>,
     ) -> Result<Done, Refusal> {
         self.may_log_in()?;
-        let Some(mechanism) = Mechanism::from_name(mechanism.as_str()) else {
+        let mechanism = Mechanism::from_name(mechanism.as_str());
+        let offered = |m: &Mechanism| self.conn.as_ref().is_some_and(|c| sasl::offered(c).any(|o| o == *m));
+        let Some(mechanism) = mechanism.filter(offered) else {
             return Err(Refusal::No(None, "this mechanism is not offered; see CAPABILITY".to_owned()));
         };
-        let mut exchange = Exchange::new(mechanism);
-        let bad = |e: sealpost_proto::sasl::SaslError| Refusal::Bad(e.to_string());
-        let mut step = exchange.start(initial.as_ref().map(Secret::expose)).map_err(bad)?;
-        loop {
-            step = match step {
-                Step::Challenge(octets) => {
-                    response::line(&mut self.out, format_args!("+ {}", base64::encode(&octets)));
-                    self.flush().await?;
-                    let line = self.line().await?;
-                    exchange.line(&line).map_err(bad)?
-                }
-                Step::AskChallenge(user) => {
-                    let challenge = self.ctx.auth.challenge(&user).await.map_err(refusal)?;
-                    exchange.challenge(&challenge).map_err(bad)?
-                }
-                Step::Done(credentials) => return self.check(credentials).await,
-            };
+        let auth = self.ctx.auth.clone();
+        let initial = initial.as_ref().map(Secret::expose);
+        match sasl::run(self, &auth, mechanism, initial).await {
+            Ok(signed_in) => self.welcome(signed_in),
+            Err(Failure::Exchange(error)) => Err(Refusal::Bad(error.to_string())),
+            Err(Failure::Auth(error)) => Err(refusal(error)),
+            Err(Failure::Line(refusal)) => Err(refusal),
         }
     }
 
@@ -138,13 +134,30 @@ impl Session {
     }
 
     async fn check(&mut self, credentials: Credentials) -> Result<Done, Refusal> {
-        let Some(peer) = self.conn.as_ref().map(|c| c.peer.ip()) else {
-            return Err(Refusal::Bye("no connection".to_owned()));
-        };
-        let signed_in: SignedIn = self.ctx.auth.check(credentials, peer).await.map_err(refusal)?;
+        let peer = self.conn()?.peer.ip();
+        let signed_in = self.ctx.auth.check(credentials, peer).await.map_err(refusal)?;
+        self.welcome(signed_in)
+    }
+
+    fn welcome(&mut self, signed_in: SignedIn) -> Result<Done, Refusal> {
+        let peer = self.conn()?.peer.ip();
         tracing::info!(account = %signed_in.address, %peer, "IMAP login");
         self.signed_in = Some(signed_in);
         Ok(Done { code: Some(Code::Capability(self.capabilities())), text: "signed in" })
+    }
+}
+
+impl Dialogue for Session {
+    type Error = Refusal;
+
+    async fn ask(&mut self, challenge: &str) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+        response::line(&mut self.out, format_args!("+ {challenge}"));
+        self.flush().await?;
+        self.line().await
+    }
+
+    fn conn(&self) -> Result<&Conn, Refusal> {
+        self.conn.as_ref().ok_or_else(|| Refusal::Bye("no connection".to_owned()))
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     auth::{AuthError, SignedIn},
     conn::Conn,
     context::Context,
+    sasl,
 };
 use maildrop::Mailbox;
 use sealpost_proto::{
@@ -36,10 +37,12 @@ pub async fn serve(mut conn: Conn, context: Context) {
         server: Server::new(&context.config.hostname, conn.is_tls()),
         peer: conn.peer.ip(),
         signed_in: None,
+        proving: None,
         heard: Instant::now(),
         started: Instant::now(),
         context,
     };
+    session.server.offer_plus(conn.can_bind());
     loop {
         match session.turn(&mut conn).await {
             Ok(Turn::Again) => {}
@@ -49,6 +52,7 @@ pub async fn serve(mut conn: Conn, context: Context) {
                     Err(error) => return tracing::debug!(%error, "TLS handshake failed"),
                 };
                 session.server.tls_started();
+                session.server.offer_plus(conn.can_bind());
             }
             Ok(Turn::Close) => return conn.close().await,
             Err(error) => return tracing::debug!(%error, "a POP3 connection broke"),
@@ -68,6 +72,8 @@ struct Session {
     peer: IpAddr,
     /// Who, and the mailbox as it was then.
     signed_in: Option<(SignedIn, Mailbox)>,
+    /// Who is signed in once the client has seen the server's proof (SCRAM).
+    proving: Option<SignedIn>,
     /// When the last whole command came.
     heard: Instant,
     started: Instant,
@@ -153,7 +159,15 @@ impl Session {
                 Ok(challenge) => self.server.challenge(&challenge),
                 Err(error) => self.refuse_login(&error),
             },
+            Event::AskScram(question) => match sasl::parameters(&self.context.auth, &question, conn).await {
+                Ok(parameters) => self.server.scram(&parameters),
+                Err(error) => self.refuse_login(&error),
+            },
             Event::Credentials(credentials) => self.sign_in(credentials).await,
+            Event::Proved => match self.proving.take() {
+                Some(signed_in) if !*signed_in.closed.borrow() => self.open(signed_in).await,
+                _ => self.refuse_login(&AuthError::Invalid),
+            },
             Event::Retrieve(at) => self.retrieve(at, conn).await?,
             Event::Update(uids) => self.update(&uids).await,
             // Handled by `turn`.
@@ -163,10 +177,20 @@ impl Session {
     }
 
     async fn sign_in(&mut self, credentials: Credentials) {
-        let signed_in = match self.context.auth.check(credentials, self.peer).await {
-            Ok(signed_in) => signed_in,
-            Err(error) => return self.refuse_login(&error),
-        };
+        self.proving = None;
+        match self.context.auth.check(credentials, self.peer).await {
+            Ok(mut signed_in) => match signed_in.signature.take() {
+                Some(signature) => {
+                    self.proving = Some(signed_in);
+                    self.server.proved(&signature);
+                }
+                None => self.open(signed_in).await,
+            },
+            Err(error) => self.refuse_login(&error),
+        }
+    }
+
+    async fn open(&mut self, signed_in: SignedIn) {
         match Mailbox::open(&*self.context.store, signed_in.account).await {
             Ok((mailbox, maildrop)) => {
                 tracing::info!(account = %signed_in.address, peer = %self.peer, "POP3 login");

@@ -1,9 +1,13 @@
 //! AUTH and XENROL (profile §4, §5).
 
 use super::{Session, Who, keys::KeySession, store_failure};
-use crate::auth::{AuthError, Enrolled, Method};
+use crate::{
+    auth::{AuthError, Enrolled, Method},
+    conn::Conn,
+    sasl,
+};
 use sealpost_proto::{
-    sasl::Credentials,
+    sasl::{Credentials, Parameters, Question},
     smtp::{reply::Reply, verb::Enrol},
 };
 use sealpost_store::account::Login;
@@ -21,9 +25,20 @@ pub(super) fn failure(error: &AuthError) -> Reply {
 }
 
 impl Session {
-    /// AUTH: 235, and the key salt with it for HASHEDPASS (R15, R16).
+    /// SCRAM: what to ask the user with.
+    pub(super) async fn scram(&self, question: &Question, conn: &Conn) -> Result<Parameters, Reply> {
+        sasl::parameters(&self.context.auth, question, conn).await.map_err(|e| failure(&e))
+    }
+
+    /// AUTH: 235, and the key salt with it for HASHEDPASS (R15, R16); SCRAM: the server's proof.
     pub(super) async fn sign_in(&mut self, credentials: Credentials) -> Result<(), Reply> {
-        let signed_in = self.context.auth.check(credentials, self.peer).await.map_err(|e| failure(&e))?;
+        self.proving = None;
+        let mut signed_in = self.context.auth.check(credentials, self.peer).await.map_err(|e| failure(&e))?;
+        if let Some(signature) = signed_in.signature.take() {
+            self.proving = Some(signed_in);
+            self.server.proved(&signature);
+            return Ok(());
+        }
         if signed_in.method == Method::AppPassword {
             self.who = Who::AppPassword(signed_in);
             self.server.signed_in(None);
@@ -37,6 +52,17 @@ impl Session {
             .map_err(|e| failure(&AuthError::Store(e)))?;
         self.server.signed_in(Some(&state.salt));
         self.who = Who::HashedPass(Box::new(KeySession::new(signed_in, state)));
+        Ok(())
+    }
+
+    /// The client has seen the server's proof and goes on: 235.
+    pub(super) fn proved(&mut self) -> Result<(), Reply> {
+        let Some(signed_in) = self.proving.take() else { return Err(failure(&AuthError::Invalid)) };
+        if *signed_in.closed.borrow() {
+            return Err(failure(&AuthError::Invalid));
+        }
+        self.who = Who::AppPassword(signed_in);
+        self.server.signed_in(None);
         Ok(())
     }
 

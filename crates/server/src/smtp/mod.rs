@@ -43,6 +43,7 @@ pub async fn serve(mut conn: Conn, context: Context, role: Role) {
         local: conn.local.ip(),
         tls: conn.tls_description(),
         who: Who::Nobody,
+        proving: None,
         incoming: None,
         heard: Instant::now(),
         transfer: None,
@@ -50,6 +51,7 @@ pub async fn serve(mut conn: Conn, context: Context, role: Role) {
         fruitful: Instant::now(),
         context,
     };
+    session.server.offer_plus(conn.can_bind());
     loop {
         match session.turn(&mut conn).await {
             Ok(Turn::Again) => {}
@@ -60,6 +62,7 @@ pub async fn serve(mut conn: Conn, context: Context, role: Role) {
                 };
                 session.tls = conn.tls_description();
                 session.server.tls_started();
+                session.server.offer_plus(conn.can_bind());
             }
             Ok(Turn::Close) => return conn.close().await,
             Err(error) => return tracing::debug!(%error, "connection lost"),
@@ -99,6 +102,8 @@ struct Session {
     /// TLS version and suite, for the trace header.
     tls: Option<String>,
     who: Who,
+    /// Who is signed in once the client has seen the server's proof (SCRAM).
+    proving: Option<SignedIn>,
     /// The mail transaction, if one is open.
     incoming: Option<Incoming>,
     /// When the last whole command, or piece of a message, came.
@@ -132,7 +137,7 @@ impl Session {
                     {
                         self.server.close(&reply);
                     } else {
-                        self.handle(event).await;
+                        self.handle(event, conn).await;
                     }
                 }
             }
@@ -231,7 +236,7 @@ impl Session {
         }
     }
 
-    async fn handle(&mut self, event: Event) {
+    async fn handle(&mut self, event: Event, conn: &Conn) {
         let reply = match event {
             Event::Body(octets) => return self.body(&octets),
             Event::Reset => {
@@ -241,6 +246,14 @@ impl Session {
             Event::AskChallenge(user) => match self.context.auth.challenge(&user).await {
                 Ok(challenge) => return self.server.challenge(&challenge),
                 Err(error) => auth::failure(&error),
+            },
+            Event::AskScram(question) => match self.scram(&question, conn).await {
+                Ok(parameters) => return self.server.scram(&parameters),
+                Err(reply) => reply,
+            },
+            Event::Proved => match self.proved() {
+                Ok(()) => return,
+                Err(reply) => reply,
             },
             Event::Credentials(credentials) => match self.sign_in(credentials).await {
                 Ok(()) => return,

@@ -4,5 +4,6 @@
 mod imap;
 mod kit;
 mod pop3;
+mod scram;
 mod smtp;
 mod torrent;

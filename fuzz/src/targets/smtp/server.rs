@@ -5,7 +5,7 @@ use crate::{Rng, feedback};
 use bytes::BytesMut;
 use sealpost_proto::{
     phc::{Challenge, Cost, Salt},
-    sasl::Credentials,
+    sasl::{Credentials, Parameters},
     smtp::{
         client::{ReplyLimits, ReplyReader},
         reply::Reply,
@@ -155,6 +155,23 @@ impl Play {
                 self.note(&format!("challenge {user}"));
                 self.server.challenge(&Challenge { cost: Cost::DEFAULT, salt: salt() });
             }
+            Event::AskScram(question) => {
+                assert!(self.tls && !self.signed_in && !self.transaction, "AUTH where it may not be");
+                self.note("scram");
+                self.server.scram(&Parameters {
+                    salt: vec![9; 16],
+                    iterations: 4096,
+                    nonce: "s".to_owned(),
+                    binding: question.binding.map(|_| vec![7; 32]),
+                    plus_offered: true,
+                });
+            }
+            Event::Proved => {
+                assert!(self.tls && !self.signed_in && !self.transaction, "AUTH where it may not be");
+                (self.signed_in, self.hashed_pass) = (true, false);
+                self.note("proved");
+                self.server.signed_in(None);
+            }
             Event::Credentials(credentials) => {
                 assert!(self.tls && !self.signed_in && !self.transaction, "AUTH where it may not be");
                 let hashed_pass = matches!(credentials, Credentials::HashedPass { .. });
@@ -162,6 +179,8 @@ impl Play {
                 self.asked += 1;
                 if self.asked.is_multiple_of(7) {
                     self.server.answer(&Reply::new(535, "5.7.8", "Authentication credentials invalid"));
+                } else if matches!(credentials, Credentials::Scram(_)) {
+                    self.server.proved(&[8; 32]);
                 } else {
                     (self.signed_in, self.hashed_pass) = (true, hashed_pass);
                     self.server.signed_in(hashed_pass.then(salt).as_ref());

@@ -39,8 +39,8 @@ fn fault(text: &str) -> Outcome {
     Outcome::Fault(Reply::err(text))
 }
 
-fn capa(when: When) -> Outcome {
-    Outcome::Lines(Reply::ok("capabilities follow"), capabilities(when))
+fn capa(when: When, can_bind: bool) -> Outcome {
+    Outcome::Lines(Reply::ok("capabilities follow"), capabilities(when, can_bind))
 }
 
 /// APOP is answered alike everywhere: the server would have to keep the password itself.
@@ -55,7 +55,7 @@ impl Clear {
     pub(super) fn command(self, command: &Command) -> (State, Outcome) {
         let outcome = match command {
             Command::Stls => Outcome::StartTls,
-            Command::Capa => capa(When::Clear),
+            Command::Capa => capa(When::Clear, false),
             Command::Quit => Outcome::Quit,
             Command::Apop => apop(),
             Command::User(_) | Command::Pass(_) | Command::Auth { .. } | Command::AuthList => {
@@ -75,7 +75,7 @@ pub(super) struct Authorization {
 }
 
 impl Authorization {
-    pub(super) fn command(mut self, command: Command) -> (State, Outcome) {
+    pub(super) fn command(mut self, command: Command, can_bind: bool) -> (State, Outcome) {
         let outcome = match command {
             Command::User(name) => {
                 // The same words for every name (RFC 1939 §13 leaves it open): who has an account is not told.
@@ -99,9 +99,9 @@ impl Authorization {
             }
             Command::AuthList => Outcome::Lines(
                 Reply::ok("mechanisms follow"),
-                mechanisms().into_iter().map(str::to_owned).collect(),
+                mechanisms(can_bind).into_iter().map(str::to_owned).collect(),
             ),
-            Command::Capa => capa(When::Tls),
+            Command::Capa => capa(When::Tls, can_bind),
             Command::Quit => Outcome::Quit,
             Command::Apop => apop(),
             Command::Stls => fault("TLS is on already"),
@@ -125,7 +125,7 @@ impl Transaction {
         &self.maildrop
     }
 
-    pub(super) fn command(mut self, command: &Command) -> (State, Outcome) {
+    pub(super) fn command(mut self, command: &Command, can_bind: bool) -> (State, Outcome) {
         let drop = &mut self.maildrop;
         let outcome = match *command {
             Command::Stat => {
@@ -150,7 +150,7 @@ impl Transaction {
                 Outcome::Say(Reply::ok(summary(drop)))
             }
             Command::Noop => Outcome::Say(Reply::ok("")),
-            Command::Capa => capa(When::Tls),
+            Command::Capa => capa(When::Tls, can_bind),
             Command::Quit => {
                 let uids = drop.deleted();
                 return if uids.is_empty() {

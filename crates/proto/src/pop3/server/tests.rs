@@ -44,6 +44,24 @@ impl Play {
                 self.server
                     .challenge(&Challenge { cost: Cost::DEFAULT, salt: Salt::new([9u8; 16]).unwrap() });
             }
+            Event::AskScram(question) => {
+                self.happened.push(format!("parameters for {}", question.user));
+                self.server.scram(&Parameters {
+                    salt: vec![9; 16],
+                    iterations: 4096,
+                    nonce: "server".to_owned(),
+                    binding: None,
+                    plus_offered: false,
+                });
+            }
+            Event::Credentials(Credentials::Scram(proof)) => {
+                self.happened.push(format!("proof of {}", proof.user));
+                self.server.proved(&[8; 32]);
+            }
+            Event::Proved => {
+                let sizes = MESSAGES.iter().map(|m| m.len() as u64);
+                self.server.signed_in(Maildrop::new(77, (4..).zip(sizes)));
+            }
             Event::Credentials(credentials) => {
                 let right = match &credentials {
                     Credentials::AppPassword { user, token } => {
@@ -54,6 +72,7 @@ impl Play {
                         self.happened.push(format!("hash of {user}"));
                         true
                     }
+                    Credentials::Scram(_) => unreachable!("matched above"),
                 };
                 if right {
                     let sizes = MESSAGES.iter().map(|m| m.len() as u64);

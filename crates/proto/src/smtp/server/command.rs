@@ -245,7 +245,7 @@ impl Server {
         ];
         lines.push(match self.channel {
             Channel::Clear => "STARTTLS".into(),
-            Channel::Tls(_) => "AUTH HASHEDPASS PLAIN LOGIN".into(),
+            Channel::Tls(_) => self.mechanisms(),
         });
         lines.extend(["ENCRYPTMESSAGE".into(), "SIGNMESSAGE".into(), "XSEALPOST 1".into()]);
         Reply::lines(250, lines)

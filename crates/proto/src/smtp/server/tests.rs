@@ -1,7 +1,12 @@
 //! The state machine, played without a socket.
 
 use super::*;
-use crate::{phc::Cost, smtp::verb::Verb};
+use crate::{
+    base64,
+    phc::{Challenge, Cost, Salt},
+    sasl::Parameters,
+    smtp::verb::Verb,
+};
 use proptest::prelude::*;
 use std::fmt::Write as _;
 
@@ -52,6 +57,18 @@ fn play(mut server: Server, pieces: &[&[u8]]) -> String {
                     let salt = Salt::new([7; 16]).unwrap();
                     server.challenge(&Challenge { cost: Cost::DEFAULT, salt });
                 }
+                Event::AskScram(question) => {
+                    let _ = writeln!(log, "[scram {} {:?}]", question.user, question.binding);
+                    server.scram(&Parameters {
+                        salt: vec![9; 16],
+                        iterations: 4096,
+                        nonce: "server".to_owned(),
+                        binding: question.binding.map(|_| vec![7; 32]),
+                        plus_offered: true,
+                    });
+                }
+                Event::Credentials(crate::sasl::Credentials::Scram(_)) => server.proved(&[8; 32]),
+                Event::Proved => server.signed_in(None),
                 Event::Credentials(_) => server.signed_in(Some(&Salt::new([9; 16]).unwrap())),
                 Event::Asked(a) => {
                     let _ = writeln!(log, "[{a:?}]");
@@ -111,6 +128,19 @@ fn scripts() -> Vec<(bool, Vec<u8>)> {
                 .into_bytes(),
         ),
         (true, format!("AUTH HASHEDPASS {user}\r\n{hash}\r\nAUTH PLAIN\r\nRSTSALT\r\n").into_bytes()),
+        // SCRAM: all of it, and broken off before its end.
+        (
+            true,
+            format!("AUTH SCRAM-SHA-256 {SCRAM_FIRST}\r\n{SCRAM_LAST}\r\n\r\nGETSALT\r\nAUTH PLAIN x\r\n")
+                .into_bytes(),
+        ),
+        (
+            true,
+            format!(
+                "AUTH SCRAM-SHA-256\r\n{SCRAM_FIRST}\r\n{SCRAM_LAST}\r\n*\r\nMAIL FROM:<a@b.example>\r\n"
+            )
+            .into_bytes(),
+        ),
         (
             true,
             text(
@@ -141,6 +171,34 @@ fn input_cut_at_every_octet_gives_the_same() {
                 assert_eq!(play(server(role, tls), &[a, b]), whole, "cut at {cut}");
             }
         }
+    }
+}
+
+/// `n,,n=alice@example.net,r=abc` and its end for the nonce `server`.
+const SCRAM_FIRST: &str = "biwsbj1hbGljZUBleGFtcGxlLm5ldCxyPWFiYw==";
+const SCRAM_LAST: &str =
+    "Yz1iaXdzLHI9YWJjc2VydmVyLHA9QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQT0=";
+
+#[test]
+fn scram_is_over_with_an_empty_line_behind_the_servers_proof() {
+    let said = |end: &str| {
+        let script = format!("AUTH SCRAM-SHA-256 {SCRAM_FIRST}\r\n{SCRAM_LAST}\r\n{end}\r\nGETSALT\r\n");
+        play(server(Role::Submission, true), &[script.as_bytes()])
+    };
+    let log = said("");
+    let (challenge, proof) = (
+        base64::encode("r=abcserver,s=CQkJCQkJCQkJCQkJCQkJCQ==,i=4096"),
+        base64::encode(format!("v={}", base64::encode([8; 32]))),
+    );
+    assert!(
+        log.contains(&format!(
+            "[scram alice@example.net None]\n334 {challenge}\r\n334 {proof}\r\n235 2.7.0 "
+        )),
+        "{log}"
+    );
+    for end in ["*", "AA==", "x"] {
+        let log = said(end);
+        assert!(log.contains(&format!("334 {proof}\r\n501 5.5.2 ")) && !log.contains("235 "), "{log}");
     }
 }
 

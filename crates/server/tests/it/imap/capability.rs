@@ -100,7 +100,7 @@ async fn each_session_is_shown_what_belongs_to_its_moment() {
     let server = Server::start().await;
     let message_size = server.ctx.config.limits.message_size;
     let want = |tls, signed_in| {
-        format!("* CAPABILITY {}", capability::list(Moment { tls, signed_in, message_size }))
+        format!("* CAPABILITY {}", capability::list(Moment { tls, can_bind: tls, signed_in, message_size }))
     };
     let mut client = Client::over(TcpStream::connect(server.imap).await.unwrap());
     client.line().await;

@@ -121,7 +121,8 @@ async fn enrol(store: &SqliteStore, alice: &Address) -> AccountId {
     let verifier = LoginHash::from_bytes(HASH).verifier();
     let login = Login { salt: Salt::new([3; 16]).unwrap(), cost: Cost::DEFAULT, verifier };
     assert_eq!(store.enrol(alice, [1; 32], login, NOW).await.unwrap(), Enrolment::Done(account));
-    store.add_app_password(account, apppass::make("test", TOKEN, NOW)).await.unwrap();
+    let salt = apppass::salt(&store.server_secret().await.unwrap(), ALICE);
+    store.add_app_password(account, apppass::make("test", TOKEN, salt, NOW)).await.unwrap();
     account
 }
 
@@ -134,7 +135,7 @@ async fn listen(ctx: Context, implicit: bool) -> SocketAddr {
             tokio::spawn(async move {
                 let mut conn = Conn::new(socket).unwrap();
                 if implicit {
-                    let Ok(tls) = conn.start_tls(&ctx.tls).await else { return };
+                    let Ok(tls) = ctx.start_tls(conn).await else { return };
                     conn = tls;
                 }
                 imap::serve(conn, ctx).await;

@@ -16,5 +16,6 @@ mod model;
 mod multiappend;
 mod objectid;
 mod qresync;
+mod scram;
 mod search;
 mod updates;

@@ -1,7 +1,10 @@
 //! Profile §4 in POP3: what is offered when, and each way in and each refusal.
 
 use super::harness::Pop3;
-use crate::kit::{ALICE, Kit, TOKEN, auth, response};
+use crate::{
+    kit::{ALICE, Kit, TOKEN, auth, response},
+    scram::Scram,
+};
 use sealpost_proto::base64;
 use sealpost_server::admin::Request;
 
@@ -149,4 +152,34 @@ async fn there_is_room_for_so_many_sessions() {
     assert_eq!(two.line().await, "-ERR [SYS/TEMP] Too many sessions from your address\r\n");
     assert!(two.is_closed().await);
     one.ok("QUIT").await;
+}
+
+#[tokio::test]
+async fn r15_scram_takes_app_passwords_and_proves_the_server() {
+    let kit = Kit::new().await;
+    kit.alice_by_app_password().await;
+    let mut client = Pop3::connect(&kit).await;
+    let mut scram = Scram::new("n,,", b"", ALICE, TOKEN);
+    let challenge = client.cmd(&format!("AUTH SCRAM-SHA-256 {}", scram.first())).await;
+    let proof = client.cmd(&scram.last(challenge.strip_prefix("+ ").unwrap())).await;
+    assert!(scram.is_proved_by(proof.strip_prefix("+ ").unwrap()), "{proof}");
+    client.ok("").await;
+    client.ok("STAT").await;
+    // Nobody is signed in who breaks off at the server's proof, or has another app password.
+    for (token, end) in [(TOKEN, "*"), (TOKEN, "AA=="), ("wrong", "")] {
+        let mut client = Pop3::connect(&kit).await;
+        let mut scram = Scram::new("n,,", b"", ALICE, token);
+        let challenge = client.cmd(&format!("AUTH SCRAM-SHA-256 {}", scram.first())).await;
+        let said = client.cmd(&scram.last(challenge.strip_prefix("+ ").unwrap())).await;
+        if token == TOKEN {
+            client.err(end).await;
+        } else {
+            assert!(said.starts_with("-ERR [AUTH] "), "{said}");
+        }
+        client.err("STAT").await;
+    }
+    let mut client = Pop3::connect(&kit).await;
+    let stripped = Scram::new("y,,", b"", ALICE, TOKEN);
+    let refused = client.err(&format!("AUTH SCRAM-SHA-256 {}", stripped.first())).await;
+    assert!(refused.contains("SCRAM-SHA-256-PLUS was offered"), "{refused}");
 }

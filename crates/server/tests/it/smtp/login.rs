@@ -1,6 +1,7 @@
-//! AUTH HASHEDPASS, PLAIN, LOGIN and XENROL (profile §4, §5).
+//! AUTH HASHEDPASS, SCRAM, PLAIN, LOGIN and XENROL (profile §4, §5).
 
 use super::kit::*;
+use crate::scram::Scram;
 use sealpost_proto::{base64, phc::Challenge};
 use sealpost_server::admin::{Request, Response};
 use std::time::Instant;
@@ -133,6 +134,71 @@ async fn plain_and_login_take_app_passwords_only() {
     }
     // Another account's app password is not mine.
     assert_eq!(kit.submission().await.cmd(&format!("AUTH PLAIN {}", response(BOB, TOKEN))).await, INVALID);
+}
+
+#[tokio::test]
+async fn r15_scram_takes_app_passwords_and_proves_the_server() {
+    let kit = Kit::new().await;
+    kit.alice_by_app_password().await;
+    let mut client = kit.submission().await;
+    let mut scram = Scram::new("n,,", b"", "Alice@Example.NET", TOKEN);
+    let challenge = client.cmd(&format!("AUTH SCRAM-SHA-256 {}", scram.first())).await;
+    let proof = client.cmd(&scram.last(challenge[4..].trim_end())).await;
+    assert!(scram.is_proved_by(proof[4..].trim_end()), "{proof}");
+    assert_eq!(client.cmd("").await, "235 2.7.0 Authentication successful\r\n");
+    assert_eq!(client.cmd("GETSALT").await, "530 5.7.0 Authentication required\r\n");
+    client.cmd("EHLO client.example").await;
+    client.mail(ALICE, &[BOB], "Subject: by SCRAM\r\n\r\nhello\r\n").await;
+    assert!(kit.inbox(BOB).await.concat().contains("Subject: by SCRAM"));
+    // The right token, and the client breaks off when it sees the proof: nobody is signed in.
+    for end in ["*", "AA=="] {
+        let mut client = kit.submission().await;
+        let challenge = client.cmd(&format!("AUTH SCRAM-SHA-256 {}", scram.first())).await;
+        client.cmd(&scram.last(challenge[4..].trim_end())).await;
+        assert!(client.cmd(end).await.starts_with("501 5.5.2"));
+        assert!(client.cmd(&format!("MAIL FROM:<{ALICE}>")).await.starts_with("50"));
+        client.cmd("EHLO client.example").await;
+        assert_eq!(
+            client.cmd(&format!("MAIL FROM:<{ALICE}>")).await,
+            "530 5.7.0 Authentication required\r\n"
+        );
+    }
+    // Offered with -PLUS, so that "y" means that somebody took it out.
+    let mut client = kit.submission().await;
+    let mut stripped = Scram::new("y,,", b"", ALICE, TOKEN);
+    let reply = client.cmd(&format!("AUTH SCRAM-SHA-256 {}", stripped.first())).await;
+    assert!(reply.starts_with("501 5.5.2 SCRAM-SHA-256-PLUS was offered"), "{reply}");
+    stripped = Scram::new("p=tls-unique,,", b"", ALICE, TOKEN);
+    let reply = client.cmd(&format!("AUTH SCRAM-SHA-256-PLUS {}", stripped.first())).await;
+    assert!(reply.starts_with("501 5.5.2 This channel binding is not supported"), "{reply}");
+    // A wrong one, and nobody's.
+    for (user, token) in [(ALICE, "wrong"), ("nobody@example.net", TOKEN)] {
+        let mut scram = Scram::new("n,,", b"", user, token);
+        let challenge = client.cmd(&format!("AUTH SCRAM-SHA-256 {}", scram.first())).await;
+        assert_eq!(client.cmd(&scram.last(challenge[4..].trim_end())).await, INVALID);
+    }
+}
+
+#[tokio::test]
+async fn chosen_tokens_are_printable_ascii_of_some_length() {
+    let kit = Kit::new().await;
+    let add = |name: &str, token: String| Request::AppPasswordAdd {
+        address: ALICE.into(),
+        name: name.into(),
+        token: Some(token),
+    };
+    for (name, token, taken) in [
+        ("a", "x".repeat(19), false),
+        ("b", "x".repeat(20), true),
+        ("c", "x".repeat(1024), true),
+        ("d", "x".repeat(1025), false),
+        ("e", format!("{}\u{e9}", "x".repeat(30)), false),
+        ("f", format!("{}\t", "x".repeat(30)), false),
+        ("g", format!("{} ~!", "x".repeat(30)), true),
+    ] {
+        let answer = kit.admin(add(name, token)).await;
+        assert_eq!(matches!(answer, Response::AppPassword { .. }), taken, "{name}");
+    }
 }
 
 #[tokio::test]

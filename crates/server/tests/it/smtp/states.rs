@@ -109,7 +109,7 @@ async fn r01_ehlo_before_and_in_tls_on_all_ports() {
 async fn in_tls(client: &mut Client) {
     let reply = client.cmd("EHLO client.example").await;
     for keyword in [
-        "AUTH HASHEDPASS PLAIN LOGIN",
+        "AUTH HASHEDPASS SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN",
         "ENCRYPTMESSAGE",
         "SIGNMESSAGE",
         "XSEALPOST 1",

@@ -4,11 +4,18 @@
 //! that of two answers, one for each kind of user, the slower one is guessed right (a half where there is no difference).
 //! Time on a busy machine is noise, so a difference counts only where it is large enough to be of use ([`EFFECT`]),
 //! significant ([`DEVIATIONS`]), and found again in every one of [`ROUNDS`] measurements, each with twice the samples:
-//! by chance in one comparison of 10^12, and there are 27. The same statistics must find the leak of an authenticator
+//! by chance in one comparison of 10^12, and there are 36. The same statistics must find the leak of an authenticator
 //! that gives up early, and tell apart what differs in simulated noise and nothing else.
 
 use super::kit::{ALICE, Kit, auth, login_hash, phc, response};
-use sealpost_proto::{address::Address, base64, phc::LoginHash, time::Clock};
+use crate::scram::Scram;
+use sealpost_proto::{
+    address::Address,
+    base64,
+    phc::LoginHash,
+    sasl::{Credentials, Proof},
+    time::Clock,
+};
 use sealpost_server::{
     admin::Request,
     auth::{AuthError, Authenticator},
@@ -152,6 +159,13 @@ async fn the_work_of_a_login_is_the_same_for_every_user() {
     })
     .await;
     assert!(told.is_empty(), "by PLAIN and LOGIN: {told:?}");
+    // SCRAM's challenge asks nobody: it is made of the name alone.
+    let told = told_apart(200, |name| async move {
+        let proof = Proof { user: name.to_owned(), proof: [9; 32], auth_message: "n=,r=".repeat(40) };
+        failed(auth.check(Credentials::Scram(proof), PEER).await.map(drop));
+    })
+    .await;
+    assert!(told.is_empty(), "by SCRAM: {told:?}");
     let told = told_apart(100, |name| async move {
         failed(auth.enrol(Some(&user(name)), "no-code-of-anybody", None, PEER).await.map(drop));
     })
@@ -188,13 +202,14 @@ async fn an_authenticator_that_gives_up_early_is_found_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_login_tells_nothing_over_the_wire() {
     let kit = Arc::new(people().await);
-    let ways: [fn(&str) -> Vec<String>; 5] = [
+    let ways: [fn(&str) -> Vec<String>; 6] = [
         |name| vec![auth(name, 99)],
         |name| {
             let wrong = base64::encode([99; 32]);
             vec![format!("AUTH HASHEDPASS {}", response(name, "")), response(name, &wrong)]
         },
         |name| vec![format!("AUTH PLAIN {}", response(name, TOKEN))],
+        |name| vec![format!("AUTH SCRAM-SHA-256 {}", scram(name).first()), SCRAM_LAST.to_owned()],
         |name| vec!["AUTH LOGIN".to_owned(), base64::encode(name), base64::encode(TOKEN)],
         |name| vec![format!("XENROL {name} no-code-of-anybody-at-all {}", phc(&[77; 16], 77))],
     ];
@@ -218,6 +233,13 @@ async fn a_failed_login_tells_nothing_over_the_wire() {
 }
 
 const TOKEN: &str = "a-token-of-nobody-at-all";
+/// Stands for the answer to SCRAM's challenge.
+const SCRAM_LAST: &str = "";
+
+fn scram(name: &str) -> Scram {
+    Scram::new("n,,", b"", name, TOKEN)
+}
+
 /// Had one user's answers been this late (or early), it would have been seen, on a busy machine too: a quarter of the
 /// step in which failures are answered. What went past the steps, or fell into another one, would be off by a whole one.
 const LATE_MICROSECONDS: f64 = 125_000.0;
@@ -239,8 +261,15 @@ async fn over_the_wire(
             let mut all = Vec::new();
             for user in (0..2 << round).flat_map(|_| shuffle.order()) {
                 let (begin, mut said) = (Instant::now(), Vec::new());
+                let mut challenge = String::new();
                 for line in way(USERS[user]) {
-                    said.push(form(&client.cmd(&line).await));
+                    let line = match line.as_str() {
+                        SCRAM_LAST => scram(USERS[user]).last(&challenge),
+                        _ => line,
+                    };
+                    let reply = client.cmd(&line).await;
+                    said.push(form(&reply));
+                    reply.trim_end()[4..].clone_into(&mut challenge);
                 }
                 all.push((user, begin.elapsed().as_secs_f64() * 1e6, said.join(" | ")));
             }
@@ -262,6 +291,9 @@ fn form(reply: &str) -> String {
     match reply.strip_prefix("334 ").map(|text| base64::decode(text.trim_end())) {
         Some(Ok(octets)) => {
             let text = String::from_utf8(octets).unwrap();
+            if text.starts_with("r=") {
+                return crate::scram::form(reply[4..].trim_end());
+            }
             let (parameters, salt) = text.rsplit_once('$').unwrap_or((&text, ""));
             format!("334 {parameters} {}", salt.len())
         }
