@@ -15,7 +15,7 @@ use sealpost_proto::{
 use sealpost_store::{
     StoreError,
     account::{AccountId, Accounts, AppPassword, Enrolment, KeyChange, Login, StagedKeyring, Swap},
-    mailbox::{FlagChange, Flags, MailboxId, Mailboxes, NewMessage, SpecialUse},
+    mailbox::{FlagChange, Flags, MailboxId, Mailboxes, NewMessage, Sketch, SpecialUse},
     queue::{Accepted, BodyNeeds, Queue, QueueId, RemoteEntry, Settlement},
     spool::{Body, INLINE_MAX},
     sqlite::{Options, SqliteStore},
@@ -136,6 +136,7 @@ fn accepted(store: &SqliteStore, accept: &Accept, now: Timestamp) -> Result<Acce
         keywords: Vec::new(),
         internal_date: now,
         index: Vec::new(),
+        sketch: Sketch::default(),
     };
     Ok(Accepted {
         reverse_path: accept.from.clone(),
@@ -267,6 +268,7 @@ async fn perform(store: &SqliteStore, act: &Act, now: Timestamp) -> Result<Strin
                         keywords: keywords.clone(),
                         internal_date: now,
                         index: index(*octets),
+                        sketch: Sketch::default(),
                     })
                 })
                 .collect::<Result<_, StoreError>>()?;

@@ -11,7 +11,7 @@
 use sealpost_proto::{address::Address, time::Timestamp};
 use sealpost_store::{
     account::Accounts,
-    mailbox::{Flags, MailboxId, Mailboxes, NewMessage},
+    mailbox::{Flags, MailboxId, Mailboxes, NewMessage, Sketch},
     spool::Body,
     sqlite::SqliteStore,
 };
@@ -176,6 +176,7 @@ fn message(octets: Vec<u8>) -> NewMessage {
         keywords: Vec::new(),
         internal_date: Timestamp(0),
         index: vec![b'i'; INDEX_BYTES],
+        sketch: Sketch::default(),
     }
 }
 

@@ -6,7 +6,9 @@ use crate::{
     spool::{Body, Spool},
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 use sealpost_proto::time::Timestamp;
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Names a mailbox inside one store; never reused (OBJECTID's MAILBOXID comes from it).
@@ -146,7 +148,42 @@ pub struct NewMessage {
     pub internal_date: Timestamp,
     /// What readers want without opening the body (envelope, structure); opaque to the store, may be empty.
     pub index: Vec<u8>,
+    /// What tells searchers that they need not open it.
+    pub sketch: Sketch,
 }
+
+/// What a message can hold at the most, in few octets: a search opens only messages whose sketch does not rule it out.
+/// Opaque to the store. `None` where there is none: such a message may hold anything.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sketch {
+    /// Of the header.
+    pub header: Option<Bytes>,
+    /// Of the body's text.
+    pub text: Option<Bytes>,
+}
+
+impl Sketch {
+    /// Octets of both.
+    pub fn len(&self) -> usize {
+        [&self.header, &self.text].into_iter().flatten().map(Bytes::len).sum()
+    }
+    /// Nothing?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Which of a message's two sketches is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sketched {
+    /// [`Sketch::header`]
+    Header,
+    /// [`Sketch::text`]
+    Text,
+}
+
+/// What a searcher makes of a sketch: a bit for each thing that it looks for and that may be there.
+pub type Judge = Arc<dyn Fn(Option<&[u8]>) -> u64 + Send + Sync>;
 
 /// How STORE changes flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -296,6 +333,11 @@ pub trait Mailboxes: Send + Sync {
     async fn content(&self, content: ContentId) -> Result<Box<dyn ContentReader>>;
     /// The same for several at once, in order; those whose octets are gone are `None`.
     async fn contents(&self, contents: &[ContentId]) -> Result<Vec<Option<Box<dyn ContentReader>>>>;
+    /// The same, where no more than the first octets are wanted, so many of each: the others are not read, unless they
+    /// are asked for after all.
+    async fn heads(&self, contents: &[(ContentId, u64)]) -> Result<Vec<Option<Box<dyn ContentReader>>>>;
+    /// What `judge` says of the sketches of `contents`, in order.
+    async fn judge(&self, which: Sketched, contents: &[ContentId], judge: Judge) -> Result<Vec<u64>>;
     /// [`NewMessage::index`] as stored, for each of `contents`, in order; empty where none was stored.
     async fn indexes(&self, contents: &[ContentId]) -> Result<Vec<Vec<u8>>>;
     /// Wakes at every change in any mailbox of the account: the value is a counter (IDLE).

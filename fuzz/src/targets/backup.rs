@@ -18,7 +18,7 @@ use sealpost_store::{
     Store, StoreError,
     account::Accounts as _,
     backup::Backup as _,
-    mailbox::{Flags, Mailboxes as _, NewMessage},
+    mailbox::{Flags, Mailboxes as _, NewMessage, Sketch},
     spool::{Body, INLINE_MAX},
     sqlite::{Options, SqliteStore, restore},
 };
@@ -121,6 +121,7 @@ impl Genuine {
                         keywords: Vec::new(),
                         internal_date: now,
                         index: Vec::new(),
+                        sketch: Sketch::default(),
                     };
                     store.append(inbox, vec![message]).await.expect("stored");
                 }

@@ -3,19 +3,18 @@
 
 use super::{
     flags::split_flags,
-    index::Index,
+    index::Indexer,
     session::{Done, Event, LITERAL_TIMEOUT, Refusal, Session},
 };
 use crate::limits::transfer_deadline;
 use sealpost_proto::imap::{
     AppendMessage, AppendStart, LiteralHead, MailboxName, Received, SequenceSet,
-    mime::Scanner,
     parse::{self, AppendNext},
     response::Code,
 };
 use sealpost_store::{
     StoreError,
-    mailbox::{Flags, MailboxId, NewMessage},
+    mailbox::{Flags, MailboxId, NewMessage, Sketch},
 };
 use std::io;
 use tokio::time::Instant;
@@ -69,7 +68,7 @@ impl Batch {
         let inline = message.body.as_slice().map_or(0, <[u8]>::len);
         self.files += usize::from(message.body.as_slice().is_none());
         self.octets += message.body.len();
-        self.memory = self.memory.saturating_sub(inline + message.index.len());
+        self.memory = self.memory.saturating_sub(inline + message.index.len() + message.sketch.len());
         self.messages.push(message);
     }
 }
@@ -141,7 +140,7 @@ impl Session {
         }
         self.flush().await?;
         let mut spool = self.ctx.store.spool().with_memory(memory);
-        let mut scanner = Scanner::new();
+        let mut indexer = Indexer::default();
         let since = Instant::now();
         let mut left = head.len;
         // A fault is said when all has come: what follows must not be read as commands.
@@ -156,7 +155,7 @@ impl Session {
                 fault = Some(Refusal::Bad("NUL is allowed in a literal8 (~{…}) only".to_owned()));
                 continue;
             }
-            scanner.push(&chunk);
+            indexer.push(&chunk);
             if let Err(error) = spool.write(&chunk) {
                 fault = Some(StoreError::from(error).into());
             }
@@ -168,13 +167,16 @@ impl Session {
             Ok(body) => body,
             Err(error) => return Ok(Err(StoreError::from(error).into())),
         };
-        let mut index = Index::of(&scanner.finish()).stored();
-        if index.len() > memory {
+        let (mut index, mut sketch) = match indexer.finish(&body).await {
+            Ok(described) => described,
+            Err(error) => return Ok(Err(StoreError::from(error).into())),
+        };
+        if index.len() + sketch.len() > memory {
             // As for one that is too large by itself: the message is parsed when it is asked for.
-            index = Vec::new();
+            (index, sketch) = (Vec::new(), Sketch::default());
         }
         let internal_date = message.date.unwrap_or_else(|| self.ctx.clock.now());
-        Ok(Ok(NewMessage { body, flags, keywords, internal_date, index }))
+        Ok(Ok(NewMessage { body, flags, keywords, internal_date, index, sketch }))
     }
 
     /// What follows a message: the next one, or the end of the command. Errors when the command is over.
@@ -300,7 +302,7 @@ mod tests {
 
     fn message(body: Body) -> NewMessage {
         let (flags, keywords, index) = (Flags::default(), Vec::new(), vec![0; 10]);
-        NewMessage { body, flags, keywords, internal_date: Timestamp(0), index }
+        NewMessage { body, flags, keywords, internal_date: Timestamp(0), index, sketch: Sketch::default() }
     }
 
     fn refused(batch: &Batch, octets: u64, limit: u64) -> Option<Code> {

@@ -1,5 +1,6 @@
 //! Messages read from the store, many at a time: while one batch is being answered, the next one is being read.
 
+use super::index::Index;
 use sealpost_proto::time::Timestamp;
 use sealpost_store::{
     Store, StoreError,
@@ -65,8 +66,18 @@ pub(super) struct Wants {
     pub(super) rest: bool,
     /// `NewMessage::index`.
     pub(super) index: bool,
-    /// The octets.
-    pub(super) octets: bool,
+    /// The octets. Those of the header alone go with the index.
+    pub(super) octets: Octets,
+}
+
+/// How many of a message's octets are read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Octets {
+    #[default]
+    None,
+    /// Those of the header; others, where they are asked for after all, are read then.
+    Header,
+    All,
 }
 
 /// A message with what was asked for.
@@ -100,7 +111,7 @@ impl Batches {
 
     fn limit(&self) -> usize {
         match self.wants {
-            Wants { index: true, .. } | Wants { octets: true, .. } => LARGE,
+            Wants { index: true, .. } | Wants { octets: Octets::Header | Octets::All, .. } => LARGE,
             Wants { rest: true, .. } => ENTRIES,
             Wants { .. } => MARKS,
         }
@@ -175,10 +186,18 @@ async fn read(
             loaded.index = index;
         }
     }
-    if wants.octets {
-        for (loaded, octets) in batch.iter_mut().zip(store.contents(&contents).await?) {
-            loaded.octets = octets;
+    let octets = match wants.octets {
+        Octets::None => return Ok(batch),
+        Octets::Header => {
+            // Without an index nobody knows how long it is.
+            let len = |loaded: &Loaded| Index::header_octets(&loaded.index).unwrap_or(u64::MAX);
+            let heads: Vec<_> = contents.into_iter().zip(batch.iter().map(len)).collect();
+            store.heads(&heads).await?
         }
+        Octets::All => store.contents(&contents).await?,
+    };
+    for (loaded, octets) in batch.iter_mut().zip(octets) {
+        loaded.octets = octets;
     }
     Ok(batch)
 }

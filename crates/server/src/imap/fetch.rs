@@ -1,10 +1,10 @@
 //! FETCH: what is small from memory and index, what is large streamed from the store to the socket.
 
 use super::{
-    batches::{Loaded, Message, Wants},
+    batches::{Loaded, Message, Octets, Wants},
     binary::{self, Decoded},
     flags::write_flag_list,
-    index::Index,
+    index::{self, Index},
     objectid,
     section::Pieces,
     session::{Done, Refusal, Session, ok},
@@ -12,7 +12,6 @@ use super::{
 };
 use sealpost_proto::imap::{
     ChangedSince, FetchItem, Section, SectionText, SequenceSet, date_time, encode,
-    mime::Scanner,
     response::{self, Code},
 };
 use sealpost_proto::time::Timestamp;
@@ -66,7 +65,7 @@ impl Session {
         let wants = Wants {
             rest: !items.iter().all(by_mark),
             index: items.iter().any(wants_index),
-            octets: items.iter().any(wants_content),
+            octets: items.iter().map(octets).max().unwrap_or_default(),
         };
         let mut batches = view.batches(&store, &pick, wants);
         let (mut found, mut undecoded) = (0, false);
@@ -134,7 +133,7 @@ impl Session {
         let Loaded { message, index, mut octets } = loaded;
         let Some(number) = self.view()?.number_of(message.uid) else { return Ok(Fetched::Gone) };
         let mut index = Index::read(&index);
-        if octets.is_none() && items.iter().any(wants_content) {
+        if octets.is_none() && items.iter().any(|item| self::octets(item) != Octets::None) {
             return Ok(Fetched::Gone);
         }
         if index.is_none() && items.iter().any(wants_index) {
@@ -261,22 +260,8 @@ enum Fetched {
 }
 
 /// Parses a message for want of a stored index; off the async threads, since it may be 100 MB.
-pub(super) async fn parse(
-    reader: Box<dyn ContentReader>,
-) -> Result<(Index, Box<dyn ContentReader>), Refusal> {
-    let work = move || -> io::Result<_> {
-        let mut scanner = Scanner::new();
-        let mut buffer = vec![0; CHUNK];
-        let mut at = 0;
-        loop {
-            let n = reader.read_at(at, &mut buffer)?;
-            if n == 0 {
-                return Ok((Index::of(&scanner.finish()), reader));
-            }
-            scanner.push(&buffer[..n]);
-            at += n as u64;
-        }
-    };
+async fn parse(reader: Box<dyn ContentReader>) -> Result<(Index, Box<dyn ContentReader>), Refusal> {
+    let work = move || index::parse(reader.as_ref()).map(|index| (index, reader));
     Ok(tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??)
 }
 
@@ -300,16 +285,21 @@ fn by_mark(item: &FetchItem) -> bool {
     matches!(item, FetchItem::Flags | FetchItem::Uid | FetchItem::ModSeq | FetchItem::ThreadId)
 }
 
-fn wants_content(item: &FetchItem) -> bool {
-    matches!(
-        item,
-        FetchItem::Section { .. }
-            | FetchItem::Binary { .. }
-            | FetchItem::BinarySize(_)
-            | FetchItem::Rfc822
-            | FetchItem::Rfc822Header
-            | FetchItem::Rfc822Text
-    )
+/// What an item needs of a message's octets.
+fn octets(item: &FetchItem) -> Octets {
+    match item {
+        FetchItem::Rfc822Header => Octets::Header,
+        FetchItem::Section { section, .. } => match &section.text {
+            Some(SectionText::Header | SectionText::HeaderFields { .. }) if section.part.is_empty() => {
+                Octets::Header
+            }
+            _ => Octets::All,
+        },
+        FetchItem::Binary { .. } | FetchItem::BinarySize(_) | FetchItem::Rfc822 | FetchItem::Rfc822Text => {
+            Octets::All
+        }
+        _ => Octets::None,
+    }
 }
 
 fn wants_index(item: &FetchItem) -> bool {

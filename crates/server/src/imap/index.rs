@@ -6,6 +6,7 @@
 mod keys;
 mod stored;
 
+use super::sketch::sketch;
 use sealpost_proto::{
     imap::{
         Day,
@@ -15,11 +16,12 @@ use sealpost_proto::{
     },
     time::Timestamp,
 };
-use sha2::{Digest as _, Sha256};
-use std::{
-    io::{self, Read},
-    ops::Range,
+use sealpost_store::{
+    mailbox::{ContentReader, Sketch},
+    spool::Body,
 };
+use sha2::{Digest as _, Sha256};
+use std::{io, ops::Range};
 
 /// Octets read at a time.
 const CHUNK: usize = 64 * 1024;
@@ -34,7 +36,7 @@ pub struct Index {
     /// From, Sender and Reply-To in it.
     originators: [Range<usize>; 3],
     pub(super) body_structure: Vec<u8>,
-    body: Body,
+    body: Plain,
     pub(super) sent: Option<Sent>,
     /// What the message answers, oldest first; `None` where an index of version 1 does not know.
     references: Option<Vec<MessageRef>>,
@@ -43,7 +45,7 @@ pub struct Index {
 
 /// Where BODY is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Body {
+enum Plain {
     /// It is BODYSTRUCTURE without these ranges, its extension data.
     Without(Vec<Range<usize>>),
     /// Version 1 had it written out.
@@ -99,19 +101,66 @@ pub(super) enum Encoding {
     Base64,
 }
 
-/// The index of a message, for `NewMessage::index`; empty where it would be too large to be worth its place.
-pub fn build(mut message: impl Read) -> io::Result<Vec<u8>> {
+/// Gathers what is kept of a message beside its octets, while they pass.
+#[derive(Default)]
+pub(crate) struct Indexer(Scanner);
+
+impl Indexer {
+    /// The next octets.
+    pub(crate) fn push(&mut self, octets: &[u8]) {
+        self.0.push(octets);
+    }
+
+    /// Index and sketch for a `NewMessage`; `body` has what was pushed.
+    pub(crate) async fn finish(self, body: &Body) -> io::Result<(Vec<u8>, Sketch)> {
+        let index = Index::of(&self.0.finish());
+        let in_memory = body.as_slice().is_some();
+        let body = Received(body.clone());
+        let work = move || -> io::Result<_> { Ok((index.stored(), sketch(&index, &body)?)) };
+        // What is in memory is small, and nothing blocks.
+        if in_memory { work() } else { tokio::task::spawn_blocking(work).await.map_err(io::Error::other)? }
+    }
+}
+
+/// Index and sketch of a message in memory, for a `NewMessage`.
+pub(crate) fn describe(message: &Body) -> io::Result<(Vec<u8>, Sketch)> {
+    let message = Received(message.clone());
+    let index = parse(&message)?;
+    Ok((index.stored(), sketch(&index, &message)?))
+}
+
+/// The index of a message as it is stored; empty where it would be too large to be worth its place.
+pub fn build(message: &[u8]) -> Vec<u8> {
+    let mut scanner = Scanner::new();
+    scanner.push(message);
+    Index::of(&scanner.finish()).stored()
+}
+
+/// Reads a whole message for its index, where none is stored. Blocks: it may be 100 MB.
+pub(super) fn parse(content: &dyn ContentReader) -> io::Result<Index> {
     let mut scanner = Scanner::new();
     let mut buffer = vec![0; CHUNK];
+    let mut at = 0;
     loop {
-        match message.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(n) => scanner.push(&buffer[..n]),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
+        let n = content.read_at(at, &mut buffer)?;
+        if n == 0 {
+            return Ok(Index::of(&scanner.finish()));
         }
+        scanner.push(&buffer[..n]);
+        at += n as u64;
     }
-    Ok(Index::of(&scanner.finish()).stored())
+}
+
+/// A message that is not stored yet.
+struct Received(Body);
+
+impl ContentReader for Received {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read_at(offset, buf)
+    }
 }
 
 impl Index {
@@ -121,7 +170,7 @@ impl Index {
             envelope: Vec::new(),
             originators: [0..0, 0..0, 0..0],
             body_structure: Vec::new(),
-            body: Body::Without(Vec::new()),
+            body: Plain::Without(Vec::new()),
             sent: None,
             references: Some(Vec::new()),
             parts: parsed.nodes.iter().map(Part::of).collect(),
@@ -134,15 +183,15 @@ impl Index {
             });
             index.references = Some(references(root));
         }
-        index.body = Body::Without(structure::body_structure(&mut index.body_structure, parsed));
+        index.body = Plain::Without(structure::body_structure(&mut index.body_structure, parsed));
         index
     }
 
     /// BODY.
     pub(super) fn body(&self) -> Vec<u8> {
         let extensions = match &self.body {
-            Body::Without(extensions) => extensions,
-            Body::Written(body) => return body.clone(),
+            Plain::Without(extensions) => extensions,
+            Plain::Written(body) => return body.clone(),
         };
         let mut body = Vec::with_capacity(self.body_structure.len());
         let mut at = 0;

@@ -1,11 +1,14 @@
 //! SEARCH (RFC 9051 §6.4.4), ESEARCH (RFC 4731) and SEARCHRES (RFC 5182): decided from flags and numbers where that
-//! is enough, then from the index, and from the octets only for what is still open.
+//! is enough, then from sketches, which rule most messages out, then from the index, and from the octets only for what
+//! is still open.
 
 use super::{
     batches::{Message, Wants},
     index::Index,
+    narrow::{Needle, Search, needle},
     objectid,
     session::{Done, Refusal, Session, ok},
+    sketch::Probe,
     text,
     view::{Pick, View, ranges},
 };
@@ -13,17 +16,11 @@ use sealpost_proto::imap::{
     DateTest, Day, SearchKey, SearchReturn, SequenceSet, SystemFlag, Tag,
     response::{self, Code},
 };
-use sealpost_store::{
-    StoreError,
-    mailbox::{ContentId, ContentReader, Flags, Uid, UidRange},
-};
+use sealpost_store::mailbox::{ContentId, ContentReader, Flags, Sketched, Uid, UidRange};
 use std::{fmt::Write as _, io, sync::Arc};
 
-/// Messages whose indexes are read at a time.
-const BATCH: usize = 200;
-
 /// A key made ready: sets resolved, texts folded.
-enum Test {
+pub(super) enum Test {
     Known(bool),
     All(Vec<Test>),
     Either(Box<Test>, Box<Test>),
@@ -39,18 +36,21 @@ enum Test {
     Content(Option<ContentId>),
     Larger(u64),
     Smaller(u64),
-    Header(String, String),
-    Body(String),
-    Text(String),
+    Header(String, Needle),
+    Body(Needle),
+    Text(Needle),
     /// Ranges of UIDs, ascending: message numbers are resolved to them.
     Uids(Vec<UidRange>),
 }
 
 /// What may be looked at to decide.
 #[derive(Clone, Copy, Default)]
-struct Sight<'a> {
-    index: Option<&'a Index>,
-    content: Option<&'a dyn ContentReader>,
+pub(super) struct Sight<'a> {
+    /// The answers of the header's and of the text's sketch.
+    pub(super) header: Option<u64>,
+    pub(super) text: Option<u64>,
+    pub(super) index: Option<&'a Index>,
+    pub(super) content: Option<&'a dyn ContentReader>,
 }
 
 impl Session {
@@ -115,7 +115,8 @@ impl Session {
         }
         let store = self.ctx.store.clone();
         let view = self.numbered().await?;
-        let test = Arc::new(prepare(view, key)?);
+        let search = Arc::new(Search::new(view, key)?);
+        let test = &search.test;
         let pick = match test.within() {
             Some(ranges) => Pick { ranges: ranges.to_vec(), count: 0 },
             None => view.all(),
@@ -136,82 +137,27 @@ impl Session {
                     None => open.push(message),
                 }
             }
-            self.decide_open(&test, open, &mut found).await?;
+            self.decide_open(&search, open, &mut found).await?;
         }
         found.sort_unstable();
         Ok(found)
     }
-
-    /// Decides what needs a closer look.
-    async fn decide_open(
-        &self,
-        test: &Arc<Test>,
-        open: Vec<Message>,
-        found: &mut Vec<(Uid, u64)>,
-    ) -> Result<(), Refusal> {
-        let mut open = open.into_iter();
-        loop {
-            let batch: Vec<Message> = open.by_ref().take(BATCH).collect();
-            if batch.is_empty() {
-                return Ok(());
-            }
-            let contents: Vec<_> = batch.iter().filter_map(|m| m.rest.map(|rest| rest.content)).collect();
-            let indexes = self.ctx.store.indexes(&contents).await?;
-            for (message, stored) in batch.into_iter().zip(indexes) {
-                let index = Index::read(&stored);
-                let decided = match &index {
-                    Some(index) => test.decide(&message, Sight { index: Some(index), content: None })?,
-                    None => None,
-                };
-                let entry = (message.uid, message.modseq);
-                let matches = match decided {
-                    Some(decided) => decided,
-                    None => self.look_into(test, message, index).await?,
-                };
-                if matches {
-                    found.push(entry);
-                }
-            }
-        }
-    }
-
-    /// Decides from the octets, off the async threads.
-    async fn look_into(
-        &self,
-        test: &Arc<Test>,
-        message: Message,
-        index: Option<Index>,
-    ) -> Result<bool, Refusal> {
-        let Some(rest) = message.rest else { return Ok(false) };
-        let content = match self.ctx.store.content(rest.content).await {
-            Ok(content) => content,
-            // Removed by another session meanwhile.
-            Err(StoreError::Gone(_)) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        };
-        let (index, content) = match index {
-            Some(index) => (index, content),
-            None => super::fetch::parse(content).await?,
-        };
-        let test = test.clone();
-        let work = move || {
-            let sight = Sight { index: Some(&index), content: Some(content.as_ref()) };
-            test.decide(&message, sight).map(|decided| decided.unwrap_or(false))
-        };
-        Ok(tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??)
-    }
 }
 
 /// Depth is bounded by the parser.
-fn prepare(view: &View, key: &SearchKey) -> Result<Test, Refusal> {
+pub(super) fn prepare(view: &View, key: &SearchKey, probes: &mut Vec<Probe>) -> Result<Test, Refusal> {
     Ok(match key {
         SearchKey::All | SearchKey::Old | SearchKey::SaveDateSupported => Test::Known(true),
         // No message is \Recent here (RFC 9051 has done away with it), and none is in a thread that has a name
         // (RFC 8474 §5.2).
         SearchKey::New | SearchKey::Recent | SearchKey::ThreadId(_) => Test::Known(false),
-        SearchKey::And(all) => Test::All(all.iter().map(|k| prepare(view, k)).collect::<Result<_, _>>()?),
-        SearchKey::Or(a, b) => Test::Either(Box::new(prepare(view, a)?), Box::new(prepare(view, b)?)),
-        SearchKey::Not(key) => Test::Not(Box::new(prepare(view, key)?)),
+        SearchKey::And(all) => {
+            Test::All(all.iter().map(|k| prepare(view, k, probes)).collect::<Result<_, _>>()?)
+        }
+        SearchKey::Or(a, b) => {
+            Test::Either(Box::new(prepare(view, a, probes)?), Box::new(prepare(view, b, probes)?))
+        }
+        SearchKey::Not(key) => Test::Not(Box::new(prepare(view, key, probes)?)),
         SearchKey::Flag(flag, on) => {
             let flag = match flag {
                 SystemFlag::Seen => Flags::SEEN,
@@ -230,9 +176,9 @@ fn prepare(view: &View, key: &SearchKey) -> Result<Test, Refusal> {
         SearchKey::EmailId(id) => Test::Content(objectid::content(id)),
         SearchKey::Larger(n) => Test::Larger(*n),
         SearchKey::Smaller(n) => Test::Smaller(*n),
-        SearchKey::Header { field, value } => Test::Header(field.clone(), text::fold(value)),
-        SearchKey::Body(value) => Test::Body(text::fold(value)),
-        SearchKey::Text(value) => Test::Text(text::fold(value)),
+        SearchKey::Header { field, value } => Test::Header(field.clone(), needle(probes, value, Some(field))),
+        SearchKey::Body(value) => Test::Body(needle(probes, value, None)),
+        SearchKey::Text(value) => Test::Text(needle(probes, value, None)),
         SearchKey::Uid(set) => Test::Uids(view.resolve(set, true)?.ranges),
         SearchKey::Sequence(set) => Test::Uids(view.resolve(set, false)?.ranges),
         _ => return Err(Refusal::Bad("this search key is not built".to_owned())),
@@ -251,6 +197,19 @@ impl Test {
         }
     }
 
+    /// Whether a sketch of this kind can help, and the octets behind it are needed if it cannot.
+    pub(super) fn asks(&self, which: Sketched) -> bool {
+        match self {
+            Self::Header(..) => which == Sketched::Header,
+            Self::Body(_) => which == Sketched::Text,
+            Self::Text(_) => true,
+            Self::All(all) => all.iter().any(|test| test.asks(which)),
+            Self::Either(a, b) => a.asks(which) || b.asks(which),
+            Self::Not(test) => test.asks(which),
+            _ => false,
+        }
+    }
+
     /// Ranges outside of which nothing matches, where they are plain to see.
     fn within(&self) -> Option<&[UidRange]> {
         match self {
@@ -261,7 +220,7 @@ impl Test {
     }
 
     /// Three-valued: `None` is "needs a closer look".
-    fn decide(&self, message: &Message, sight: Sight<'_>) -> io::Result<Option<bool>> {
+    pub(super) fn decide(&self, message: &Message, sight: Sight<'_>) -> io::Result<Option<bool>> {
         let sighted = sight.index.zip(sight.content);
         Ok(Some(match self {
             Self::Known(known) => *known,
@@ -319,17 +278,22 @@ impl Test {
                 let after = ranges.partition_point(|(low, _)| *low <= message.uid);
                 after.checked_sub(1).is_some_and(|at| message.uid <= ranges[at].1)
             }
-            Self::Header(field, value) => match sighted {
+            Self::Header(_, needle) if needle.is_ruled_out(sight.header) => false,
+            Self::Body(needle) if needle.is_ruled_out(sight.text) => false,
+            Self::Text(needle) if needle.is_ruled_out(sight.header) && needle.is_ruled_out(sight.text) => {
+                false
+            }
+            Self::Header(field, needle) => match sighted {
                 None => return Ok(None),
-                Some((index, content)) => text::header_has(index, content, field, value)?,
+                Some((index, content)) => text::header_has(index, content, field, &needle.text)?,
             },
-            Self::Body(value) => match sighted {
+            Self::Body(needle) => match sighted {
                 None => return Ok(None),
-                Some((index, content)) => text::body_has(index, content, value)?,
+                Some((index, content)) => text::body_has(index, content, &needle.text)?,
             },
-            Self::Text(value) => match sighted {
+            Self::Text(needle) => match sighted {
                 None => return Ok(None),
-                Some((index, content)) => text::text_has(index, content, value)?,
+                Some((index, content)) => text::text_has(index, content, &needle.text)?,
             },
         }))
     }

@@ -1,7 +1,7 @@
 //! Finding text in messages: transfer encodings, charsets and encoded words are decoded, case is folded, and a body
 //! of any size goes through in pieces.
 
-use super::index::{Encoding, Index, Text};
+use super::index::{Encoding, Index, Part, Text};
 use encoding_rs::{Decoder, UTF_8, WINDOWS_1252};
 use sealpost_proto::imap::mime::Kind;
 use sealpost_store::mailbox::ContentReader;
@@ -10,7 +10,18 @@ use std::{io, ops::Range};
 /// Octets read at a time.
 const CHUNK: usize = 64 * 1024;
 /// Octets of one header that are searched.
-const HEADER_MAX: u64 = 1024 * 1024;
+pub(super) const HEADER_MAX: u64 = 1024 * 1024;
+
+/// Takes the texts that searches look at, folded and piece by piece: to find something in them, or to sketch them
+/// ([`super::sketch`]). Both get the same.
+pub(super) trait Sink {
+    /// Whatever comes next is not joined to what came.
+    fn part(&mut self);
+    /// The next piece.
+    fn push(&mut self, folded: &str);
+    /// Nothing that could come makes a difference.
+    fn is_done(&self) -> bool;
+}
 
 /// Looks for one text in what is pushed.
 pub(super) struct Finder<'a> {
@@ -21,21 +32,31 @@ pub(super) struct Finder<'a> {
     found: bool,
 }
 
-/// Case-insensitive form (RFC 9051 §6.4.4 leaves the exact folding to servers).
+/// Case-insensitive form (RFC 9051 §6.4.4 leaves the exact folding to servers): each character for itself, so that a
+/// text is folded alike wherever it is cut, and wherever a word ends (the sigma at the end of one is any other).
 pub(super) fn fold(text: &str) -> String {
-    text.to_lowercase()
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    text.chars().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c }).collect()
 }
 
 impl<'a> Finder<'a> {
     pub(super) fn new(needle: &'a str) -> Self {
         Self { needle, tail: String::new(), found: needle.is_empty() }
     }
+}
 
-    fn push(&mut self, text: &str) {
-        if self.found || text.is_empty() {
+impl Sink for Finder<'_> {
+    fn part(&mut self) {
+        self.tail.clear();
+    }
+
+    fn push(&mut self, folded: &str) {
+        if self.found || folded.is_empty() {
             return;
         }
-        self.tail.push_str(&fold(text));
+        self.tail.push_str(folded);
         self.found = memchr::memmem::find(self.tail.as_bytes(), self.needle.as_bytes()).is_some();
         let mut cut = self.tail.len().saturating_sub(self.needle.len().saturating_sub(1));
         while !self.tail.is_char_boundary(cut) {
@@ -44,9 +65,8 @@ impl<'a> Finder<'a> {
         self.tail.drain(..cut);
     }
 
-    /// Whatever comes next is not joined to what came.
-    fn part(&mut self) {
-        self.tail.clear();
+    fn is_done(&self) -> bool {
+        self.found
     }
 }
 
@@ -67,10 +87,10 @@ pub(super) fn header_has(
     if needle.is_empty() {
         return Ok(!places.is_empty());
     }
+    let mut finder = Finder::new(needle);
     for place in places {
-        let octets = read(content, place)?;
-        let value = octets.splitn(2, |b| *b == b':').nth(1).unwrap_or_default();
-        if fold(&decode_header(value)).contains(needle) {
+        field_text(content, place, &mut finder)?;
+        if finder.found {
             return Ok(true);
         }
     }
@@ -80,40 +100,81 @@ pub(super) fn header_has(
 /// Whether the body has the text in it: in a text part, or in the header of a message inside.
 pub(super) fn body_has(index: &Index, content: &dyn ContentReader, needle: &str) -> io::Result<bool> {
     let mut finder = Finder::new(needle);
-    for part in &index.parts {
-        if let Some(text) = &part.text {
-            find_in_text(content, part.body..part.end, text, &mut finder)?;
-        }
-        if part.kind == Kind::Message
-            && let Some(message) = part.children.first().and_then(|at| index.parts.get(*at))
-        {
-            find_in_header(content, message.header..message.body, &mut finder)?;
-        }
-        if finder.found {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    body_text(index, content, &mut finder)?;
+    Ok(finder.found)
 }
 
 /// Whether header or body has the text in it.
 pub(super) fn text_has(index: &Index, content: &dyn ContentReader, needle: &str) -> io::Result<bool> {
     let mut finder = Finder::new(needle);
     if let Some(root) = index.parts.first() {
-        find_in_header(content, root.header..root.body, &mut finder)?;
+        header_text(content, root.header..root.body, &mut finder)?;
     }
-    Ok(finder.found || body_has(index, content, needle)?)
+    if !finder.found {
+        body_text(index, content, &mut finder)?;
+    }
+    Ok(finder.found)
 }
 
-fn find_in_header(content: &dyn ContentReader, range: Range<u64>, finder: &mut Finder<'_>) -> io::Result<()> {
-    let octets = read(content, range)?;
-    finder.part();
-    finder.push(&decode_header(&octets));
-    if !finder.found {
-        // As it stands on the wire, too: people search for what they see in the source.
-        finder.part();
-        finder.push(&String::from_utf8_lossy(&octets));
+/// What is searched of a body.
+pub(super) fn body_text(index: &Index, content: &dyn ContentReader, sink: &mut dyn Sink) -> io::Result<()> {
+    for part in &index.parts {
+        if sink.is_done() {
+            break;
+        }
+        if let Some(text) = &part.text {
+            decoded_text(content, part.body..part.end, text, sink)?;
+        }
+        if let Some(message) = message_in(index, part) {
+            header_text(content, message.header..message.body, sink)?;
+        }
     }
+    Ok(())
+}
+
+/// How many octets [`body_text`] reads at the most.
+pub(super) fn body_octets(index: &Index) -> u64 {
+    let of = |part: &Part| {
+        let text = part.text.as_ref().map_or(0, |_| part.end - part.body);
+        let header = message_in(index, part).map_or(0, |message| message.body - message.header);
+        text + header.min(HEADER_MAX)
+    };
+    index.parts.iter().map(of).fold(0, u64::saturating_add)
+}
+
+/// The message that a part holds.
+fn message_in<'a>(index: &'a Index, part: &Part) -> Option<&'a Part> {
+    let child = if part.kind == Kind::Message { part.children.first() } else { None };
+    child.and_then(|at| index.parts.get(*at))
+}
+
+/// What TEXT searches of a header.
+pub(super) fn header_text(
+    content: &dyn ContentReader,
+    range: Range<u64>,
+    sink: &mut dyn Sink,
+) -> io::Result<()> {
+    let octets = read(content, range)?;
+    sink.part();
+    sink.push(&fold(&decode_header(&octets)));
+    if !sink.is_done() {
+        // As it stands on the wire, too: people search for what they see in the source.
+        sink.part();
+        sink.push(&fold(&String::from_utf8_lossy(&octets)));
+    }
+    Ok(())
+}
+
+/// What is searched of a single header field: its value.
+pub(super) fn field_text(
+    content: &dyn ContentReader,
+    range: Range<u64>,
+    sink: &mut dyn Sink,
+) -> io::Result<()> {
+    let octets = read(content, range)?;
+    let value = octets.splitn(2, |b| *b == b':').nth(1).unwrap_or_default();
+    sink.part();
+    sink.push(&fold(&decode_header(value)));
     Ok(())
 }
 
@@ -131,20 +192,21 @@ fn read(content: &dyn ContentReader, range: Range<u64>) -> io::Result<Vec<u8>> {
     Ok(octets)
 }
 
-fn find_in_text(
+fn decoded_text(
     content: &dyn ContentReader,
     range: Range<u64>,
     text: &Text,
-    finder: &mut Finder<'_>,
+    sink: &mut dyn Sink,
 ) -> io::Result<()> {
-    finder.part();
+    sink.part();
     let mut decoder = decoder(&text.charset);
     let mut transfer = Transfer::new(text.encoding);
-    let mut buffer = vec![0; CHUNK];
+    let whole = usize::try_from(range.end - range.start).unwrap_or(CHUNK);
+    let mut buffer = vec![0; CHUNK.min(whole)];
     let mut raw = Vec::new();
     let mut at = range.start;
-    while at < range.end && !finder.found {
-        let want = usize::try_from(range.end - at).unwrap_or(CHUNK).min(CHUNK);
+    while at < range.end && !sink.is_done() {
+        let want = usize::try_from(range.end - at).unwrap_or(CHUNK).min(buffer.len());
         let n = content.read_at(at, &mut buffer[..want])?;
         if n == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -155,7 +217,7 @@ fn find_in_text(
         let last = at == range.end;
         let mut out = String::with_capacity(decoder.max_utf8_buffer_length(raw.len()).unwrap_or(CHUNK * 4));
         let _ = decoder.decode_to_string(&raw, &mut out, last);
-        finder.push(&out);
+        sink.push(&fold(&out));
     }
     Ok(())
 }

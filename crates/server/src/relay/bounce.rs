@@ -55,9 +55,12 @@ pub(super) async fn accepted(
             return Ok(None);
         };
         let text = format!("Return-Path: <>\r\n{text}");
+        let body = Body::from_bytes(text.into_bytes());
+        let (index, sketch) = crate::imap::index::describe(&body)?;
         let message = NewMessage {
-            index: crate::imap::index::build(text.as_bytes())?,
-            body: Body::from_bytes(text.into_bytes()),
+            index,
+            sketch,
+            body,
             flags: Flags::default(),
             keywords: Vec::new(),
             internal_date: now,

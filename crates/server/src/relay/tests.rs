@@ -12,7 +12,7 @@ use sealpost_proto::{
 use sealpost_store::{
     Store,
     account::AccountId,
-    mailbox::{FlagChange, Flags, NewMessage},
+    mailbox::{FlagChange, Flags, NewMessage, Sketch},
     queue::{Accepted, BodyNeeds, RemoteEntry},
     spool::Body,
     sqlite::{Options, SqliteStore},
@@ -280,6 +280,7 @@ async fn a_result_waits_for_the_disk_however_long_it_is_full() {
             keywords: Vec::new(),
             internal_date: now,
             index: Vec::new(),
+            sketch: Sketch::default(),
         };
         while store.append(inbox, vec![message()]).await.is_ok() {
             filling += 1;

@@ -6,19 +6,17 @@ use super::{
     store_failure,
     trace::{return_path, transaction_id},
 };
-use crate::imap::index::Index;
+use crate::imap::index::Indexer;
 use sealpost_proto::{
-    imap::mime::Scanner,
     message::{Header, MAX_HEADER_OCTETS, MailboxList},
     smtp::{reply::Reply, verb::Mail},
-    time::Timestamp,
 };
 use sealpost_store::{
     StoreError,
     account::AccountId,
-    mailbox::{Flags, NewMessage},
+    mailbox::{Flags, NewMessage, Sketch},
     queue::{Accepted, BodyNeeds, RemoteEntry},
-    spool::{Body, Spool},
+    spool::Spool,
 };
 use tokio::time::Instant;
 
@@ -54,7 +52,7 @@ struct Receiving {
     local: Option<Spool>,
     remote: Option<Spool>,
     /// What IMAP will want to know of the message, gathered as it passes.
-    scanner: Scanner,
+    indexer: Indexer,
     /// The header, and what of the body came in the same piece.
     head: Vec<u8>,
     head_is_whole: bool,
@@ -69,7 +67,7 @@ impl Receiving {
         }
         self.collect_head(octets);
         if self.local.is_some() {
-            self.scanner.push(octets);
+            self.indexer.push(octets);
         }
         for spool in [&mut self.local, &mut self.remote].into_iter().flatten() {
             if let Err(error) = spool.write(octets) {
@@ -116,11 +114,11 @@ impl Session {
         };
         let any_local = incoming.accounts().next().is_some();
         let any_remote = incoming.recipients.iter().any(|r| matches!(r, Recipient::Remote(_)));
-        let mut scanner = Scanner::new();
+        let mut indexer = Indexer::default();
         let local = any_local
             .then(|| {
                 let head = return_path(reverse_path.as_deref()) + &received;
-                scanner.push(head.as_bytes());
+                indexer.push(head.as_bytes());
                 open(&head)
             })
             .transpose();
@@ -134,7 +132,7 @@ impl Session {
                 id,
                 local,
                 remote,
-                scanner,
+                indexer,
                 head: Vec::new(),
                 head_is_whole: false,
                 failure,
@@ -158,15 +156,26 @@ impl Session {
         let finish = |spool: Option<Spool>| spool.map(Spool::finish).transpose().map_err(StoreError::from);
         let (local, remote) = (|| Ok((finish(receiving.local)?, finish(receiving.remote)?)))()
             .map_err(|e: StoreError| store_failure(&e))?;
-        let index = match &local {
-            Some(_) => Index::of(&receiving.scanner.finish()).stored(),
-            None => Vec::new(),
+        let (index, sketch) = match &local {
+            Some(body) => {
+                let described = receiving.indexer.finish(body).await;
+                described.map_err(|e| store_failure(&e.into()))?
+            }
+            None => (Vec::new(), Sketch::default()),
         };
         let needs = BodyNeeds { eight_bit: mail.eight_bit || eight_bit, smtputf8: mail.smtputf8 };
         let message = Accepted {
             reverse_path: mail.reverse_path.as_ref().map(ToString::to_string),
             local: local.map_or_else(Vec::new, |body| {
-                accounts.into_iter().map(|id| (id, new_message(body.clone(), index.clone(), now))).collect()
+                let message = || NewMessage {
+                    body: body.clone(),
+                    flags: Flags::default(),
+                    keywords: Vec::new(),
+                    internal_date: now,
+                    index: index.clone(),
+                    sketch: sketch.clone(),
+                };
+                accounts.into_iter().map(|id| (id, message())).collect()
             }),
             remote: remote.map_or_else(Vec::new, |body| {
                 let entry = |domain, recipients| RemoteEntry {
@@ -209,10 +218,6 @@ impl Session {
         }
         Ok(())
     }
-}
-
-fn new_message(body: Body, index: Vec<u8>, now: Timestamp) -> NewMessage {
-    NewMessage { body, flags: Flags::default(), keywords: Vec::new(), internal_date: now, index }
 }
 
 /// Remote recipients as written, by canonical domain, in the order in which the domains came.

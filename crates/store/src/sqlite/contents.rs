@@ -4,9 +4,10 @@ use super::{
     convert::signed,
     maildrop,
     objects::{Objects, Prepared},
+    sketches,
     writer::Tx,
 };
-use crate::{error::Result, spool::Body};
+use crate::{error::Result, mailbox::Sketch, spool::Body};
 use rusqlite::params;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ pub(super) struct Contents {
 struct Item {
     body: Body,
     index: Vec<u8>,
+    sketch: Sketch,
     prepared: Prepared,
     ends_in_crlf: bool,
     refs: i64,
@@ -47,20 +49,21 @@ impl Contents {
     }
 
     /// Adds a use of a body; the same body with the same index is stored once. Blocks: large bodies are synced here.
-    pub(super) fn add(&mut self, body: &Body, index: Vec<u8>) -> Result<Slot> {
+    pub(super) fn add(&mut self, body: &Body, index: Vec<u8>, sketch: Sketch) -> Result<Slot> {
         if let Some(at) = self.items.iter().position(|item| item.body.same(body) && item.index == index) {
             self.items[at].refs += 1;
             return Ok(Slot(at));
         }
         let prepared = self.objects.prepare(body)?;
         let ends_in_crlf = ends_in_crlf(body)?;
-        self.items.push(Item { body: body.clone(), index, prepared, ends_in_crlf, refs: 1 });
+        self.items.push(Item { body: body.clone(), index, sketch, prepared, ends_in_crlf, refs: 1 });
         Ok(Slot(self.items.len() - 1))
     }
 
     /// What goes through the writer.
     pub(super) fn inline_bytes(&self) -> usize {
-        self.items.iter().map(|item| item.prepared.inline_len() + item.index.len()).sum()
+        let of = |item: &Item| item.prepared.inline_len() + item.index.len() + item.sketch.len();
+        self.items.iter().map(of).sum()
     }
 
     pub(super) fn insert(&self, tx: &Tx<'_>) -> Result<Inserted> {
@@ -74,13 +77,20 @@ impl Contents {
             let id: i64 = tx
                 .conn
                 .prepare_cached(
-                    "INSERT INTO content (refs, size, object_key, idx) VALUES (?1, ?2, ?3, ?4) RETURNING id",
+                    "INSERT INTO content (refs, size, object_key, idx, sketch) VALUES (?1, ?2, ?3, ?4, ?5)
+                     RETURNING id",
                 )?
-                .query_row(params![item.refs, signed(size), key, item.index], |row| row.get(0))?;
+                .query_row(
+                    params![item.refs, signed(size), key, item.index, item.sketch.header.as_deref()],
+                    |row| row.get(0),
+                )?;
             if let Prepared::Inline(bytes) = &item.prepared {
                 tx.conn
                     .prepare_cached("INSERT INTO body (content_id, data) VALUES (?1, ?2)")?
                     .execute(params![id, &bytes[..]])?;
+            }
+            if let Some(text) = &item.sketch.text {
+                sketches::keep_text(tx, id, text)?;
             }
             if !item.ends_in_crlf {
                 maildrop::note_unended(tx, id)?;

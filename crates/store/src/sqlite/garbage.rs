@@ -143,6 +143,7 @@ fn clear_contents(tx: &mut Tx<'_>, now: i64) -> Result<(bool, Vec<String>)> {
             tx.conn.prepare_cached("INSERT INTO gc_object (object_key) VALUES (?1)")?.execute([key])?;
         }
         tx.conn.prepare_cached("DELETE FROM body WHERE content_id = ?1")?.execute([content])?;
+        tx.conn.prepare_cached("DELETE FROM text_sketch WHERE content_id = ?1")?.execute([content])?;
         tx.conn.prepare_cached("DELETE FROM unended WHERE content_id = ?1")?.execute([content])?;
         tx.conn.prepare_cached("DELETE FROM gc WHERE content_id = ?1")?.execute([content])?;
     }

@@ -5,14 +5,15 @@ use super::{
     contents::Contents,
     convert::number,
     entries::{self, FlagStore, Incoming},
-    folders, listing, maildrop, readers,
+    folders, listing, maildrop, readers, sketches,
 };
 use crate::{
     account::AccountId,
     error::{Result, StoreError},
     mailbox::{
-        Changed, Changes, ContentId, ContentReader, Copied, Entry, FlagChange, Flags, MailboxId, MailboxInfo,
-        MailboxStatus, Mailboxes, Maildrop, Mark, NewMessage, SpecialUse, Touched, Uid, UidRange,
+        Changed, Changes, ContentId, ContentReader, Copied, Entry, FlagChange, Flags, Judge, MailboxId,
+        MailboxInfo, MailboxStatus, Mailboxes, Maildrop, Mark, NewMessage, Sketched, SpecialUse, Touched,
+        Uid, UidRange,
     },
     spool::Spool,
 };
@@ -229,6 +230,16 @@ impl Mailboxes for SqliteStore {
         self.blocking(move || readers::open_all(&shared, &contents)).await
     }
 
+    async fn heads(&self, contents: &[(ContentId, u64)]) -> Result<Vec<Option<Box<dyn ContentReader>>>> {
+        let (shared, contents) = (Arc::clone(&self.shared), contents.to_vec());
+        self.blocking(move || readers::open_heads(&shared, &contents)).await
+    }
+
+    async fn judge(&self, which: Sketched, contents: &[ContentId], judge: Judge) -> Result<Vec<u64>> {
+        let contents = contents.to_vec();
+        self.read(move |conn| sketches::judge(conn, which, &contents, &*judge)).await
+    }
+
     async fn indexes(&self, contents: &[ContentId]) -> Result<Vec<Vec<u8>>> {
         let contents = contents.to_vec();
         self.read(move |conn| {
@@ -251,7 +262,7 @@ impl Mailboxes for SqliteStore {
 /// Prepares one message; its body may be shared with others of the same change.
 pub(super) fn incoming(contents: &mut Contents, message: NewMessage) -> Result<Incoming> {
     Ok(Incoming {
-        slot: contents.add(&message.body, message.index)?,
+        slot: contents.add(&message.body, message.index, message.sketch)?,
         flags: message.flags,
         keywords: message.keywords,
         internal_date: message.internal_date,

@@ -28,6 +28,7 @@ mod open;
 mod queue;
 mod readers;
 mod reads;
+mod sketches;
 mod watchers;
 mod writer;
 

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     account::AccountId,
     error::{Result, StoreError},
-    mailbox::{ContentId, ContentReader},
+    mailbox::{ContentId, ContentReader, Sketch},
     queue::{Accepted, BodyNeeds, Queue, QueueEntry, QueueId, RemoteEntry, Settlement},
     spool::{Body, INLINE_MAX},
 };
@@ -59,7 +59,7 @@ fn ready(objects: Arc<Objects>, message: Accepted) -> Result<Ready> {
         .remote
         .into_iter()
         .map(|entry| {
-            let slot = contents.add(&entry.body, Vec::new())?;
+            let slot = contents.add(&entry.body, Vec::new(), Sketch::default())?;
             Ok((entry, slot))
         })
         .collect::<Result<_>>()?;

@@ -7,7 +7,7 @@ use crate::{
     files,
     mailbox::{ContentId, ContentReader},
 };
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, blob::Blob};
 use std::{io, sync::Arc};
 
 /// Bodies up to this are read whole at once: one statement instead of one for each piece.
@@ -61,10 +61,59 @@ pub(super) fn open_all(
     })
 }
 
+/// The same, where no more than the first octets are wanted, so many of each. Of what lies in the database no page is
+/// read that has none of them, and of an object no block.
+pub(super) fn open_heads(
+    shared: &Shared,
+    contents: &[(ContentId, u64)],
+) -> Result<Vec<Option<Box<dyn ContentReader>>>> {
+    shared.pool.with(|conn| {
+        // Between the two looks at a message it must not go.
+        let snapshot = conn.unchecked_transaction()?;
+        let mut statement = snapshot.prepare_cached("SELECT size, object_key FROM content WHERE id = ?1")?;
+        let mut body: Option<Blob<'_>> = None;
+        let mut all: Vec<Option<Box<dyn ContentReader>>> = Vec::with_capacity(contents.len());
+        for (content, wanted) in contents {
+            let mut rows = statement.query([content.0])?;
+            let Some(row) = rows.next()? else {
+                all.push(None);
+                continue;
+            };
+            let size = number(row.get(0)?, "message")?;
+            let rest = LazyReader::new(shared, *content, size);
+            let wanted = size.min(*wanted);
+            if wanted > READ_WHOLE_MAX {
+                all.push(Some(Box::new(rest)));
+                continue;
+            }
+            let mut head = vec![0; usize::try_from(wanted).unwrap_or(0)];
+            let got = match row.get::<_, Option<String>>(1)? {
+                _ if head.is_empty() => 0,
+                Some(key) => shared.objects.open(&key, size)?.read_at(0, &mut head)?,
+                None => {
+                    let opened = match body.take() {
+                        Some(mut opened) => {
+                            opened.reopen(content.0)?;
+                            opened
+                        }
+                        None => snapshot.blob_open("main", "body", "data", content.0, true)?,
+                    };
+                    let got = opened.read_at(&mut head, 0)?;
+                    body = Some(opened);
+                    got
+                }
+            };
+            // What a short read left out is read when it is asked for.
+            head.truncate(got);
+            all.push(Some(Box::new(HeadReader { head, rest })));
+        }
+        Ok(all)
+    })
+}
+
 /// A reader that holds neither memory nor a file until it is used: for lists of many messages.
 pub(super) fn lazy(shared: &Shared, content: ContentId, size: u64) -> Box<dyn ContentReader> {
-    let (pool, objects) = (Arc::clone(&shared.pool), Arc::clone(&shared.objects));
-    Box::new(LazyReader { pool, objects, content, size })
+    Box::new(LazyReader::new(shared, content, size))
 }
 
 /// Size, and the object's key if it is one.
@@ -110,6 +159,24 @@ impl ContentReader for WholeReader {
     }
 }
 
+/// The first octets in memory, the others when they are asked for.
+struct HeadReader {
+    head: Vec<u8>,
+    rest: LazyReader,
+}
+
+impl ContentReader for HeadReader {
+    fn len(&self) -> u64 {
+        self.rest.size
+    }
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        if offset < self.head.len() as u64 {
+            return Ok(files::copy_at(&self.head, offset, buf));
+        }
+        self.rest.read_at(offset, buf)
+    }
+}
+
 struct InlineReader {
     pool: Arc<Pool>,
     content: ContentId,
@@ -130,6 +197,13 @@ struct LazyReader {
     objects: Arc<Objects>,
     content: ContentId,
     size: u64,
+}
+
+impl LazyReader {
+    fn new(shared: &Shared, content: ContentId, size: u64) -> Self {
+        let (pool, objects) = (Arc::clone(&shared.pool), Arc::clone(&shared.objects));
+        Self { pool, objects, content, size }
+    }
 }
 
 impl ContentReader for LazyReader {

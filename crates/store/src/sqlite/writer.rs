@@ -396,7 +396,7 @@ mod tests {
     use crate::{
         account::Accounts,
         error::{Result, StoreError},
-        mailbox::{Flags, MailboxId, Mailboxes, NewMessage},
+        mailbox::{Flags, MailboxId, Mailboxes, NewMessage, Sketch},
         spool::Body,
         sqlite::{Options, SqliteStore},
     };
@@ -420,6 +420,7 @@ mod tests {
             keywords: Vec::new(),
             internal_date: Timestamp(0),
             index: Vec::new(),
+            sketch: Sketch::default(),
         }]
     }
 

@@ -59,6 +59,8 @@ macro_rules! suite {
             an_append_is_all_or_nothing,
             counters_follow,
             indexes_come_back,
+            sketches_are_judged_in_the_order_asked,
+            heads_are_the_first_octets,
             copies_share_content,
             copying_takes_flags_and_keywords_along,
             moving_leaves_nothing_behind,

@@ -8,7 +8,7 @@ use sealpost_proto::address::Domain;
 use sealpost_store::{
     Store, StoreError,
     account::{Accounts, Enrolment},
-    mailbox::{FlagChange, Flags, MailboxId, Mailboxes, Uid},
+    mailbox::{FlagChange, Flags, MailboxId, Mailboxes, NewMessage, Sketch, Uid},
     queue::{Accepted, BodyNeeds, Queue, RemoteEntry},
     spool::{Body, INLINE_MAX},
     sqlite::{Options, SqliteStore},
@@ -206,7 +206,9 @@ async fn removed_mail_goes_when_its_grace_is_over() {
     let store = SqliteStore::open_with(dir.path(), options(&clock)).expect("opens");
     let (id, inbox) = inbox(&*store).await;
     let archive = mailbox(&*store, id, "Archive").await;
-    let bodies = vec![message("1"), message(octets(1, LARGE)), message("3"), message(octets(2, LARGE))];
+    let sketch = Sketch { header: Some(vec![1].into()), text: Some(vec![2].into()) };
+    let bodies = [octets(0, 1), octets(1, LARGE), octets(3, 1), octets(2, LARGE)];
+    let bodies = bodies.map(|octets| NewMessage { sketch: sketch.clone(), ..message(octets) }).to_vec();
     store.append(inbox, bodies).await.expect("appends");
     store.copy(inbox, &[3, 4], archive).await.expect("copies");
     let entries = store.entries(inbox).await.expect("entries");
@@ -222,6 +224,7 @@ async fn removed_mail_goes_when_its_grace_is_over() {
         (count(dir.path(), "body"), count(dir.path(), "gc"), count(dir.path(), "gc_object")),
         (1, 0, 0)
     );
+    assert_eq!(count(dir.path(), "text_sketch"), 2);
     for entry in &entries[..2] {
         assert!(matches!(store.content(entry.content).await.map(drop), Err(StoreError::Gone(_))));
     }
@@ -294,7 +297,7 @@ async fn a_refused_message_leaves_no_object() {
     let mut spool = store.spool();
     spool.write(&octets(1, LARGE)).expect("writes");
     let body = spool.finish().expect("finishes");
-    let received = || sealpost_store::mailbox::NewMessage { body: body.clone(), ..message("") };
+    let received = || NewMessage { body: body.clone(), ..message("") };
     assert!(store.append(MailboxId(999), vec![received()]).await.is_err());
     assert!(objects(&path).is_empty());
     store.append(inbox, vec![received()]).await.expect("the body is as good as before");

@@ -10,7 +10,7 @@ use sealpost_proto::{
 use sealpost_store::{
     Store,
     account::{AccountId, Login},
-    mailbox::{ContentId, Flags, MailboxId, NewMessage},
+    mailbox::{ContentId, Flags, MailboxId, NewMessage, Sketch},
     spool::Body,
     sqlite::{Options, SqliteStore},
 };
@@ -85,6 +85,7 @@ pub(crate) fn message(octets: impl Into<Vec<u8>>) -> NewMessage {
         keywords: Vec::new(),
         internal_date: NOW,
         index: Vec::new(),
+        sketch: Sketch::default(),
     }
 }
 

@@ -1,11 +1,11 @@
 //! The stored form of an [`Index`].
 //!
-//! Version 2, numbers in LEB128: version (1 octet), flags (1), the ENVELOPE with its length (without Sender and
+//! Version 2, numbers in LEB128: version (1 octet), flags (1), the length of the header, the ENVELOPE with its length (without Sender and
 //! Reply-To where they are From once more, which its place and length then precede), BODYSTRUCTURE with its length, its
 //! extension data (how many; for each how far behind the one before, and how long), the day of the Date field (zigzag)
 //! and the seconds from its midnight to the moment (zigzag) where there is one, references (how many, 8 octets each),
-//! parts (how many; for each an octet of its kind, encoding and charset, where it begins, lengths of header and body,
-//! the charset with its length where the octet does not say it, children). It is written with every delivery: each
+//! parts (how many; for each an octet of its kind, encoding and charset, but for the first where it begins and the length
+//! of its header, the length of its body, the charset with its length where the octet does not say it, children). It is written with every delivery: each
 //! octet is paid for.
 //!
 //! Version 1, integers little-endian, is read still: three texts each with its length (u32), day (i64, `i64::MIN` for
@@ -13,7 +13,7 @@
 //!
 //! What does not read back whole counts as absent, and the message is parsed anew.
 
-use super::{Body, Encoding, Index, Kind, MessageRef, Part, REFERENCES_MAX, Sent, Text};
+use super::{Encoding, Index, Kind, MessageRef, Part, Plain, REFERENCES_MAX, Sent, Text};
 use sealpost_proto::{
     imap::{Day, date::header_time, envelope::Envelope, mime},
     time::Timestamp,
@@ -45,6 +45,7 @@ impl Index {
         flags |= if alike { ONE_ORIGINATOR } else { 0 };
         flags |= if self.sent.is_some() { DATED } else { 0 };
         let mut out = vec![VERSION, flags];
+        put_u64(&mut out, self.parts.first().map_or(0, |root| root.body));
         if alike {
             put(&mut out, from.start);
             put(&mut out, from.len());
@@ -56,7 +57,7 @@ impl Index {
         }
         put_counted(&mut out, &self.body_structure);
         match &self.body {
-            Body::Without(extensions) => {
+            Plain::Without(extensions) => {
                 put(&mut out, extensions.len());
                 let mut at = 0;
                 for extension in extensions {
@@ -66,7 +67,7 @@ impl Index {
                 }
             }
             // An index of version 1 is never written again: the message is parsed for a new one.
-            Body::Written(_) => return Vec::new(),
+            Plain::Written(_) => return Vec::new(),
         }
         if let Some(Sent { day, at }) = self.sent {
             put_signed(&mut out, day.number());
@@ -78,10 +79,21 @@ impl Index {
             out.extend_from_slice(&reference.0.to_be_bytes());
         }
         put(&mut out, self.parts.len());
-        for part in &self.parts {
-            put_part(&mut out, part);
+        for (at, part) in self.parts.iter().enumerate() {
+            put_part(&mut out, at, part);
         }
         if out.len() > STORED_MAX { Vec::new() } else { out }
+    }
+
+    /// Octets of the header, the empty line behind it included, without reading the whole; `None` where that does not
+    /// tell (version 1, or none stored).
+    pub(crate) fn header_octets(stored: &[u8]) -> Option<u64> {
+        let mut from = Reader(stored);
+        if from.octet()? != VERSION {
+            return None;
+        }
+        from.octet()?;
+        from.u64()
     }
 
     /// Inverse of [`Index::stored`].
@@ -96,7 +108,7 @@ impl Index {
     }
 }
 
-fn put_part(out: &mut Vec<u8>, part: &Part) {
+fn put_part(out: &mut Vec<u8>, at: usize, part: &Part) {
     let kind = match part.kind {
         Kind::Leaf => 0,
         Kind::Multipart => 1,
@@ -111,8 +123,10 @@ fn put_part(out: &mut Vec<u8>, part: &Part) {
     let charset = part.text.as_ref().map_or("", |t| t.charset.as_str());
     let known = (0..3_u8).zip(CHARSETS).find(|(_, name)| *name == charset).map(|(n, _)| n);
     out.push(kind | encoding << 2 | known.unwrap_or(3) << 4);
-    put_u64(out, part.header);
-    put_u64(out, part.body.saturating_sub(part.header));
+    if at > 0 {
+        put_u64(out, part.header);
+        put_u64(out, part.body.saturating_sub(part.header));
+    }
     put_u64(out, part.end.saturating_sub(part.body));
     if known.is_none() {
         put_counted(out, charset.as_bytes());
@@ -128,6 +142,7 @@ fn version_2(from: &mut Reader<'_>) -> Option<Index> {
     if flags & !(ONE_ORIGINATOR | DATED) != 0 {
         return None;
     }
+    let header = from.u64()?;
     let mut originators = [0..0, 0..0, 0..0];
     let envelope = if flags & ONE_ORIGINATOR == 0 {
         from.counted()?.to_vec()
@@ -160,24 +175,28 @@ fn version_2(from: &mut Reader<'_>) -> Option<Index> {
     let count = from.count(PARTS_MAX).filter(|count| *count > 0)?;
     let mut parts = Vec::with_capacity(count);
     for at in 0..count {
-        parts.push(part(from, at, count)?);
+        parts.push(part(from, header, at, count)?);
     }
     Some(Index {
         envelope,
         originators,
         body_structure,
-        body: Body::Without(extensions),
+        body: Plain::Without(extensions),
         sent,
         references: Some(references),
         parts,
     })
 }
 
-fn part(from: &mut Reader<'_>, at: usize, count: usize) -> Option<Part> {
+fn part(from: &mut Reader<'_>, first: u64, at: usize, count: usize) -> Option<Part> {
     let how = from.octet()?;
     let kind = kind(how & 3)?;
-    let header = from.u64()?;
-    let body = header.checked_add(from.u64()?)?;
+    let (header, body) = if at == 0 {
+        (0, first)
+    } else {
+        let header = from.u64()?;
+        (header, header.checked_add(from.u64()?)?)
+    };
     let end = body.checked_add(from.u64()?)?;
     let charset = match CHARSETS.get(usize::from(how >> 4)) {
         Some(known) => (*known).to_owned(),
@@ -251,7 +270,7 @@ fn version_1(from: &mut Reader<'_>) -> Option<Index> {
         envelope,
         originators: [0..0, 0..0, 0..0],
         body_structure,
-        body: Body::Written(body),
+        body: Plain::Written(body),
         sent,
         references: None,
         parts,

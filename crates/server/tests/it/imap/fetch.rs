@@ -243,3 +243,46 @@ async fn a_message_of_94_mb_streams_through() {
     }
     assert!(client.until("b").await.1.starts_with("OK"));
 }
+
+/// All the octets of a message but its header are taken away behind the server's back: what asks for the header alone
+/// does not notice.
+#[tokio::test]
+async fn header_fetches_read_no_octet_of_a_body() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_in(dir.path(), "").await;
+    let mut client = server.inbox().await;
+    let header = b"Subject: large\r\nFrom: a@example.net\r\nTo: b@example.com\r\nX-Odd: yes\r\n\r\n";
+    let small = [&header[..], b"small\r\n"].concat();
+    let message = [&header[..], &b"0123456789abcd\r\n".repeat(20_000)[..]].concat();
+    client.append("INBOX", &small).await;
+    client.append("INBOX", &message).await;
+    let mut objects = Vec::new();
+    let mut folders = vec![dir.path().join("data/objects")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { &mut folders } else { &mut objects }.push(path);
+        }
+    }
+    let [object] = objects.as_slice() else { panic!("one message lies in a file: {objects:?}") };
+    assert_eq!(std::fs::metadata(object).unwrap().len(), message.len() as u64);
+    let file = std::fs::File::options().write(true).open(object).unwrap();
+    file.set_len(header.len() as u64).unwrap();
+    for n in [1, 2] {
+        assert_eq!(client.fetch(n, "BODY.PEEK[HEADER]").await, header);
+        assert_eq!(client.fetch(n, "RFC822.HEADER").await, header);
+        assert_eq!(client.fetch(n, "BODY.PEEK[HEADER]<9.5>").await, b"large");
+        assert_eq!(
+            client.fetch(n, "BODY.PEEK[HEADER.FIELDS (To X-Odd)]").await,
+            b"To: b@example.com\r\nX-Odd: yes\r\n\r\n"
+        );
+        assert_eq!(
+            client.fetch(n, "BODY.PEEK[HEADER.FIELDS.NOT (Subject From To)]").await,
+            b"X-Odd: yes\r\n\r\n"
+        );
+    }
+    assert_eq!(client.ok("SEARCH SUBJECT large HEADER X-Odd yes").await, ["* SEARCH 1 2"]);
+    // What asks for more does.
+    client.send("x FETCH 2 BODY.PEEK[]\r\n").await;
+    assert_eq!(client.line().await, "", "the connection ends: what is missing cannot be sent");
+}

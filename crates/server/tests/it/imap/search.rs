@@ -1,6 +1,10 @@
 //! SEARCH: every key, ESEARCH, SEARCHRES.
 
 use super::harness::Server;
+use sealpost_store::{
+    mailbox::{Flags, NewMessage, Sketch},
+    spool::Body,
+};
 
 #[tokio::test]
 async fn every_key() {
@@ -112,4 +116,130 @@ async fn esearch_and_saved_results() {
     assert_eq!(client.ok("FETCH $ UID").await, ["* 1 FETCH (UID 1)"]);
     client.refused("SEARCH RETURN (SAVE) CHARSET X ALL").await;
     assert!(client.ok("FETCH $ UID").await.is_empty());
+}
+
+/// Sketches and stored indexes only save work: a mailbox without them gives the same answers.
+#[tokio::test]
+async fn sketches_change_no_answer() {
+    let server = Server::start().await;
+    let mut client = server.inbox().await;
+    client.ok("CREATE Plain").await;
+    let mailboxes = server.ctx.store.mailboxes(server.account).await.unwrap();
+    let plain = mailboxes.iter().find(|mailbox| mailbox.name == "Plain").unwrap().id;
+    let mut messages: Vec<Vec<u8>> =
+        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/messages"))
+            .unwrap()
+            .map(|entry| std::fs::read(entry.unwrap().path()).unwrap())
+            .collect();
+    messages.sort();
+    let odd: [&[u8]; 6] = [
+        b"Subject: =?utf-8?q?Gr=C3=BC?=\r\n =?utf-8?q?=C3=9Fe_aus?= Ulm\r\nTo: a,\r\n\tb@example.com\r\n\r\n\r\n",
+        "Subject: \u{39f}\u{394}\u{39f}\u{3a3} \u{39f}\u{394}\u{39f}\u{3a3}\u{391}\r\n\r\n\u{3a3}\u{391}\u{3a3}\r\n".as_bytes(),
+        b"Subject: \xfcber =?none?q?x?= =?utf-8?b?w6\r\nX-Odd:\r\n\r\n\xff\xfe\r\n",
+        b"Content-Type: text/plain; charset=koi8-r\r\nContent-Transfer-Encoding: base64\r\n\r\n8NLJ18XU\r\n",
+        b"Content-Type: text/html; charset=nothing\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nsoft=\r\nwrap =C3=9C\r\n",
+        b"A: b\r\n\r\nends without a line",
+    ];
+    messages.extend(odd.iter().map(|message| message.to_vec()));
+    messages.push(
+        [b"Subject: long\r\n\r\n".as_slice(), &b"0123456789 abc \r\n".repeat(20_000), b"needle"].concat(),
+    );
+    for octets in &messages {
+        // literal8: one of them has a NUL.
+        client.send(format!("x APPEND INBOX ~{{{}+}}\r\n", octets.len())).await;
+        client.send(octets).await;
+        client.send("\r\n").await;
+        assert!(client.until("x").await.1.starts_with("OK"));
+        let message = NewMessage {
+            body: Body::from_bytes(octets.clone()),
+            flags: Flags::default(),
+            keywords: Vec::new(),
+            internal_date: super::harness::NOW,
+            index: Vec::new(),
+            sketch: Sketch::default(),
+        };
+        server.ctx.store.append(plain, vec![message]).await.unwrap();
+    }
+    let needles = [
+        "",
+        "a",
+        "ab",
+        "e",
+        "bob",
+        "hello",
+        "Hello Bob",
+        "HELLO",
+        "example",
+        "example.com",
+        "gr\u{fc}\u{df}e",
+        "gr\u{fc}\u{df}e aus ulm",
+        "\u{dc}\u{df}",
+        "a, b",
+        "a,\tb@",
+        "\u{3bf}\u{3b4}\u{3bf}\u{3c3}",
+        "\u{39f}\u{394}\u{39f}\u{3a3}\u{391}",
+        "\u{3c3}\u{3b1}\u{3c2}",
+        "\u{fc}ber",
+        "=?utf-8",
+        "none?q",
+        "\u{43f}\u{440}\u{438}\u{432}\u{435}\u{442}",
+        "\u{41f}\u{420}",
+        "softwrap",
+        "softwrap \u{fc}",
+        "soft=",
+        "without a line",
+        "needle",
+        "9 abc 0",
+        "AGE ENCRYPTED",
+        "YWdl",
+        "leading dots",
+        "nowhere",
+        "Subject: ",
+        "text/plain",
+    ];
+    let mut keys: Vec<(String, &str)> = vec![
+        ("HEADER X-Odd".to_owned(), ""),
+        ("HEADER Date".to_owned(), ""),
+        ("HEADER A".to_owned(), ""),
+        ("NOT HEADER To".to_owned(), "bob"),
+    ];
+    for needle in needles {
+        for key in [
+            "SUBJECT",
+            "FROM",
+            "TO",
+            "HEADER Content-Type",
+            "BODY",
+            "TEXT",
+            "NOT TEXT",
+            "OR SUBJECT hello BODY",
+            "SEEN TEXT",
+            "SUBJECT e BODY",
+        ] {
+            keys.push((key.to_owned(), needle));
+        }
+    }
+    let mut answers = Vec::new();
+    for mailbox in ["INBOX", "Plain"] {
+        client.ok(&format!("SELECT {mailbox}")).await;
+        let mut all = Vec::new();
+        for (key, needle) in &keys {
+            client.send(format!("x SEARCH CHARSET UTF-8 {key} {{{}+}}\r\n{needle}\r\n", needle.len())).await;
+            all.push(client.until("x").await.0);
+        }
+        answers.push(all);
+    }
+    for (at, (key, needle)) in keys.iter().enumerate() {
+        assert_eq!(answers[0][at], answers[1][at], "{key} {needle:?}");
+    }
+    let of =
+        |wanted: &str| keys.iter().position(|(key, needle)| format!("{key} {needle}") == wanted).unwrap();
+    let count = |at: usize| answers[0][at][0].split(' ').count() - 2;
+    assert_eq!(count(of("SUBJECT gr\u{fc}\u{df}e aus ulm")), 1);
+    assert_eq!(count(of("SUBJECT \u{3bf}\u{3b4}\u{3bf}\u{3c3}")), 1);
+    assert_eq!(count(of("BODY \u{43f}\u{440}\u{438}\u{432}\u{435}\u{442}")), 1);
+    assert_eq!(count(of("TEXT ")), messages.len());
+    // A sealed body has no text (RFC 9051 §6.4.4): nothing but nothing is in it.
+    assert_eq!(count(of("BODY AGE ENCRYPTED")), 0);
+    assert_eq!(count(of("BODY ")), messages.len());
 }
