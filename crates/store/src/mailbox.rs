@@ -327,6 +327,8 @@ pub trait Mailboxes: Send + Sync {
     async fn move_messages(&self, from: MailboxId, uids: &[Uid], to: MailboxId) -> Result<Copied>;
     /// Removes those of `uids` that exist and have \Deleted (all that have it for `None`); returns those removed.
     async fn expunge(&self, mailbox: MailboxId, uids: Option<&[Uid]>) -> Result<Vec<Uid>>;
+    /// REPLACE: stores a message in `to` and removes `uid` from `from`, both or neither. `Gone` if `uid` is not there.
+    async fn replace(&self, from: MailboxId, uid: Uid, to: MailboxId, message: NewMessage) -> Result<Copied>;
     /// Removes those of `uids` that exist, whatever their flags, all or none in one transaction; returns those removed.
     async fn remove(&self, mailbox: MailboxId, uids: &[Uid]) -> Result<Vec<Uid>>;
     /// The octets of a message.

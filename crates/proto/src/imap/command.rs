@@ -3,7 +3,7 @@
 use super::{
     condstore::{ChangedSince, ObjectId, SelectParams},
     date::Day,
-    types::{Atom, Flag, MailboxName, Secret, SequenceSet, Tag},
+    types::{Atom, Flag, MailboxName, Secret, SeqNumber, SequenceSet, Tag},
 };
 use crate::time::Timestamp;
 use std::{fmt, num::NonZeroU32};
@@ -440,11 +440,13 @@ pub struct AppendMessage {
     pub date: Option<Timestamp>,
 }
 
-/// APPEND up to its first literal.
+/// APPEND or REPLACE up to its first literal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppendStart {
     /// The client's tag.
     pub tag: Tag,
+    /// REPLACE (RFC 8508): the message to be replaced, by UID or by number.
+    pub replaces: Option<(bool, SeqNumber)>,
     /// Where to.
     pub mailbox: MailboxName,
     /// The message whose literal follows.

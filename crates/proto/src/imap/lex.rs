@@ -235,7 +235,7 @@ impl<'a> Cursor<'a> {
             }
         }
     }
-    fn seq_number(&mut self) -> Result<SeqNumber> {
+    pub(crate) fn seq_number(&mut self) -> Result<SeqNumber> {
         if self.take(b'*') { Ok(SeqNumber::Largest) } else { self.nz_number().map(SeqNumber::Number) }
     }
 }

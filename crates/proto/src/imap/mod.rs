@@ -15,6 +15,7 @@ pub mod envelope;
 mod lex;
 pub mod mime;
 pub mod parse;
+mod parse_append;
 mod parse_binary;
 mod parse_search;
 pub mod receive;

@@ -1,18 +1,18 @@
 //! Octets to commands. Each parser carries its ABNF (RFC 9051 §9 where nothing else is said).
 
+pub use super::parse_append::{AppendNext, append_next, append_start, is_append};
 use super::{
     command::{
-        AppendMessage, AppendStart, Body, Command, FetchItem, List, ListReturn, ListSelect, SearchReturn,
-        Section, SectionText, StatusItem, StoreHow,
+        Body, Command, FetchItem, List, ListReturn, ListSelect, SearchReturn, Section, SectionText,
+        StatusItem, StoreHow,
     },
     condstore::{fetch_modifiers, select_params, store_modifiers},
-    date::parse_date_time,
     lex::{Cursor, ParseError, Result, expected, utf8},
     types::{Names, Secret, Tag},
 };
 
 /// Most items in one list of a command (flags, FETCH items, header names): far above clients' twenty.
-const ITEMS_MAX: usize = 1024;
+pub(super) const ITEMS_MAX: usize = 1024;
 /// Most patterns in one LIST: each is matched against every mailbox.
 const PATTERNS_MAX: usize = 32;
 /// RFC 2971 §3.3: at most 30 field-value pairs.
@@ -46,85 +46,8 @@ pub fn tag_of(bytes: &[u8]) -> Option<Tag> {
     (c.peek() == Some(b' ')).then_some(tag)
 }
 
-/// Whether a line that ends in a literal's announcement is an APPEND, whose literal goes to the spool.
-pub fn is_append(bytes: &[u8]) -> bool {
-    let mut c = Cursor::new(bytes);
-    tag(&mut c).is_ok() && c.take(b' ') && c.word("APPEND")
-}
-
-/// `append = "APPEND" SP mailbox SP [flag-list SP] [date-time SP] literal`, up to the literal's announcement;
-/// `None` where the literal at the end is the mailbox name.
-pub fn append_start(bytes: &[u8], names: Names) -> std::result::Result<Option<AppendStart>, BadCommand> {
-    let mut c = Cursor::new(bytes);
-    let tag = tag(&mut c).map_err(|error| BadCommand { tag: None, error })?;
-    let bad = |error| BadCommand { tag: Some(tag.clone()), error };
-    c.space().map_err(bad)?;
-    if !c.word("APPEND") {
-        return Err(bad(ParseError { expected: "APPEND" }));
-    }
-    c.space().map_err(bad)?;
-    if announcement_is_all(&c) {
-        return Ok(None);
-    }
-    let mailbox = c.mailbox(names).map_err(bad)?;
-    let message = append_message(&mut c).map_err(bad)?;
-    Ok(Some(AppendStart { tag, mailbox, message }))
-}
-
-fn announcement_is_all(c: &Cursor<'_>) -> bool {
-    let rest = c.rest();
-    rest.starts_with(b"{")
-        && rest.iter().position(|b| *b == b'\n') == Some(rest.len() - 1)
-        && super::receive::literal_head(rest).is_some()
-}
-
-/// ` [flag-list SP] [date-time SP] literal`: what stands before a message's literal in APPEND; the next ones of
-/// MULTIAPPEND (RFC 3502) have the same form.
-fn append_message(c: &mut Cursor<'_>) -> Result<AppendMessage> {
-    c.space()?;
-    let mut flags = Vec::new();
-    if c.peek() == Some(b'(') {
-        flags = c.list(ITEMS_MAX, Cursor::flag)?;
-        c.space()?;
-    }
-    let mut date = None;
-    if c.peek() == Some(b'"') {
-        let text = utf8(c.quoted()?)?;
-        date = Some(parse_date_time(&text).ok_or(ParseError { expected: "a date and time" })?);
-        c.space()?;
-    }
-    // The announcement is all that is left: no other brace stands before it.
-    let rest = c.rest();
-    let brace = rest.strip_prefix(b"~").unwrap_or(rest);
-    let alone = brace.first() == Some(&b'{') && memchr::memrchr(b'{', brace) == Some(0);
-    if alone && super::receive::literal_head(rest).is_some() {
-        Ok(AppendMessage { flags, date })
-    } else {
-        expected("a literal with the message")
-    }
-}
-
-/// What follows a message's literal in APPEND.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AppendNext {
-    /// Another message, whose literal comes (RFC 3502).
-    Message(AppendMessage),
-    /// The end of the command.
-    End,
-}
-
-/// `*(append-message) CRLF` behind a message's literal, up to the next literal's announcement.
-pub fn append_next(bytes: &[u8]) -> Result<AppendNext> {
-    let mut c = Cursor::new(bytes);
-    if c.peek() == Some(b' ') {
-        append_message(&mut c).map(AppendNext::Message)
-    } else {
-        c.end().map(|()| AppendNext::End)
-    }
-}
-
 /// `tag = 1*<any ASTRING-CHAR except "+">`
-fn tag(c: &mut Cursor<'_>) -> Result<Tag> {
+pub(super) fn tag(c: &mut Cursor<'_>) -> Result<Tag> {
     let text = c.while_(super::types::is_astring_char);
     Tag::new(super::lex::ascii(text)).ok_or(ParseError { expected: "a tag" })
 }
@@ -146,7 +69,8 @@ fn body(c: &mut Cursor<'_>, names: Names) -> Result<Body> {
             c.space()?;
             Ok(Body::Expunge { uids: Some(c.sequence_set()?) })
         }
-        _ => expected("FETCH, STORE, SEARCH, COPY, MOVE or EXPUNGE behind UID"),
+        "REPLACE" => expected("a literal with the message"),
+        _ => expected("FETCH, STORE, SEARCH, COPY, MOVE, EXPUNGE or REPLACE behind UID"),
     }
 }
 
@@ -186,7 +110,7 @@ fn plain_body(c: &mut Cursor<'_>, verb: &str, names: Names) -> Result<Body> {
         "STORE" => store(c, false)?,
         "COPY" => copy(c, false, false, names)?,
         "MOVE" => copy(c, false, true, names)?,
-        "APPEND" => return expected("a literal with the message"),
+        "APPEND" | "REPLACE" => return expected("a literal with the message"),
         _ => return expected("a command"),
     })
 }

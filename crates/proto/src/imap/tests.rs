@@ -314,6 +314,35 @@ fn append_up_to_its_literal() {
 }
 
 #[test]
+fn replace_up_to_its_literal() {
+    let start = |text: &str| parse::append_start(text.as_bytes(), Names::Utf7);
+    let number = |n| SeqNumber::Number(NonZeroU32::new(n).unwrap());
+    for (text, replaces) in [
+        ("a REPLACE 4 Drafts (\\Seen) {5}\r\n", (false, number(4))),
+        ("a replace * Drafts ~{5+}\r\n", (false, SeqNumber::Largest)),
+        ("a UID REPLACE 99 Drafts {5}\r\n", (true, number(99))),
+        ("a UID REPLACE 99 {6+}\r\nDrafts {5}\r\n", (true, number(99))),
+    ] {
+        assert!(parse::is_append(text.as_bytes()), "{text}");
+        let parsed = start(text).unwrap().unwrap();
+        assert_eq!((parsed.replaces, parsed.mailbox.as_str()), (Some(replaces), "Drafts"), "{text}");
+    }
+    assert_eq!(start("a UID REPLACE 4 {6}\r\n"), Ok(None));
+    for bad in [
+        "a REPLACE Drafts {5}\r\n",
+        "a REPLACE 0 Drafts {5}\r\n",
+        "a REPLACE 1:2 Drafts {5}\r\n",
+        "a REPLACE 1 Drafts\r\n",
+        "a UID APPEND Drafts {5}\r\n",
+        "a UIDREPLACE 1 Drafts {5}\r\n",
+    ] {
+        assert!(start(bad).is_err(), "{bad}");
+    }
+    assert!(!parse::is_append(b"a UID FETCH 1 {5}\r\n"));
+    assert!(parse::command(b"a UID REPLACE 1 Drafts\r\n", Names::Utf7).is_err());
+}
+
+#[test]
 fn append_behind_a_literal() {
     use parse::{AppendNext, append_next};
     for end in ["\r\n", "\n"] {

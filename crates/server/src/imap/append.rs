@@ -1,20 +1,21 @@
-//! APPEND and MULTIAPPEND (RFC 3502): messages go from the socket to spools, byte for byte, are stored in one
-//! transaction, and are answered when they are durable.
+//! APPEND, MULTIAPPEND (RFC 3502) and REPLACE (RFC 8508): messages go from the socket to spools, byte for byte, are
+//! stored in one transaction, and are answered when they are durable.
 
 use super::{
     flags::split_flags,
     index::Indexer,
+    select::read_only,
     session::{Done, Event, LITERAL_TIMEOUT, Refusal, Session},
 };
 use crate::limits::transfer_deadline;
 use sealpost_proto::imap::{
-    AppendMessage, AppendStart, LiteralHead, MailboxName, Received, SequenceSet,
+    AppendMessage, AppendStart, Condition, LiteralHead, MailboxName, Received, SeqNumber, SequenceSet,
     parse::{self, AppendNext},
-    response::Code,
+    response::{self, Code},
 };
 use sealpost_store::{
     StoreError,
-    mailbox::{Flags, MailboxId, NewMessage, Sketch},
+    mailbox::{Copied, Flags, MailboxId, NewMessage, Sketch, Uid},
 };
 use std::io;
 use tokio::time::Instant;
@@ -27,16 +28,18 @@ const MEMORY_MAX: usize = 16 * 1024 * 1024;
 const FILES_MAX: usize = 64;
 
 /// The messages of one command so far.
-pub(super) struct Batch {
+struct Batch {
     messages: Vec<NewMessage>,
+    /// Messages that the command may have.
+    most: usize,
     octets: u64,
     memory: usize,
     files: usize,
 }
 
 impl Batch {
-    pub(super) fn new() -> Self {
-        Self { messages: Vec::new(), octets: 0, memory: MEMORY_MAX, files: 0 }
+    fn new(most: usize) -> Self {
+        Self { messages: Vec::new(), most, octets: 0, memory: MEMORY_MAX, files: 0 }
     }
 
     /// Whether there is room for a message of `octets`, of `limit` in all.
@@ -53,7 +56,7 @@ impl Batch {
             ));
         }
         if self.octets.saturating_add(octets) > limit
-            || self.messages.len() >= MESSAGES_MAX
+            || self.messages.len() >= self.most
             || self.files >= FILES_MAX
         {
             return Err(Refusal::no(
@@ -77,19 +80,62 @@ impl Session {
     /// The command up to the announcement of its first literal has come; what is wrong is said before the octets
     /// where the client waits for `+`.
     pub(super) async fn append(&mut self, start: AppendStart, head: LiteralHead) -> Result<Done, Refusal> {
+        if let Some((uid, number)) = start.replaces {
+            return self.replace(start, uid, number, head).await;
+        }
         let mailbox = match self.append_target(&start.mailbox).await {
             Ok(mailbox) => mailbox,
             Err(refusal) => return Err(self.refuse_append(head, refusal).await),
         };
-        let messages = self.receive_messages(start.message, head).await?;
+        let messages = self.receive_messages(start.message, head, MESSAGES_MAX).await?;
         let copied = self.ctx.store.append(mailbox, messages).await?;
-        let uids: Vec<u32> = copied.uids.iter().map(|(_, uid)| *uid).collect();
-        let code = SequenceSet::from_numbers(&uids)
-            .map(|uids| Code::AppendUid(copied.uid_validity, uids.to_string()));
         // What a client stored itself it is told at once (RFC 9051 §6.3.12).
         self.expect_changes();
         self.updates(true).await;
-        Ok(Done { code, text: "APPEND done" })
+        Ok(Done { code: append_code(&copied), text: "APPEND done" })
+    }
+
+    /// REPLACE and UID REPLACE: the message takes the place of another in one step.
+    async fn replace(
+        &mut self,
+        start: AppendStart,
+        uid: bool,
+        number: SeqNumber,
+        head: LiteralHead,
+    ) -> Result<Done, Refusal> {
+        let checked = match self.replaced(uid, number).await {
+            Ok(replaced) => self.append_target(&start.mailbox).await.map(|to| (replaced, to)),
+            Err(refusal) => Err(refusal),
+        };
+        let ((from, replaced), to) = match checked {
+            Ok(checked) => checked,
+            Err(refusal) => return Err(self.refuse_append(head, refusal).await),
+        };
+        let mut messages = self.receive_messages(start.message, head, 1).await?;
+        let Some(message) = messages.pop() else { return Err(Refusal::Bad("expected a message".to_owned())) };
+        let copied = match self.ctx.store.replace(from, replaced, to, message).await {
+            Err(StoreError::Gone("message")) => return Err(gone()),
+            copied => copied?,
+        };
+        // The new UID comes before the EXPUNGE (RFC 8508 §3.3).
+        if let Some(code) = append_code(&copied) {
+            response::status(&mut self.out, None, Condition::Ok, Some(&code), "replaced");
+        }
+        self.remove(&[replaced]);
+        self.expect_changes();
+        self.updates(true).await;
+        Ok(Done { code: None, text: "REPLACE done" })
+    }
+
+    /// The selected mailbox, and the UID of the message to be replaced in it.
+    async fn replaced(&mut self, uid: bool, number: SeqNumber) -> Result<(MailboxId, Uid), Refusal> {
+        let view = self.numbered().await?;
+        if view.read_only {
+            return Err(read_only());
+        }
+        let pick = view.resolve(&SequenceSet::Ranges(vec![(number, number)]), uid)?;
+        let found = view.list(&pick).first().copied();
+        Ok((view.id, found.ok_or_else(gone)?))
     }
 
     async fn append_target(&self, name: &MailboxName) -> Result<MailboxId, Refusal> {
@@ -106,8 +152,9 @@ impl Session {
         &mut self,
         first: AppendMessage,
         head: LiteralHead,
+        most: usize,
     ) -> Result<Vec<NewMessage>, Refusal> {
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(most);
         let mut next = Some((first, head));
         while let Some((message, head)) = next {
             let checked = batch
@@ -285,6 +332,17 @@ impl Session {
     }
 }
 
+/// APPENDUID (RFC 4315).
+fn append_code(copied: &Copied) -> Option<Code> {
+    let uids: Vec<Uid> = copied.uids.iter().map(|(_, uid)| *uid).collect();
+    SequenceSet::from_numbers(&uids).map(|uids| Code::AppendUid(copied.uid_validity, uids.to_string()))
+}
+
+/// For REPLACE of a message that is not there.
+fn gone() -> Refusal {
+    Refusal::no(Code::NonExistent, "the message to be replaced is not there; nothing was stored")
+}
+
 /// What stands behind a literal.
 enum AppendLine {
     /// The end of the command.
@@ -314,7 +372,7 @@ mod tests {
 
     #[test]
     fn limits_one_below_and_one_above() {
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(MESSAGES_MAX);
         assert_eq!(refused(&batch, 100, 100), None);
         assert_eq!(refused(&batch, 101, 100), Some(Code::TooBig));
         assert_eq!(refused(&batch, 0, 100), None);
@@ -333,7 +391,7 @@ mod tests {
     #[test]
     fn files_are_bounded() {
         let dir = tempfile::tempdir().unwrap();
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(MESSAGES_MAX);
         for _ in 0..FILES_MAX {
             assert_eq!(refused(&batch, 1, 1000), None);
             let mut spool = Spool::new(dir.path()).with_memory(0);

@@ -170,6 +170,8 @@ pub const TABLE: &[Capability] = &[
     row("QRESYNC", "RFC 7162 §3.2", "a client that was away is told what it missed as it opens a mailbox", Always,
         &["imap::qresync::a_client_that_was_away_is_told_what_it_missed",
           "imap::qresync::vanished_takes_the_place_of_expunge"]),
+    row("REPLACE", "RFC 8508", "a message takes the place of another in one step", Always,
+        &["dialogues/imap/replace.txt", "imap::replace::the_old_message_stays_where_the_new_one_is_refused"]),
     row("SASL-IR", "RFC 4959", "AUTHENTICATE with an initial response", Always,
         &["imap::login::r15_hashedpass_in_one_step_and_nothing_follows_the_ok"]),
     row("SAVEDATE", "RFC 8514", "when a message came into its mailbox", Always,

@@ -6,6 +6,7 @@ use super::{
     convert::number,
     entries::{self, FlagStore, Incoming},
     folders, listing, maildrop, readers, sketches,
+    writer::Tx,
 };
 use crate::{
     account::AccountId,
@@ -52,6 +53,34 @@ impl SqliteStore {
     async fn transfer(&self, from: MailboxId, uids: &[Uid], to: MailboxId, remove: bool) -> Result<Copied> {
         let uids = uids.to_vec();
         self.write(0, move |tx| entries::copy(tx, from, &uids, to, remove)).await
+    }
+
+    /// Stores messages and does something else, in one transaction.
+    async fn append_and(
+        &self,
+        mailbox: MailboxId,
+        messages: Vec<NewMessage>,
+        also: impl FnOnce(&mut Tx<'_>) -> Result<()> + Send + 'static,
+    ) -> Result<Copied> {
+        let objects = Arc::clone(&self.shared.objects);
+        let small = messages.iter().all(|message| message.body.is_inline());
+        let prepare = move || {
+            let mut contents = Contents::new(objects);
+            let incoming = messages
+                .into_iter()
+                .map(|message| incoming(&mut contents, message))
+                .collect::<Result<Vec<_>>>()?;
+            Ok((contents, incoming))
+        };
+        let (contents, incoming) = if small { prepare()? } else { self.blocking(prepare).await? };
+        self.write(contents.inline_bytes(), move |tx| {
+            let inserted = contents.insert(tx)?;
+            let copied = entries::append(tx, mailbox, &incoming, &inserted)?;
+            also(tx)?;
+            contents.keep(tx);
+            Ok(copied)
+        })
+        .await
     }
 }
 
@@ -138,22 +167,13 @@ impl Mailboxes for SqliteStore {
     }
 
     async fn append(&self, mailbox: MailboxId, messages: Vec<NewMessage>) -> Result<Copied> {
-        let objects = Arc::clone(&self.shared.objects);
-        let small = messages.iter().all(|message| message.body.is_inline());
-        let prepare = move || {
-            let mut contents = Contents::new(objects);
-            let incoming = messages
-                .into_iter()
-                .map(|message| incoming(&mut contents, message))
-                .collect::<Result<Vec<_>>>()?;
-            Ok((contents, incoming))
-        };
-        let (contents, incoming) = if small { prepare()? } else { self.blocking(prepare).await? };
-        self.write(contents.inline_bytes(), move |tx| {
-            let inserted = contents.insert(tx)?;
-            let copied = entries::append(tx, mailbox, &incoming, &inserted)?;
-            contents.keep(tx);
-            Ok(copied)
+        self.append_and(mailbox, messages, |_| Ok(())).await
+    }
+
+    async fn replace(&self, from: MailboxId, uid: Uid, to: MailboxId, message: NewMessage) -> Result<Copied> {
+        self.append_and(to, vec![message], move |tx| {
+            let removed = entries::remove_all(tx, from, &[uid])?;
+            if removed.is_empty() { Err(StoreError::Gone("message")) } else { Ok(()) }
         })
         .await
     }

@@ -56,6 +56,7 @@ macro_rules! suite {
         $crate::conformance::suite!($open; mailboxes:
             messages_come_back_octet_for_octet,
             appending_gives_ascending_uids,
+            replacing_does_both_or_neither,
             an_append_is_all_or_nothing,
             counters_follow,
             indexes_come_back,

@@ -16,6 +16,7 @@ mod model;
 mod multiappend;
 mod objectid;
 mod qresync;
+mod replace;
 mod scram;
 mod search;
 mod updates;

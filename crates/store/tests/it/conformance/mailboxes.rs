@@ -55,6 +55,30 @@ pub(crate) async fn messages_come_back_octet_for_octet(store: Arc<dyn Store>) {
     assert!(matches!(store.content(ContentId(99_999)).await.map(drop), Err(StoreError::Gone(_))));
 }
 
+pub(crate) async fn replacing_does_both_or_neither(store: Arc<dyn Store>) {
+    let (account, inbox) = inbox(&*store).await;
+    let drafts = mailbox(&*store, account, "Drafts").await;
+    let old = store.append(inbox, vec![message("old")]).await.expect("appends").uids[0].1;
+    // Within one mailbox, and into another.
+    let copied = store.replace(inbox, old, inbox, message("new")).await.expect("replaces");
+    let new = copied.uids[0].1;
+    assert!(new > old);
+    assert_eq!(uids(&*store, inbox).await, [new]);
+    store.replace(inbox, new, drafts, message("newer")).await.expect("replaces");
+    assert!(uids(&*store, inbox).await.is_empty());
+    let before = uids(&*store, drafts).await;
+    assert_eq!(before.len(), 1);
+    // What is not there is not replaced, and nothing comes in its place.
+    for (from, uid) in [(inbox, old), (inbox, new), (drafts, 99)] {
+        let refused = store.replace(from, uid, drafts, message(octets(1, INLINE_MAX + 1))).await;
+        assert!(matches!(refused, Err(StoreError::Gone("message"))), "{refused:?}");
+    }
+    let gone = store.replace(drafts, before[0], MailboxId(99_999), message("x")).await;
+    assert!(matches!(gone, Err(StoreError::Gone("mailbox"))), "{gone:?}");
+    assert_eq!(uids(&*store, drafts).await, before);
+    assert_eq!(store.status(drafts).await.expect("a status").messages, 1);
+}
+
 pub(crate) async fn appending_gives_ascending_uids(store: Arc<dyn Store>) {
     let (_, inbox) = inbox(&*store).await;
     let status = store.status(inbox).await.expect("a status");
