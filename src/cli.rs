@@ -1,6 +1,10 @@
 //! The command line: every command and option, and nothing else. Help, man pages and completions are made from
 //! these types, so that they cannot disagree with the program.
 
+mod transfer;
+
+pub use transfer::{Export, ExportFormat, Import, ImportFormat, TransferAccount};
+
 use clap::{Args, Parser, Subcommand};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -58,6 +62,10 @@ pub enum Command {
     List(List),
     /// Read a message; says its verdict first
     Read(Read),
+    /// Bring mail in: mbox files, a Maildir, or another IMAP server
+    Import(Import),
+    /// Write mail out as a Maildir or as mbox files
+    Export(Export),
     /// Show, look up, rotate or export keys
     #[command(subcommand)]
     Key(Key),
@@ -472,6 +480,10 @@ mod tests {
             "sealpost list --mailbox Sent",
             "sealpost read last",
             "sealpost read --mailbox Sent 12 --force --save D",
+            "sealpost import mail --format mboxo --folder A --folder B=C --into D --received-dates --anew --dry-run",
+            "sealpost import --from imaps://a@b.example --from-password-file P --from-ca-file C",
+            "sealpost import mail --account imaps://a@b.example --account-password-file P",
+            "sealpost export mail --format mbox --folder A --dry-run",
             "sealpost key show",
             "sealpost key lookup a@b.example",
             "sealpost key rotate --no-keyring",

@@ -10,6 +10,7 @@ use crate::{
 use sealpost_client::{
     client::{Client, Environment, Settings},
     error::ClientError,
+    ui::Ui,
 };
 use sealpost_crypto::kdf::Password;
 use sealpost_proto::address::{Address, Mailbox};
@@ -29,6 +30,7 @@ pub struct Context {
     pub password_file: Option<PathBuf>,
     /// The client of the folder.
     pub client: Client,
+    settings: Settings,
 }
 
 /// Where the client's folder is if nobody says: the user's data folder (XDG Base Directory Specification).
@@ -49,8 +51,13 @@ impl Context {
         };
         let settings =
             Settings { dir, dns: global.dns, ca_file: global.ca_file.clone(), mx_port: global.mx_port };
-        let client = Client::new(settings, Environment::system(Arc::new(Person::default())));
-        Ok(Self { output, password_file: global.password_file.clone(), client })
+        let client = Client::new(settings.clone(), Environment::system(Arc::new(Person::default())));
+        Ok(Self { output, password_file: global.password_file.clone(), client, settings })
+    }
+
+    /// The same client with another one to tell and ask.
+    pub fn client_for(&self, ui: Arc<dyn Ui>) -> Client {
+        Client::new(self.settings.clone(), Environment::system(ui))
     }
 
     /// The present password: `--password-file`, a prompt or standard input.

@@ -19,6 +19,7 @@ mod secrets;
 mod serve;
 mod shell;
 mod signals;
+mod transfer;
 mod vectors;
 
 use clap::Parser as _;
@@ -62,6 +63,8 @@ fn run(cli: &Cli, output: Output) -> Outcome {
         Command::Send(args) => mail::send(args, &context()?),
         Command::List(args) => mail::list(args, &context()?),
         Command::Read(args) => mail::read(args, &context()?),
+        Command::Import(args) => transfer::import(args, &context()?),
+        Command::Export(args) => transfer::export(args, &context()?),
         Command::Key(command) => keys::key(command, &context()?),
         Command::Passwd(args) => account::passwd(args, &context()?),
         Command::Contact(command) => contacts::contact(command, &context()?),

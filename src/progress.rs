@@ -20,6 +20,17 @@ pub fn spinner(what: &str) -> ProgressBar {
     bar
 }
 
+/// For messages of a folder; of unknown number where `None`.
+pub fn messages(what: &str, messages: Option<u64>) -> ProgressBar {
+    let template = if messages.is_some() {
+        "{msg} {wide_bar} {pos}/{len} {per_sec} {prefix}"
+    } else {
+        "{msg} {spinner} {pos} {per_sec} {prefix}"
+    };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::with_draw_target(messages, target()).with_message(what.to_owned()).with_style(style)
+}
+
 /// For uploads and downloads.
 pub fn transfer(what: &str, octets: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}")

@@ -20,7 +20,9 @@ pub use rng::Rng;
 pub use run::{Budget, Done, Finding, Session, run};
 
 use std::{fs, path::Path};
-use targets::{account, backup, control, imap, keys, lookup, message, names, open, seal, smtp, state};
+use targets::{
+    account, backup, control, imap, keys, lookup, message, names, open, seal, smtp, state, transfer,
+};
 
 /// A name and what it does with octets.
 pub type Target = (&'static str, fn(&[u8]));
@@ -58,6 +60,8 @@ pub const TARGETS: &[Target] = &[
     ("open", open::open),
     ("protected", open::protected),
     ("state", state::state),
+    ("mbox", transfer::mbox),
+    ("maildir", transfer::maildir),
     ("control", control::control),
     ("backup", backup::backup),
     ("mta-sts", lookup::mta_sts),

@@ -25,4 +25,5 @@ mod serve;
 mod server;
 mod stop;
 mod support;
+mod transfer;
 mod tree;

@@ -52,9 +52,10 @@ impl Setup {
         fs::write(self.config(), text).expect("written");
     }
 
-    /// A new certificate and key, self-signed.
+    /// A new certificate and key, self-signed, for the name and for clients that know the address alone.
     pub fn certify(&self) {
-        let made = rcgen::generate_simple_self_signed(vec![HOST.to_owned()]).expect("a certificate");
+        let made = rcgen::generate_simple_self_signed(vec![HOST.to_owned(), "127.0.0.1".to_owned()])
+            .expect("a certificate");
         fs::write(self.path("cert.pem"), made.cert.pem()).expect("written");
         fs::write(self.path("key.pem"), made.signing_key.serialize_pem()).expect("written");
     }

@@ -12,6 +12,7 @@ use sealpost_proto::{
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use zeroize::Zeroizing;
 
+pub use crate::transfer::{ExportRequest, ImportRequest, TransferReport};
 pub use crate::{
     contact::{Accepted, ContactReport},
     keys::{ExportedKey, KeyReport, LookupReport, Published, RetiredReport},
@@ -140,6 +141,15 @@ impl Client {
     /// `read`: fetch, verify, open, judge.
     pub async fn read(&self, request: ReadRequest) -> Result<ReadReport, ClientError> {
         self.read_message(request).await
+    }
+
+    /// `import`: mail of files or of another server into the account, as it is. May be stopped and called again.
+    pub async fn import(&self, request: ImportRequest) -> Result<TransferReport, ClientError> {
+        self.import_mail(request).await
+    }
+    /// `export`: the account's mail as files. May be stopped and called again.
+    pub async fn export(&self, request: ExportRequest) -> Result<TransferReport, ClientError> {
+        self.export_mail(request).await
     }
 
     /// `key show`: from the folder, without network.

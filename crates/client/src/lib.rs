@@ -28,5 +28,6 @@ mod spool;
 mod state;
 mod stored;
 pub mod submit;
+pub mod transfer;
 pub mod trust;
 pub mod ui;

@@ -10,7 +10,7 @@ use crate::{
 use rustls::pki_types::ServerName;
 use sealpost_lookup::{Lookup, ServerHost};
 use sealpost_proto::{base64, drive::BoxStream};
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
@@ -18,7 +18,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
-/// Reaching one address and shaking hands.
+/// Reaching one address, or shaking hands.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Finding the server and reaching one of its hosts on one of their addresses, all told.
 const FIND_TIMEOUT: Duration = Duration::from_secs(2 * 60);
@@ -86,21 +86,29 @@ impl Client {
 }
 
 async fn open(lookup: &Lookup, host: &ServerHost) -> io::Result<BoxStream> {
-    let name = ServerName::try_from(host.name.clone()).map_err(io::Error::other)?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
     for address in &host.addresses {
-        let connect = async {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            TlsConnector::from(lookup.tls()).connect(name.clone(), stream).await
-        };
-        match timeout(CONNECT_TIMEOUT, connect).await {
-            Ok(Ok(stream)) => return Ok(Box::new(stream)),
-            Ok(Err(error)) => last = error,
-            Err(elapsed) => last = elapsed.into(),
+        let connect = async { connect_tls(lookup, &host.name, Box::new(tcp(*address).await?)).await };
+        match connect.await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+/// Reaches one address.
+pub(crate) async fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Shakes hands with the server that must bear `name`.
+pub(crate) async fn connect_tls(lookup: &Lookup, name: &str, stream: BoxStream) -> io::Result<BoxStream> {
+    let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+    let connect = TlsConnector::from(lookup.tls()).connect(name, stream);
+    Ok(Box::new(timeout(CONNECT_TIMEOUT, connect).await??))
 }
 
 /// An IMAP error, by what the user can do about it.

@@ -1,6 +1,7 @@
 //! What the library asks and tells the person in front of it, so that a command line, the demo and a bridge can each
 //! do that their own way.
 
+use crate::transfer::TransferEvent;
 use sealpost_proto::{
     address::{Address, Mailbox},
     key::PublicKey,
@@ -13,6 +14,10 @@ pub trait Ui: Send + Sync {
     fn confirm(&self, question: &Question) -> bool;
     /// Something takes a while.
     fn progress(&self, event: Progress) {
+        let _ = event;
+    }
+    /// How far an import or export is, and what it leaves out.
+    fn transfer(&self, event: &TransferEvent) {
         let _ = event;
     }
     /// Something worth a line happened by itself ("the key statement was renewed"). Never holds a secret.

@@ -6,6 +6,7 @@ use crate::{
     https, mta_sts,
 };
 use sealpost_proto::address::Domain;
+use std::{io, net::SocketAddr};
 
 impl NoAnswer {
     fn into_error(self, domain: &Domain) -> LookupError {
@@ -71,6 +72,17 @@ impl Lookup {
             address.set_port(IMAPS_PORT);
         }
         Ok(hosts)
+    }
+
+    /// The addresses of a host that the user named, at `port`.
+    pub async fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        self.inner.dns.addresses(host, port).await.map_err(|error| {
+            io::Error::other(match error {
+                NoAnswer::NoDomain => "there is no host of that name".to_owned(),
+                NoAnswer::NoRecords => "it has no address".to_owned(),
+                NoAnswer::Failed(reason) => reason,
+            })
+        })
     }
 
     /// Profile §8 step 1: `None` where there is no such record (or it says that the service is not offered).

@@ -12,6 +12,7 @@ pub(crate) mod open;
 pub(crate) mod seal;
 pub(crate) mod smtp;
 pub(crate) mod state;
+pub(crate) mod transfer;
 
 /// The lines of an input that are UTF-8, without their ends.
 fn lines(input: &[u8]) -> impl Iterator<Item = &str> {

@@ -72,7 +72,10 @@ pub enum ImapError {
         /// The server's words.
         text: String,
     },
-    /// BAD, or a response that is none.
+    /// BAD.
+    #[error("the mail server did not understand: {0}")]
+    Bad(String),
+    /// A response that is none.
     #[error("the mail server broke the protocol: {0}")]
     Protocol(String),
     /// More than a bound of ours.
@@ -375,7 +378,7 @@ fn done(condition: Condition, text: Text) -> Result<Text> {
     match condition {
         Condition::Ok => Ok(text),
         Condition::No => Err(ImapError::Refused { code: text.code, text: text.text }),
-        Condition::Bad => Err(ImapError::Protocol(text.text)),
+        Condition::Bad => Err(ImapError::Bad(text.text)),
         Condition::Bye | Condition::PreAuth => Err(ImapError::Protocol("BYE or PREAUTH with a tag".into())),
     }
 }
