@@ -100,6 +100,10 @@ pub enum AppendNext {
 /// `*(append-message) CRLF` behind a message's literal, up to the next literal's announcement.
 pub fn append_next(bytes: &[u8]) -> Result<AppendNext> {
     let mut c = Cursor::new(bytes);
+    // IMAPClient (4.1) writes two spaces.
+    while c.rest().starts_with(b"  ") {
+        c.space()?;
+    }
     if c.peek() == Some(b' ') {
         append_message(&mut c).map(AppendNext::Message)
     } else {

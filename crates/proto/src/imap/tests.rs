@@ -350,8 +350,10 @@ fn append_behind_a_literal() {
     }
     let Ok(AppendNext::Message(message)) = append_next(b" (\\Seen) {5+}\r\n") else { panic!() };
     assert_eq!(message.flags, [Flag::Seen]);
-    assert!(matches!(append_next(b" ~{5}\r\n"), Ok(AppendNext::Message(_))));
-    for bad in ["", "x\r\n", "{5}\r\n", "  {5}\r\n", " \r\n", " () {5} {5}\r\n", ") {5}\r\n"] {
+    for good in [" ~{5}\r\n", "  {5}\r\n"] {
+        assert!(matches!(append_next(good.as_bytes()), Ok(AppendNext::Message(_))), "{good}");
+    }
+    for bad in ["", "x\r\n", "{5}\r\n", " \r\n", "  \r\n", " () {5} {5}\r\n", ") {5}\r\n"] {
         assert!(append_next(bad.as_bytes()).is_err(), "{bad}");
     }
 }

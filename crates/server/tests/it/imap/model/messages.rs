@@ -16,11 +16,13 @@ struct Target {
     uids: Vec<u32>,
     /// Those that are there still; the others were removed, which the session may not have been told.
     there: Vec<u32>,
+    /// The mailbox itself was removed.
+    gone: bool,
 }
 
 impl Target {
     fn all_there(&self) -> bool {
-        self.uids.len() == self.there.len()
+        !self.gone && self.uids.len() == self.there.len()
     }
 }
 
@@ -45,6 +47,7 @@ impl World<'_> {
             set,
             uids,
             there: there.unwrap_or_default(),
+            gone: mailbox.is_none(),
         })
     }
 
