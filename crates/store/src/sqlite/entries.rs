@@ -133,8 +133,8 @@ fn find_all(conn: &Connection, mailbox: MailboxId, uids: &[Uid]) -> Result<Vec<R
 fn insert(tx: &Tx<'_>, mailbox: MailboxId, row: &Row) -> Result<()> {
     tx.conn
         .prepare_cached(
-            "INSERT INTO entry (mailbox_id, uid, modseq, flags, internal_date, save_date, size, content_id)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO entry (mailbox_id, uid, modseq, flags, internal_date, save_date, size, content_id, born)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?3)",
         )?
         .execute(params![
             mailbox.0,

@@ -9,7 +9,7 @@ use crate::{
     error::Result,
     mailbox::{Changes, Entry, Flags, MailboxId, Mark, Touched, Uid, UidRange},
 };
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 
 /// Something read for each message, to which its keywords are added: they lie in a table of their own.
@@ -184,7 +184,8 @@ pub(super) fn changes(conn: &Connection, mailbox: MailboxId, since: u64) -> Resu
     if modseq == since {
         return Ok(Changes { modseq, ..Changes::default() });
     }
-    let entries = changed(&snapshot, mailbox, since)?;
+    let mut entries = changed(&snapshot, mailbox, since, COLUMNS, entry)?;
+    add_keywords(&snapshot, mailbox, &mut entries, &spellings(&snapshot, mailbox)?)?;
     let vanished =
         vanished(&snapshot, mailbox, since)?.into_iter().flat_map(|(low, high)| low..=high).collect();
     Ok(Changes { entries, vanished, modseq })
@@ -197,11 +198,7 @@ pub(super) fn touched(conn: &Connection, mailbox: MailboxId, since: u64) -> Resu
         return Ok(Touched::default());
     }
     let mut touched = Touched::default();
-    let mut statement = snapshot
-        .prepare_cached("SELECT uid FROM entry WHERE mailbox_id = ?1 AND modseq > ?2 ORDER BY uid")?;
-    let mut rows = statement.query(params![mailbox.0, signed(since)])?;
-    while let Some(row) = rows.next()? {
-        let uid = row.get(0)?;
+    for uid in changed(&snapshot, mailbox, since, "uid", |row| Ok(row.get(0)?))? {
         extend(&mut touched.changed, (uid, uid));
     }
     for range in vanished(&snapshot, mailbox, since)? {
@@ -212,24 +209,50 @@ pub(super) fn touched(conn: &Connection, mailbox: MailboxId, since: u64) -> Resu
 
 /// All entries, by UID.
 pub(super) fn all(conn: &Connection, mailbox: MailboxId) -> Result<Vec<Entry>> {
-    let snapshot = conn.unchecked_transaction()?;
-    status(&snapshot, mailbox)?;
-    changed(&snapshot, mailbox, 0)
+    let everything = (&[(0, Uid::MAX)][..], usize::MAX);
+    in_ranges(conn, mailbox, everything, COLUMNS, entry)
 }
 
-/// Entries whose MODSEQ is above `since`, by UID.
-fn changed(conn: &Connection, mailbox: MailboxId, since: u64) -> Result<Vec<Entry>> {
-    let mut all = Vec::new();
-    {
-        let mut statement = conn.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM entry WHERE mailbox_id = ?1 AND modseq > ?2 ORDER BY uid"
-        ))?;
-        let mut rows = statement.query(params![mailbox.0, signed(since)])?;
-        while let Some(next) = rows.next()? {
-            all.push(entry(next)?);
+/// The first UID that came after a MODSEQ: MODSEQs of arrival ascend with the UIDs.
+fn first_arrival(conn: &Connection, mailbox: MailboxId, since: u64) -> Result<Uid> {
+    let mut statement = conn.prepare_cached(
+        "SELECT uid, born FROM entry WHERE mailbox_id = ?1 AND uid >= ?2 ORDER BY uid LIMIT 1",
+    )?;
+    // What is below `low` came before; from `high` on there is nothing or what came after.
+    let (mut low, mut high) = (0, Uid::MAX);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let found: Option<(Uid, i64)> = statement
+            .query_row(params![mailbox.0, middle], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        match found {
+            Some((uid, born)) if born <= signed(since) => low = uid.saturating_add(1),
+            _ => high = middle,
         }
     }
-    add_keywords(conn, mailbox, &mut all, &spellings(conn, mailbox)?)?;
+    Ok(low)
+}
+
+/// Something of each entry whose MODSEQ is above `since`, by UID.
+fn changed<T>(
+    conn: &Connection,
+    mailbox: MailboxId,
+    since: u64,
+    columns: &str,
+    read: impl Fn(&rusqlite::Row<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    let arrivals = first_arrival(conn, mailbox, since)?;
+    let mut all = Vec::new();
+    // `+` keeps SQLite from a walk along the primary key.
+    for condition in ["modseq > ?2 AND modseq > born AND +uid < ?3", "modseq > ?2 AND uid >= ?3"] {
+        let mut statement = conn.prepare_cached(&format!(
+            "SELECT {columns} FROM entry WHERE mailbox_id = ?1 AND {condition} ORDER BY +uid"
+        ))?;
+        let mut rows = statement.query(params![mailbox.0, signed(since), arrivals])?;
+        while let Some(next) = rows.next()? {
+            all.push(read(next)?);
+        }
+    }
     Ok(all)
 }
 
@@ -238,4 +261,32 @@ pub(super) fn keywords(conn: &Connection, mailbox: MailboxId) -> Result<Vec<Stri
     let mut all: Vec<String> = spellings(conn, mailbox)?.into_values().collect();
     all.sort_unstable();
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    /// Neither a list of changes nor one of UIDs walks through the mailbox.
+    #[test]
+    fn changes_are_found_by_index() {
+        let conn = rusqlite::Connection::open_in_memory().expect("opens");
+        for step in super::super::migrate::MIGRATIONS {
+            conn.execute_batch(step).expect("runs");
+        }
+        for (condition, way) in [
+            (
+                "modseq > ?2 AND modseq > born AND +uid < ?3",
+                "USING INDEX entry_changed (mailbox_id=? AND modseq>?)",
+            ),
+            ("modseq > ?2 AND uid >= ?3", "USING PRIMARY KEY (mailbox_id=? AND uid>?)"),
+        ] {
+            let plan: String = conn
+                .query_row(
+                    &format!("EXPLAIN QUERY PLAN SELECT uid FROM entry WHERE mailbox_id = ?1 AND {condition} ORDER BY +uid"),
+                    [1, 1, 1],
+                    |row| row.get(3),
+                )
+                .expect("a plan");
+            assert!(plan.contains(way), "{plan}");
+        }
+    }
 }

@@ -4,8 +4,12 @@ use crate::error::{Result, StoreError};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 /// Step `n` (from 1) makes version `n` out of version `n - 1`. Steps that have been released never change.
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("schema/0001.sql"), include_str!("schema/0002.sql"), include_str!("schema/0003.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("schema/0001.sql"),
+    include_str!("schema/0002.sql"),
+    include_str!("schema/0003.sql"),
+    include_str!("schema/0004.sql"),
+];
 
 /// Brings the database to the newest version; refuses one that is newer still.
 pub(super) fn migrate(conn: &mut Connection, steps: &[&str]) -> Result<()> {
