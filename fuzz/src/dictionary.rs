@@ -178,6 +178,10 @@ pub fn dictionary(target: &str) -> &'static [&'static str] {
             " = ",
         ],
         "smtp-command" | "smtp-server" => SMTP,
+        "pop3-command" | "pop3-server" => POP3,
+        "pop3-message" => {
+            &["\r\n", "\n", "\r", ".", "..", "\r\n.\r\n", "\n.\n", "\n.\r\n", "\r\n\r\n", "+OK"]
+        }
         "smtp-data" | "smtp-bdat" => &[
             "\r\n",
             ".",
@@ -376,6 +380,32 @@ pub fn dictionary(target: &str) -> &'static [&'static str] {
     }
 }
 
+const POP3: &[&str] = &[
+    "USER ",
+    "PASS ",
+    "USER alice@example.net\r\nPASS tok3n\r\n",
+    "AUTH ",
+    "AUTH PLAIN ",
+    "AUTH LOGIN\r\n",
+    "AUTH HASHEDPASS\r\n",
+    "AGFsaWNlQGV4YW1wbGUubmV0AHRvazNu\r\n",
+    "APOP a b\r\n",
+    "CAPA\r\n",
+    "STLS\r\n",
+    "STAT\r\n",
+    "LIST\r\n",
+    "LIST 1\r\n",
+    "UIDL\r\n",
+    "UIDL 2\r\n",
+    "RETR 1\r\n",
+    "DELE 1\r\n",
+    "TOP 1 0\r\n",
+    "RSET\r\n",
+    "NOOP\r\n",
+    "QUIT\r\n",
+    "*\r\n",
+    "18446744073709551616",
+];
 const SMTP: &[&str] = &[
     "HELO ",
     "EHLO a\r\n",

@@ -21,7 +21,7 @@ pub use run::{Budget, Done, Finding, Session, run};
 
 use std::{fs, path::Path};
 use targets::{
-    account, backup, control, imap, keys, lookup, message, names, open, seal, smtp, state, transfer,
+    account, backup, control, imap, keys, lookup, message, names, open, pop3, seal, smtp, state, transfer,
 };
 
 /// A name and what it does with octets.
@@ -51,6 +51,9 @@ pub const TARGETS: &[Target] = &[
     ("smtp-reply", smtp::client::reply),
     ("smtp-client", smtp::client::conversation),
     ("transcript", smtp::client::transcript),
+    ("pop3-command", pop3::command),
+    ("pop3-server", pop3::session),
+    ("pop3-message", pop3::message),
     ("imap-command", imap::command),
     ("imap-reply", imap::reply),
     ("imap-names", imap::names),

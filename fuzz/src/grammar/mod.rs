@@ -10,6 +10,7 @@
 mod backup;
 mod imap;
 mod mime;
+mod pop3;
 mod smtp;
 
 use crate::Rng;
@@ -22,6 +23,8 @@ pub(crate) fn of(target: &str) -> Option<fn(&mut Rng) -> Vec<u8>> {
         "smtp-bdat" => Some(smtp::body),
         "smtp-command" => Some(smtp::lines),
         "smtp-reply" | "smtp-client" | "transcript" => Some(smtp::replies),
+        "pop3-command" | "pop3-server" => Some(pop3::session),
+        "pop3-message" => Some(pop3::message),
         "imap-command" => Some(imap::commands),
         "imap-reply" => Some(imap::replies),
         "mime" | "header" => Some(mime::message),
@@ -98,6 +101,15 @@ mod tests {
             "550", "552",
         ];
         reaches("smtp-server", 1_000, &[events.as_slice(), &codes].concat());
+    }
+
+    #[test]
+    fn pop3_sessions_get_to_every_event() {
+        let events = ["STLS", "challenge", "scram", "proved", "credentials", "message", "removal", "close"];
+        let replies =
+            ["+OK goodbye,", "-ERR [AUTH]", "-ERR too", "-ERR begin", "-ERR sign", "-ERR no", "+OK unique"];
+        reaches("pop3-server", 600, &[events.as_slice(), &replies].concat());
+        reaches("pop3-message", 200, &["enough"]);
     }
 
     #[test]

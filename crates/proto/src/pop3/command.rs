@@ -17,7 +17,7 @@ pub enum Command {
         /// Name.
         mechanism: String,
         /// Initial response, still in base64.
-        initial: Option<Zeroizing<Vec<u8>>>,
+        initial: Option<Zeroizing<String>>,
     },
     /// `AUTH` alone: old programs ask for the mechanisms with it.
     AuthList,
@@ -106,9 +106,7 @@ impl Command {
 
     /// Appends the line, as a client sends it.
     pub fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(
-            self.shown_or(|secret| String::from_utf8_lossy(secret).into_owned()).as_bytes(),
-        );
+        out.extend_from_slice(self.shown_or(str::to_owned).as_bytes());
         out.extend_from_slice(b"\r\n");
     }
 
@@ -117,14 +115,14 @@ impl Command {
         self.shown_or(|_| "…".to_owned()).to_string()
     }
 
-    fn shown_or(&self, secret: impl Fn(&[u8]) -> String) -> Zeroizing<String> {
+    fn shown_or(&self, secret: impl Fn(&str) -> String) -> Zeroizing<String> {
         let numbered = |verb: &str, number: &Option<u64>| match number {
             Some(number) => format!("{verb} {number}"),
             None => verb.to_owned(),
         };
         Zeroizing::new(match self {
             Self::User(name) => format!("USER {name}"),
-            Self::Pass(password) => format!("PASS {}", secret(password.as_bytes())),
+            Self::Pass(password) => format!("PASS {}", secret(password)),
             Self::Apop => "APOP".to_owned(),
             Self::Auth { mechanism, initial: None } => format!("AUTH {mechanism}"),
             Self::Auth { mechanism, initial: Some(initial) } => {
@@ -165,7 +163,7 @@ fn user(rest: &[u8]) -> Result<Command, Fault> {
 fn auth(rest: &[u8]) -> Result<Command, Fault> {
     let mut words = words(rest);
     let Some(mechanism) = words.next() else { return Ok(Command::AuthList) };
-    let initial = words.next().map(|text| Zeroizing::new(text.to_vec()));
+    let initial = words.next().map(|text| Zeroizing::new(String::from_utf8_lossy(text).into_owned()));
     match (std::str::from_utf8(mechanism), words.next()) {
         (Ok(mechanism), None) => Ok(Command::Auth { mechanism: mechanism.to_owned(), initial }),
         _ => Err(Fault::Form("AUTH mechanism [initial-response]")),
@@ -207,7 +205,7 @@ mod tests {
         let pass = |text: &str| Command::Pass(Zeroizing::new(text.to_owned()));
         let auth = |initial: Option<&str>| Command::Auth {
             mechanism: "PLAIN".to_owned(),
-            initial: initial.map(|i| Zeroizing::new(i.as_bytes().to_vec())),
+            initial: initial.map(|i| Zeroizing::new(i.to_owned())),
         };
         for (line, command) in [
             ("USER alice@example.net", Command::User("alice@example.net".to_owned())),
@@ -282,6 +280,17 @@ mod tests {
         }
     }
 
+    /// Found by the fuzzer: an initial response that is no UTF-8 was written as another one than was read.
+    #[test]
+    fn octets_that_are_no_utf8_come_back_as_what_they_were_taken_for() {
+        for line in [&b"AUTH N \x80"[..], b"USER \xff", b"PASS \xfe\x80"] {
+            let command = Command::parse(line).unwrap();
+            let mut written = Vec::new();
+            command.write(&mut written);
+            assert_eq!(Command::parse(&written[..written.len() - 2]), Ok(command));
+        }
+    }
+
     #[test]
     fn what_is_shown_holds_no_secret() {
         for line in ["PASS open sesame", "AUTH PLAIN c2VzYW1l"] {
@@ -297,7 +306,7 @@ mod tests {
             "[ -~ä☘]{1,60}".prop_map(|p| Command::Pass(Zeroizing::new(p))),
             (word, proptest::option::of("[!-~]{1,60}")).prop_map(|(mechanism, initial)| Command::Auth {
                 mechanism,
-                initial: initial.map(|i| Zeroizing::new(i.into_bytes()))
+                initial: initial.map(Zeroizing::new)
             }),
             Just(()).prop_map(|()| Command::AuthList),
             any::<Option<u64>>().prop_map(Command::List),

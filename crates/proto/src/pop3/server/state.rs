@@ -91,7 +91,7 @@ impl Authorization {
                 match Mechanism::from_name(&mechanism) {
                     Some(mechanism) => {
                         let mut exchange = Exchange::new(mechanism);
-                        let step = exchange.start(initial.as_deref().map(Vec::as_slice));
+                        let step = exchange.start(initial.as_deref().map(String::as_bytes));
                         Outcome::Sasl(exchange, step)
                     }
                     None => fault("this mechanism is not offered; CAPA tells which are"),
