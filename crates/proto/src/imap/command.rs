@@ -133,6 +133,30 @@ pub enum Body {
         /// What to find.
         key: SearchKey,
     },
+    /// SORT, UID SORT (RFC 5256)
+    Sort {
+        /// UID form.
+        uid: bool,
+        /// RETURN (RFC 5267); `None` is the old form.
+        returns: Option<Vec<SearchReturn>>,
+        /// What to sort by, the most important first.
+        order: Vec<SortOrder>,
+        /// Charset.
+        charset: String,
+        /// What to find.
+        key: SearchKey,
+    },
+    /// THREAD, UID THREAD (RFC 5256)
+    Thread {
+        /// UID form.
+        uid: bool,
+        /// What makes a thread.
+        algorithm: ThreadAlgorithm,
+        /// Charset.
+        charset: String,
+        /// What to find.
+        key: SearchKey,
+    },
     /// FETCH, UID FETCH
     Fetch {
         /// UID form.
@@ -292,6 +316,8 @@ pub enum SearchKey {
     EmailId(ObjectId),
     /// THREADID (RFC 8474)
     ThreadId(ObjectId),
+    /// YOUNGER (RFC 5032): came within so many seconds; `false`: OLDER.
+    Within(NonZeroU32, bool),
     /// LARGER
     Larger(u64),
     /// SMALLER
@@ -311,6 +337,47 @@ pub enum SearchKey {
     Uid(SequenceSet),
     /// A set of message numbers.
     Sequence(SequenceSet),
+}
+
+/// A key to sort by, and its direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SortOrder {
+    /// What is compared.
+    pub key: SortKey,
+    /// REVERSE.
+    pub reverse: bool,
+}
+
+/// What SORT compares (RFC 5256 §5, RFC 5957).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SortKey {
+    /// ARRIVAL
+    Arrival,
+    /// CC
+    Cc,
+    /// DATE
+    Date,
+    /// FROM
+    From,
+    /// SIZE
+    Size,
+    /// SUBJECT
+    Subject,
+    /// TO
+    To,
+    /// DISPLAYFROM
+    DisplayFrom,
+    /// DISPLAYTO
+    DisplayTo,
+}
+
+/// What makes a thread (RFC 5256 §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ThreadAlgorithm {
+    /// ORDEREDSUBJECT
+    OrderedSubject,
+    /// REFERENCES
+    References,
 }
 
 /// Flags that SEARCH has keys for.

@@ -3,7 +3,7 @@
 use super::{
     command::{
         Body, Command, DateTest, FetchItem, ListReturn, ListSelect, SearchKey, SearchReturn, Section,
-        SectionText, StatusItem, StoreHow, SystemFlag,
+        SectionText, SortKey, StatusItem, StoreHow, SystemFlag, ThreadAlgorithm,
     },
     types::{Flag, Names, is_astring_char},
 };
@@ -191,27 +191,35 @@ impl Encoder {
             Body::Expunge { uids: Some(set) } => self.text(&format!("UID EXPUNGE {set}")),
             Body::Search { uid, returns, charset, key } => {
                 self.text(&format!("{}SEARCH ", uid_form(*uid)));
-                if let Some(returns) = returns {
-                    self.text("RETURN ");
-                    self.list(returns, |e, option| e.text(search_return(*option)));
-                    self.text(" ");
-                }
+                self.search_returns(returns.as_deref());
                 if let Some(charset) = charset {
                     self.text("CHARSET ");
                     self.astring(charset.as_bytes());
                     self.text(" ");
                 }
-                match key {
-                    SearchKey::And(all) if all.len() > 1 => {
-                        for (i, key) in all.iter().enumerate() {
-                            if i > 0 {
-                                self.text(" ");
-                            }
-                            self.search_key(key);
-                        }
-                    }
-                    key => self.search_key(key),
-                }
+                self.search_program(key);
+            }
+            Body::Sort { uid, returns, order, charset, key } => {
+                self.text(&format!("{}SORT ", uid_form(*uid)));
+                self.search_returns(returns.as_deref());
+                self.list(order, |e, by| {
+                    e.text(if by.reverse { "REVERSE " } else { "" });
+                    e.text(sort_key(by.key));
+                });
+                self.text(" ");
+                self.astring(charset.as_bytes());
+                self.text(" ");
+                self.search_program(key);
+            }
+            Body::Thread { uid, algorithm, charset, key } => {
+                let algorithm = match algorithm {
+                    ThreadAlgorithm::OrderedSubject => "ORDEREDSUBJECT",
+                    ThreadAlgorithm::References => "REFERENCES",
+                };
+                self.text(&format!("{}THREAD {algorithm} ", uid_form(*uid)));
+                self.astring(charset.as_bytes());
+                self.text(" ");
+                self.search_program(key);
             }
             Body::Fetch { uid, set, items, changed_since } => {
                 self.text(&format!("{}FETCH {set} ", uid_form(*uid)));
@@ -271,6 +279,29 @@ impl Encoder {
         }
     }
 
+    fn search_returns(&mut self, returns: Option<&[SearchReturn]>) {
+        if let Some(returns) = returns {
+            self.text("RETURN ");
+            self.list(returns, |e, option| e.text(search_return(*option)));
+            self.text(" ");
+        }
+    }
+
+    /// `search-key *(SP search-key)`
+    fn search_program(&mut self, key: &SearchKey) {
+        match key {
+            SearchKey::And(all) if all.len() > 1 => {
+                for (i, key) in all.iter().enumerate() {
+                    if i > 0 {
+                        self.text(" ");
+                    }
+                    self.search_key(key);
+                }
+            }
+            key => self.search_key(key),
+        }
+    }
+
     fn search_key(&mut self, key: &SearchKey) {
         match key {
             SearchKey::All => self.text("ALL"),
@@ -309,6 +340,8 @@ impl Encoder {
             SearchKey::ModSeq { entry, modseq } => self.search_modseq(entry.as_ref(), *modseq),
             SearchKey::EmailId(id) => self.text(&format!("EMAILID {id}")),
             SearchKey::ThreadId(id) => self.text(&format!("THREADID {id}")),
+            SearchKey::Within(n, true) => self.text(&format!("YOUNGER {n}")),
+            SearchKey::Within(n, false) => self.text(&format!("OLDER {n}")),
             SearchKey::Larger(n) => self.text(&format!("LARGER {n}")),
             SearchKey::Smaller(n) => self.text(&format!("SMALLER {n}")),
             SearchKey::Header { field, value } => {
@@ -419,6 +452,20 @@ pub(crate) fn status_item(item: StatusItem) -> &'static str {
         StatusItem::Size => "SIZE",
         StatusItem::HighestModSeq => "HIGHESTMODSEQ",
         StatusItem::MailboxId => "MAILBOXID",
+    }
+}
+
+fn sort_key(key: SortKey) -> &'static str {
+    match key {
+        SortKey::Arrival => "ARRIVAL",
+        SortKey::Cc => "CC",
+        SortKey::Date => "DATE",
+        SortKey::From => "FROM",
+        SortKey::Size => "SIZE",
+        SortKey::Subject => "SUBJECT",
+        SortKey::To => "TO",
+        SortKey::DisplayFrom => "DISPLAYFROM",
+        SortKey::DisplayTo => "DISPLAYTO",
     }
 }
 

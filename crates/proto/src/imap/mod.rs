@@ -7,6 +7,7 @@
 //!
 //! An extension adds: variants in [`command`], an arm in [`parse`] and [`encode`], a code or line in [`response`].
 
+pub mod casemap;
 pub mod command;
 pub mod condstore;
 pub mod date;
@@ -18,17 +19,20 @@ pub mod parse;
 mod parse_append;
 mod parse_binary;
 mod parse_search;
+mod parse_sort;
 pub mod receive;
 pub mod reply;
 pub mod response;
 pub mod structure;
+pub mod thread;
 pub mod threading;
 pub mod types;
 pub mod utf7;
 
 pub use command::{
     AppendMessage, AppendStart, Body, Command, DateTest, FetchItem, List, ListReturn, ListSelect, SearchKey,
-    SearchReturn, Section, SectionText, StatusItem, StoreHow, SystemFlag,
+    SearchReturn, Section, SectionText, SortKey, SortOrder, StatusItem, StoreHow, SystemFlag,
+    ThreadAlgorithm,
 };
 pub use condstore::{ChangedSince, ObjectId, Qresync, SelectParams};
 pub use date::{Day, date_time};

@@ -63,6 +63,8 @@ fn body(c: &mut Cursor<'_>, names: Names) -> Result<Body> {
         "FETCH" => fetch(c, true),
         "STORE" => store(c, true),
         "SEARCH" => search(c, true),
+        "SORT" => super::parse_sort::sort(c, true),
+        "THREAD" => super::parse_sort::thread(c, true),
         "COPY" => copy(c, true, false, names),
         "MOVE" => copy(c, true, true, names),
         "EXPUNGE" => {
@@ -70,7 +72,7 @@ fn body(c: &mut Cursor<'_>, names: Names) -> Result<Body> {
             Ok(Body::Expunge { uids: Some(c.sequence_set()?) })
         }
         "REPLACE" => expected("a literal with the message"),
-        _ => expected("FETCH, STORE, SEARCH, COPY, MOVE, EXPUNGE or REPLACE behind UID"),
+        _ => expected("FETCH, STORE, SEARCH, SORT, THREAD, COPY, MOVE, EXPUNGE or REPLACE behind UID"),
     }
 }
 
@@ -106,6 +108,8 @@ fn plain_body(c: &mut Cursor<'_>, verb: &str, names: Names) -> Result<Body> {
             Body::Status { mailbox, items: status_items(c)? }
         }
         "SEARCH" => search(c, false)?,
+        "SORT" => super::parse_sort::sort(c, false)?,
+        "THREAD" => super::parse_sort::thread(c, false)?,
         "FETCH" => fetch(c, false)?,
         "STORE" => store(c, false)?,
         "COPY" => copy(c, false, false, names)?,
@@ -263,9 +267,8 @@ fn status_items(c: &mut Cursor<'_>) -> Result<Vec<StatusItem>> {
     if items.is_empty() { expected("a STATUS item") } else { Ok(items) }
 }
 
-/// `search = "SEARCH" [search-return-opts] SP search-program`
-fn search(c: &mut Cursor<'_>, uid: bool) -> Result<Body> {
-    c.space()?;
+/// `[search-return-opts SP]` (RFC 4731)
+pub(super) fn search_returns(c: &mut Cursor<'_>) -> Result<Option<Vec<SearchReturn>>> {
     let mut returns = None;
     if c.word("RETURN") {
         c.space()?;
@@ -282,6 +285,13 @@ fn search(c: &mut Cursor<'_>, uid: bool) -> Result<Body> {
         returns = Some(options);
         c.space()?;
     }
+    Ok(returns)
+}
+
+/// `search = "SEARCH" [search-return-opts] SP search-program`
+fn search(c: &mut Cursor<'_>, uid: bool) -> Result<Body> {
+    c.space()?;
+    let returns = search_returns(c)?;
     let mut charset = None;
     if c.word("CHARSET") {
         c.space()?;

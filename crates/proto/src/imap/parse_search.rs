@@ -57,6 +57,8 @@ fn key(c: &mut Cursor<'_>, budget: &mut usize) -> Result<SearchKey> {
         }
         "EMAILID" => SearchKey::EmailId(object_id(c)?),
         "THREADID" => SearchKey::ThreadId(object_id(c)?),
+        "YOUNGER" => SearchKey::Within(c.nz_number()?, true),
+        "OLDER" => SearchKey::Within(c.nz_number()?, false),
         "LARGER" => SearchKey::Larger(c.number()?),
         "SMALLER" => SearchKey::Smaller(c.number()?),
         "FROM" | "TO" | "CC" | "BCC" | "SUBJECT" => SearchKey::Header { field: word, value: text(c)? },

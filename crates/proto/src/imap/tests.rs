@@ -52,6 +52,7 @@ fn key() -> impl Strategy<Value = SearchKey> {
         (date_test(), day()).prop_map(|(t, d)| SearchKey::Internal(t, d)),
         (date_test(), day()).prop_map(|(t, d)| SearchKey::Sent(t, d)),
         any::<u32>().prop_map(|n| SearchKey::Larger(n.into())),
+        (1u32.., any::<bool>()).prop_map(|(n, y)| SearchKey::Within(NonZeroU32::new(n).unwrap(), y)),
         (date_test(), day()).prop_map(|(t, d)| SearchKey::Saved(t, d)),
         Just(SearchKey::SaveDateSupported),
         (option::of(("/flags/[ -~]{1,9}", Just(Atom::new("all").unwrap()))), modseq())
@@ -209,11 +210,46 @@ fn body() -> impl Strategy<Value = Body> {
                 Body::Store { uid, set, how, silent, flags, unchanged_since }
             }
         ),
+        sorted_or_threaded(),
         (any::<bool>(), any::<bool>(), set(), mailbox()).prop_map(|(uid, remove, set, mailbox)| Body::Copy {
             uid,
             remove,
             set,
             mailbox
+        }),
+    ]
+}
+fn order() -> impl Strategy<Value = Vec<SortOrder>> {
+    let key = prop_oneof![
+        Just(SortKey::Arrival),
+        Just(SortKey::Cc),
+        Just(SortKey::Date),
+        Just(SortKey::From),
+        Just(SortKey::Size),
+        Just(SortKey::Subject),
+        Just(SortKey::To),
+        Just(SortKey::DisplayFrom),
+        Just(SortKey::DisplayTo)
+    ];
+    vec((key, any::<bool>()).prop_map(|(key, reverse)| SortOrder { key, reverse }), 1..4)
+}
+fn sorted_or_threaded() -> impl Strategy<Value = Body> {
+    let returns = option::of(Just(vec![SearchReturn::All, SearchReturn::Count]));
+    let algorithm = prop_oneof![Just(ThreadAlgorithm::OrderedSubject), Just(ThreadAlgorithm::References)];
+    let charset = || "UTF-8".to_owned();
+    prop_oneof![
+        (any::<bool>(), returns, order(), key()).prop_map(move |(uid, returns, order, key)| Body::Sort {
+            uid,
+            returns,
+            order,
+            charset: charset(),
+            key
+        }),
+        (any::<bool>(), algorithm, key()).prop_map(move |(uid, algorithm, key)| Body::Thread {
+            uid,
+            algorithm,
+            charset: charset(),
+            key
         }),
     ]
 }
@@ -231,7 +267,7 @@ proptest! {
     }
 
     #[test]
-    fn octets_to_value_and_back(line in "[a-z]{1,2} (UID )?(FETCH|STORE|SEARCH|LIST|STATUS|SELECT|COPY) [ -~]{0,40}") {
+    fn octets_to_value_and_back(line in "[a-z]{1,2} (UID )?(FETCH|STORE|SEARCH|SORT|THREAD|LIST|STATUS|SELECT|COPY) [ -~]{0,40}") {
         if let Ok(command) = parse::command(format!("{line}\r\n").as_bytes(), Names::Utf7) {
             let again = parse::command(&wire(&command, Names::Utf7), Names::Utf7);
             prop_assert_eq!(again, Ok(command));
@@ -267,13 +303,18 @@ proptest! {
         use imap_codec::{CommandCodec, decode::Decoder as _, encode::Encoder as _};
         let bytes = wire(&command, Names::Utf7);
         let ours_alone = |body: &Body| match body {
-            Body::Enable(_) | Body::Id(_) | Body::Create { .. } | Body::List(_) => true,
+            Body::Sort { .. }
+            | Body::Thread { .. }
+            | Body::Enable(_)
+            | Body::Id(_)
+            | Body::Create { .. }
+            | Body::List(_) => true,
             Body::Status { items, .. } => items.contains(&StatusItem::Size),
             Body::Search { returns, .. } => returns.is_some(),
             _ => false,
         };
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        let words = ["$", "MODSEQ", "CHANGEDSINCE", "CONDSTORE", "QRESYNC", "SAVE", "EMAILID", "THREADID", "MAILBOXID"];
+        let words = ["$", "MODSEQ", "CHANGEDSINCE", "CONDSTORE", "QRESYNC", "SAVE", "EMAILID", "THREADID", "MAILBOXID", "OLDER", "YOUNGER"];
         if ours_alone(&command.body) || words.iter().any(|word| text.contains(word)) {
             return Ok(());
         }

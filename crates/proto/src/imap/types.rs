@@ -235,6 +235,20 @@ impl SequenceSet {
         }
         (!ranges.is_empty()).then_some(Self::Ranges(ranges))
     }
+    /// Numbers in their order, as SORT gives them (RFC 5267 §3); what ascends by ones is a range.
+    pub fn in_order(numbers: &[u32]) -> Option<Self> {
+        let mut ranges: Vec<(SeqNumber, SeqNumber)> = Vec::new();
+        let mut last = 0;
+        for &n in numbers {
+            let number = SeqNumber::Number(NonZeroU32::new(n)?);
+            match ranges.last_mut() {
+                Some(range) if last != 0 && n.checked_sub(1) == Some(last) => range.1 = number,
+                _ => ranges.push((number, number)),
+            }
+            last = n;
+        }
+        (!ranges.is_empty()).then_some(Self::Ranges(ranges))
+    }
     /// Ascending, disjoint, inclusive ranges with `*` replaced; empty for [`SequenceSet::Saved`].
     pub fn resolve(&self, largest: u32) -> Vec<(u32, u32)> {
         let Self::Ranges(ranges) = self else { return Vec::new() };
@@ -320,6 +334,9 @@ mod tests {
         assert_eq!(set.resolve(10), [(1, 3), (5, 7), (10, 12)]);
         assert_eq!(set.to_string(), "7:5,1:2,3,*:12");
         assert_eq!(SequenceSet::from_numbers(&[5, 1, 2, 3, 9, 2]).unwrap().to_string(), "1:3,5,9");
+        assert_eq!(SequenceSet::in_order(&[5, 1, 2, 3, 9, 8]).unwrap().to_string(), "5,1:3,9,8");
+        assert!(SequenceSet::in_order(&[]).is_none());
+        assert!(SequenceSet::in_order(&[0]).is_none());
         assert!(SequenceSet::from_numbers(&[]).is_none());
         assert!(SequenceSet::from_numbers(&[0]).is_none());
         assert_eq!(SequenceSet::all().resolve(0), [(0, 1)]);

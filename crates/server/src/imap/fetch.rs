@@ -260,7 +260,9 @@ enum Fetched {
 }
 
 /// Parses a message for want of a stored index; off the async threads, since it may be 100 MB.
-async fn parse(reader: Box<dyn ContentReader>) -> Result<(Index, Box<dyn ContentReader>), Refusal> {
+pub(super) async fn parse(
+    reader: Box<dyn ContentReader>,
+) -> Result<(Index, Box<dyn ContentReader>), Refusal> {
     let work = move || index::parse(reader.as_ref()).map(|index| (index, reader));
     Ok(tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??)
 }

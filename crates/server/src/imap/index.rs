@@ -6,6 +6,8 @@
 mod keys;
 mod stored;
 
+pub(super) use keys::Keys;
+
 use super::sketch::sketch;
 use sealpost_proto::{
     imap::{

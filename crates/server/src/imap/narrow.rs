@@ -11,6 +11,7 @@ use super::{
     view::View,
 };
 use sealpost_proto::imap::SearchKey;
+use sealpost_proto::time::Timestamp;
 use sealpost_store::mailbox::{ContentId, Judge, Sketched, Uid};
 use std::{io, sync::Arc};
 
@@ -170,9 +171,9 @@ impl Candidate {
 }
 
 impl Search {
-    pub(super) fn new(view: &View, key: &SearchKey) -> Result<Self, Refusal> {
+    pub(super) fn new(view: &View, key: &SearchKey, now: Timestamp) -> Result<Self, Refusal> {
         let mut probes = Vec::new();
-        let test = prepare(view, key, &mut probes)?;
+        let test = prepare(view, key, now, &mut probes)?;
         let octets = if test.asks(Sketched::Text) { Octets::All } else { Octets::Header };
         Ok(Self { test, probes, octets })
     }

@@ -16,6 +16,7 @@ use sealpost_proto::imap::{
     DateTest, Day, SearchKey, SearchReturn, SequenceSet, SystemFlag, Tag,
     response::{self, Code},
 };
+use sealpost_proto::time::Timestamp;
 use sealpost_store::mailbox::{ContentId, ContentReader, Flags, Sketched, Uid, UidRange};
 use std::{fmt::Write as _, io, sync::Arc};
 
@@ -28,6 +29,8 @@ pub(super) enum Test {
     Flag(Flags, bool),
     Keyword(String, bool),
     Internal(DateTest, Day),
+    /// INTERNALDATE is this or later; `false`: this or earlier (RFC 5032 §3).
+    Within(Timestamp, bool),
     Sent(DateTest, Day),
     Saved(DateTest, Day),
     /// MODSEQ is at least this.
@@ -63,23 +66,9 @@ impl Session {
         charset: Option<&str>,
         key: &SearchKey,
     ) -> Result<Done, Refusal> {
-        self.view()?;
-        let with_modseq = asks_modseq(key);
-        if with_modseq {
-            self.enable_condstore();
-        }
         let saves = returns.is_some_and(|r| r.contains(&SearchReturn::Save));
-        let found = match self.find_messages(charset, key).await {
-            Ok(found) => found,
-            Err(refusal) => {
-                if saves {
-                    // RFC 5182 §2.1: a SEARCH that fails leaves nothing saved.
-                    self.view()?.saved.clear();
-                }
-                return Err(refusal);
-            }
-        };
-        let modseq = if with_modseq { highest_modseq(&found, returns.unwrap_or_default()) } else { None };
+        let found = self.find_for(returns, charset, key).await?;
+        let modseq = highest_modseq(&found, returns.unwrap_or_default(), key);
         let found: Vec<Uid> = found.into_iter().map(|(uid, _)| uid).collect();
         let view = self.view()?;
         let numbers: Vec<u32> =
@@ -103,6 +92,25 @@ impl Session {
         ok("SEARCH done")
     }
 
+    /// UIDs of the messages that match, ascending, and their MODSEQs, for a command that may save them.
+    pub(super) async fn find_for(
+        &mut self,
+        returns: Option<&[SearchReturn]>,
+        charset: Option<&str>,
+        key: &SearchKey,
+    ) -> Result<Vec<(Uid, u64)>, Refusal> {
+        self.view()?;
+        if asks_modseq(key) {
+            self.enable_condstore();
+        }
+        let found = self.find_messages(charset, key).await;
+        if found.is_err() && returns.is_some_and(|r| r.contains(&SearchReturn::Save)) {
+            // RFC 5182 §2.1: a SEARCH that fails leaves nothing saved.
+            self.view()?.saved.clear();
+        }
+        found
+    }
+
     /// UIDs of the messages that match, ascending, and their MODSEQs.
     async fn find_messages(
         &mut self,
@@ -114,8 +122,9 @@ impl Session {
             return Err(Refusal::no(Code::BadCharset, "this charset is not known"));
         }
         let store = self.ctx.store.clone();
+        let now = self.ctx.clock.now();
         let view = self.numbered().await?;
-        let search = Arc::new(Search::new(view, key)?);
+        let search = Arc::new(Search::new(view, key, now)?);
         let test = &search.test;
         let pick = match test.within() {
             Some(ranges) => Pick { ranges: ranges.to_vec(), count: 0 },
@@ -145,19 +154,24 @@ impl Session {
 }
 
 /// Depth is bounded by the parser.
-pub(super) fn prepare(view: &View, key: &SearchKey, probes: &mut Vec<Probe>) -> Result<Test, Refusal> {
+pub(super) fn prepare(
+    view: &View,
+    key: &SearchKey,
+    now: Timestamp,
+    probes: &mut Vec<Probe>,
+) -> Result<Test, Refusal> {
     Ok(match key {
         SearchKey::All | SearchKey::Old | SearchKey::SaveDateSupported => Test::Known(true),
         // No message is \Recent here (RFC 9051 has done away with it), and none is in a thread that has a name
         // (RFC 8474 §5.2).
         SearchKey::New | SearchKey::Recent | SearchKey::ThreadId(_) => Test::Known(false),
         SearchKey::And(all) => {
-            Test::All(all.iter().map(|k| prepare(view, k, probes)).collect::<Result<_, _>>()?)
+            Test::All(all.iter().map(|k| prepare(view, k, now, probes)).collect::<Result<_, _>>()?)
         }
         SearchKey::Or(a, b) => {
-            Test::Either(Box::new(prepare(view, a, probes)?), Box::new(prepare(view, b, probes)?))
+            Test::Either(Box::new(prepare(view, a, now, probes)?), Box::new(prepare(view, b, now, probes)?))
         }
-        SearchKey::Not(key) => Test::Not(Box::new(prepare(view, key, probes)?)),
+        SearchKey::Not(key) => Test::Not(Box::new(prepare(view, key, now, probes)?)),
         SearchKey::Flag(flag, on) => {
             let flag = match flag {
                 SystemFlag::Seen => Flags::SEEN,
@@ -174,6 +188,7 @@ pub(super) fn prepare(view: &View, key: &SearchKey, probes: &mut Vec<Probe>) -> 
         SearchKey::Saved(test, day) => Test::Saved(*test, *day),
         SearchKey::ModSeq { modseq, .. } => Test::ModSeq(*modseq),
         SearchKey::EmailId(id) => Test::Content(objectid::content(id)),
+        SearchKey::Within(seconds, younger) => Test::Within(now.plus(-i64::from(seconds.get())), *younger),
         SearchKey::Larger(n) => Test::Larger(*n),
         SearchKey::Smaller(n) => Test::Smaller(*n),
         SearchKey::Header { field, value } => Test::Header(field.clone(), needle(probes, value, Some(field))),
@@ -252,6 +267,11 @@ impl Test {
                 None => return Ok(None),
                 Some(rest) => compare(*test, Day::of(rest.internal_date), *day),
             },
+            Self::Within(then, younger) => match message.rest {
+                None => return Ok(None),
+                Some(rest) if *younger => rest.internal_date >= *then,
+                Some(rest) => rest.internal_date <= *then,
+            },
             Self::Sent(test, day) => match sight.index {
                 None => return Ok(None),
                 // Without a Date field nothing was sent on any day.
@@ -308,7 +328,7 @@ fn compare(test: DateTest, day: Day, with: Day) -> bool {
 }
 
 /// What SAVE keeps: everything, or only what MIN and MAX name (RFC 5182 §2.4).
-fn saved(uids: &[Uid], returns: &[SearchReturn]) -> Vec<Uid> {
+pub(super) fn saved(uids: &[Uid], returns: &[SearchReturn]) -> Vec<Uid> {
     if returns.contains(&SearchReturn::All) || returns.contains(&SearchReturn::Count) {
         return uids.to_vec();
     }
@@ -334,8 +354,12 @@ fn asks_modseq(key: &SearchKey) -> bool {
     }
 }
 
-/// The highest MODSEQ of what is told: of all, or only of what MIN and MAX name (RFC 7162 §3.1.10).
-fn highest_modseq(found: &[(Uid, u64)], returns: &[SearchReturn]) -> Option<u64> {
+/// The highest MODSEQ of what is told, where a MODSEQ was asked for: of all, or only of what MIN and MAX name
+/// (RFC 7162 §3.1.10).
+pub(super) fn highest_modseq(found: &[(Uid, u64)], returns: &[SearchReturn], key: &SearchKey) -> Option<u64> {
+    if !asks_modseq(key) {
+        return None;
+    }
     let (min, max) = (returns.contains(&SearchReturn::Min), returns.contains(&SearchReturn::Max));
     if !(min || max) || returns.contains(&SearchReturn::All) || returns.contains(&SearchReturn::Count) {
         return found.iter().map(|(_, modseq)| *modseq).max();
@@ -345,7 +369,7 @@ fn highest_modseq(found: &[(Uid, u64)], returns: &[SearchReturn]) -> Option<u64>
 }
 
 /// `esearch-response`
-fn esearch(
+pub(super) fn esearch(
     out: &mut Vec<u8>,
     (tag, uid): (&Tag, bool),
     returns: &[SearchReturn],
@@ -361,7 +385,7 @@ fn esearch(
         if returns.contains(&SearchReturn::Max) {
             let _ = write!(line, " MAX {max}");
         }
-        if let (true, Some(set)) = (all, SequenceSet::from_numbers(numbers)) {
+        if let (true, Some(set)) = (all, SequenceSet::in_order(numbers)) {
             let _ = write!(line, " ALL {set}");
         }
     }

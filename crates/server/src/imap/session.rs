@@ -358,7 +358,11 @@ impl Session {
         // (RFC 9051 §7.5.1).
         let numbers_stay = matches!(
             body,
-            Body::Fetch { uid: false, .. } | Body::Store { uid: false, .. } | Body::Search { uid: false, .. }
+            Body::Fetch { uid: false, .. }
+                | Body::Store { uid: false, .. }
+                | Body::Search { uid: false, .. }
+                | Body::Sort { uid: false, .. }
+                | Body::Thread { uid: false, .. }
         );
         let done = match body {
             Body::Capability => self.capability(),
@@ -396,6 +400,12 @@ impl Session {
             Body::Expunge { uids } => self.expunge(uids.as_ref()).await,
             Body::Search { uid, returns, charset, key } => {
                 self.search(tag, uid, returns.as_deref(), charset.as_deref(), &key).await
+            }
+            Body::Sort { uid, returns, order, charset, key } => {
+                self.sort(tag, uid, returns.as_deref(), order, (&charset, &key)).await
+            }
+            Body::Thread { uid, algorithm, charset, key } => {
+                self.thread(uid, algorithm, &charset, &key).await
             }
             Body::Fetch { uid, set, items, changed_since } => {
                 self.fetch(uid, &set, &items, changed_since).await

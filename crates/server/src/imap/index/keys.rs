@@ -41,7 +41,6 @@ pub(in crate::imap) struct First {
 
 impl Index {
     /// `None` where the index does not know (version 1): the message has to be parsed anew.
-    #[allow(dead_code, reason = "SORT and THREAD are next")]
     pub(in crate::imap) fn keys(&self) -> Option<Keys> {
         let references = self.references.clone()?;
         let envelope = Envelope::read(&self.envelope).ok()?;

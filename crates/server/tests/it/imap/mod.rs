@@ -19,4 +19,5 @@ mod qresync;
 mod replace;
 mod scram;
 mod search;
+mod sort;
 mod updates;

@@ -243,3 +243,28 @@ async fn sketches_change_no_answer() {
     assert_eq!(count(of("BODY AGE ENCRYPTED")), 0);
     assert_eq!(count(of("BODY ")), messages.len());
 }
+
+/// WITHIN (RFC 5032): the clock of the tests stands at 21:36:00.
+#[tokio::test]
+async fn younger_and_older() {
+    let server = Server::start().await;
+    let (mut writer, mut reader) = (server.session().await, server.inbox().await);
+    for time in ["21:35:01", "21:35:00", "21:34:59"] {
+        writer.append(&format!("INBOX \"23-Nov-2026 {time} +0000\""), b"A: b\r\n\r\n").await;
+    }
+    reader.ok("NOOP").await;
+    for (key, expected) in [
+        ("YOUNGER 59", "* SEARCH 1"),
+        ("YOUNGER 60", "* SEARCH 1 2"),
+        ("YOUNGER 61", "* SEARCH 1 2 3"),
+        ("OLDER 60", "* SEARCH 2 3"),
+        ("NOT OLDER 60", "* SEARCH 1"),
+        ("OLDER 60 YOUNGER 60", "* SEARCH 2"),
+        ("YOUNGER 4294967295", "* SEARCH 1 2 3"),
+    ] {
+        assert_eq!(reader.ok(&format!("SEARCH {key}")).await, [expected], "{key}");
+    }
+    for bad in ["YOUNGER 0", "OLDER", "OLDER x", "YOUNGER 4294967296"] {
+        assert!(reader.refused(&format!("SEARCH {bad}")).await.starts_with("BAD"), "{bad}");
+    }
+}
