@@ -1,5 +1,5 @@
 """Python's own mail libraries against `sealpost demo --keep`: mail.py DEMO_JSON. Prints `ok` at its end."""
-import base64, email, email.message, email.policy, hashlib, hmac, imaplib, json, os, poplib, smtplib, socket, ssl, sys, time
+import base64, email, email.message, email.policy, hashlib, hmac, imaplib, json, os, poplib, smtplib, socket, ssl, sys, time, zlib
 
 PATH = sys.argv[1]
 DEMO = json.load(open(PATH))
@@ -148,6 +148,50 @@ def data(answer):
 
 
 whole = data(i.fetch("1", "(BODY.PEEK[])"))
+
+# COMPRESS=DEFLATE (RFC 4978) with zlib, whose compressor remembers what it sent before.
+class Deflated(imaplib.IMAP4_SSL):
+    """imaplib reads from `file` and writes by `send`: here zlib stands behind both."""
+
+    def compress(self):
+        imaplib.Commands["COMPRESS"] = ("AUTH", "SELECTED")
+        ok, _ = self._simple_command("COMPRESS", "DEFLATE")
+        assert ok == "OK"
+        self.inflate, self.deflate, self.clear = zlib.decompressobj(-15), zlib.compressobj(9, zlib.DEFLATED, -15), b""
+
+    def more(self):
+        octets = self.sock.recv(4096)
+        assert octets, "the connection ended"
+        self.clear += self.inflate.decompress(octets)
+
+    def read(self, size):
+        if not hasattr(self, "clear"):
+            return super().read(size)
+        while len(self.clear) < size:
+            self.more()
+        taken, self.clear = self.clear[:size], self.clear[size:]
+        return taken
+
+    def readline(self):
+        if not hasattr(self, "clear"):
+            return super().readline()
+        while b"\n" not in self.clear:
+            self.more()
+        return self.read(self.clear.index(b"\n") + 1)
+
+    def send(self, octets):
+        if hasattr(self, "clear"):
+            octets = self.deflate.compress(octets) + self.deflate.flush(zlib.Z_SYNC_FLUSH)
+        super().send(octets)
+
+
+z = Deflated(COM["host"], port(COM, "imaps"), ssl_context=context(), timeout=30)
+z.login(BOB["address"], BOB["app_password"])
+z.compress()
+z.select("INBOX", readonly=True)
+for _ in range(2):
+    assert data(z.fetch("1", "(BODY.PEEK[])")) == whole
+z.logout()
 parsed = email.message_from_bytes(whole, policy=email.policy.default)
 assert parsed["Subject"] in subjects, parsed["Subject"]
 text = parsed.get_body().get_content().replace("\r\n", "\n")

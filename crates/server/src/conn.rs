@@ -1,6 +1,9 @@
 //! One connection: octets in and out, plain or TLS.
 
+mod deflate;
+
 use bytes::BytesMut;
+use deflate::Inflater;
 use sealpost_proto::sasl::Binding;
 use std::{
     cell::RefCell,
@@ -41,12 +44,27 @@ pub struct Conn {
     pub local: SocketAddr,
     /// The hash of the certificate that the client was shown, for channel bindings.
     end_point: Option<Arc<[u8]>>,
+    /// Set where both sides compress.
+    inflater: Option<Inflater>,
     stream: Stream,
 }
 
 enum Stream {
     Plain(Box<dyn Io>),
     Tls(Box<TlsStream<Box<dyn Io>>>),
+}
+
+impl Stream {
+    async fn read(&mut self, input: &mut BytesMut) -> io::Result<usize> {
+        match self {
+            Self::Plain(s) => poll_fn(|cx| poll_read(Pin::new(s), cx, input)).await,
+            Self::Tls(s) => match poll_fn(|cx| poll_read(Pin::new(s.as_mut()), cx, input)).await {
+                // Many programs close without close_notify; every protocol here has its own end marks.
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+                other => other,
+            },
+        }
+    }
 }
 
 thread_local! {
@@ -81,7 +99,14 @@ impl Conn {
 
     /// Takes any stream.
     pub fn over(stream: Box<dyn Io>, peer: SocketAddr, local: SocketAddr) -> Self {
-        Self { input: BytesMut::new(), peer, local, end_point: None, stream: Stream::Plain(stream) }
+        Self {
+            input: BytesMut::new(),
+            peer,
+            local,
+            end_point: None,
+            inflater: None,
+            stream: Stream::Plain(stream),
+        }
     }
 
     /// Whether TLS is on.
@@ -96,15 +121,34 @@ impl Conn {
             // What it held has been handed on; a session that waits keeps no room for what may come.
             self.input = BytesMut::new();
         }
-        let Self { stream, input, .. } = self;
-        match stream {
-            Stream::Plain(s) => poll_fn(|cx| poll_read(Pin::new(s), cx, input)).await,
-            Stream::Tls(s) => match poll_fn(|cx| poll_read(Pin::new(s.as_mut()), cx, input)).await {
-                // Many programs close without close_notify; every protocol here has its own end marks.
-                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
-                other => other,
-            },
+        let Self { stream, input, inflater, .. } = self;
+        let Some(inflater) = inflater else { return stream.read(input).await };
+        loop {
+            // Octets that inflate to nothing are no news: the time-outs run on.
+            if inflater.has_more() {
+                let octets = inflater.inflate(input)?;
+                if octets > 0 {
+                    return Ok(octets);
+                }
+                continue;
+            }
+            let mut octets = BytesMut::new();
+            if stream.read(&mut octets).await? == 0 {
+                return Ok(0);
+            }
+            inflater.take(&mut octets);
         }
+    }
+
+    /// Whether both sides compress.
+    pub fn is_compressed(&self) -> bool {
+        self.inflater.is_some()
+    }
+
+    /// From here on both sides compress (RFC 4978 §3): what lies in `input` came behind the command that asked for it,
+    /// and is compressed already.
+    pub fn compress(&mut self) {
+        self.inflater = Some(Inflater::new(std::mem::take(&mut self.input)));
     }
 
     /// [`Conn::read`] before `deadline`, `None` behind it: octets that never pause do not put it off.
@@ -117,6 +161,13 @@ impl Conn {
 
     /// Writes all and flushes; an error after [`WRITE_TIMEOUT`].
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let compressed;
+        let bytes = if self.is_compressed() {
+            compressed = deflate::compressed(bytes)?;
+            &compressed
+        } else {
+            bytes
+        };
         let work = async {
             match &mut self.stream {
                 Stream::Plain(s) => {
@@ -145,6 +196,7 @@ impl Conn {
             peer: self.peer,
             local: self.local,
             end_point: None,
+            inflater: None,
             stream: Stream::Tls(Box::new(tls)),
         })
     }

@@ -88,6 +88,8 @@ fn command(rng: &mut Rng) -> String {
             rng,
             &[
                 "NOOP",
+                "COMPRESS DEFLATE",
+                "UNAUTHENTICATE",
                 "CAPABILITY",
                 "LOGOUT",
                 "STARTTLS",

@@ -41,6 +41,10 @@ pub enum Body {
     Logout,
     /// STARTTLS
     StartTls,
+    /// COMPRESS (RFC 4978)
+    Compress(Atom),
+    /// UNAUTHENTICATE (RFC 8437)
+    Unauthenticate,
     /// AUTHENTICATE
     Authenticate {
         /// SASL mechanism.

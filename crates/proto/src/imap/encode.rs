@@ -110,6 +110,8 @@ impl Encoder {
             Body::Noop => self.text("NOOP"),
             Body::Logout => self.text("LOGOUT"),
             Body::StartTls => self.text("STARTTLS"),
+            Body::Compress(algorithm) => self.text(&format!("COMPRESS {algorithm}")),
+            Body::Unauthenticate => self.text("UNAUTHENTICATE"),
             Body::Namespace => self.text("NAMESPACE"),
             Body::Idle => self.text("IDLE"),
             Body::Check => self.text("CHECK"),

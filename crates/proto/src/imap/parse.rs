@@ -83,6 +83,8 @@ fn plain_body(c: &mut Cursor<'_>, verb: &str, names: Names) -> Result<Body> {
         "NOOP" => Body::Noop,
         "LOGOUT" => Body::Logout,
         "STARTTLS" => Body::StartTls,
+        "COMPRESS" => c.space().and_then(|()| c.atom()).map(Body::Compress)?,
+        "UNAUTHENTICATE" => Body::Unauthenticate,
         "NAMESPACE" => Body::Namespace,
         "IDLE" => Body::Idle,
         "CHECK" => Body::Check,

@@ -27,6 +27,8 @@ pub enum Code {
     ClientBug,
     /// CLOSED
     Closed,
+    /// COMPRESSIONACTIVE (RFC 4978)
+    CompressionActive,
     /// COPYUID: UIDVALIDITY of the destination, UIDs there and here.
     CopyUid(u32, String, String),
     /// EXPUNGEISSUED
@@ -82,6 +84,7 @@ impl fmt::Display for Code {
             Self::Capability(all) => write!(f, "CAPABILITY {all}"),
             Self::ClientBug => f.write_str("CLIENTBUG"),
             Self::Closed => f.write_str("CLOSED"),
+            Self::CompressionActive => f.write_str("COMPRESSIONACTIVE"),
             Self::CopyUid(validity, from, to) => write!(f, "COPYUID {validity} {from} {to}"),
             Self::ExpungeIssued => f.write_str("EXPUNGEISSUED"),
             Self::HighestModSeq(modseq) => write!(f, "HIGHESTMODSEQ {modseq}"),

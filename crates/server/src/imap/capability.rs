@@ -110,7 +110,7 @@ const fn row(
     Capability { name, value: Value::None, rfc, about, shown, tests }
 }
 
-use Shown::{Always, BeforeLogin, BeforeLoginBound, BeforeTls};
+use Shown::{Always, BeforeLogin, BeforeLoginBound, BeforeTls, SignedIn};
 
 /// Every capability: the revision of IMAP, then what belongs to login, then the extensions by name.
 #[rustfmt::skip] // a row reads from left to right
@@ -147,6 +147,10 @@ pub const TABLE: &[Capability] = &[
         &["imap::condstore::modseqs_ascend_and_are_the_same_for_all_sessions",
           "imap::condstore::a_guarded_store_leaves_changed_messages_alone",
           "imap::condstore::search_by_modseq_tells_the_highest", "imap::condstore::what_turns_modseqs_on"]),
+    row("COMPRESS=DEFLATE", "RFC 4978", "both directions compressed; 43 KiB more for a session", SignedIn,
+        &["imap::compress::what_is_stored_compressed_another_session_reads_in_the_clear",
+          "imap::compress::refusals_and_what_is_pipelined_before_and_behind",
+          "imap::compress::a_bomb_meets_the_limits_of_commands"]),
     row("ENABLE", "RFC 5161", "extensions that change replies are turned on by name", Always,
         &["dialogues/imap/read.txt"]),
     row("ESORT", "RFC 5267", "results of SORT in short forms", Always,
@@ -193,6 +197,8 @@ pub const TABLE: &[Capability] = &[
         &["dialogues/imap/sort.txt", "imap::sort::threads"]),
     row("UIDPLUS", "RFC 4315", "UIDs of what was appended or copied, UID EXPUNGE", Always,
         &["dialogues/imap/read.txt", "imap::messages::expunge_and_uid_expunge_and_close"]),
+    row("UNAUTHENTICATE", "RFC 8437", "the connection goes on with another user; TLS and compression stay", SignedIn,
+        &["dialogues/imap/unauthenticate.txt"]),
     row("UNSELECT", "RFC 3691", "leaving a mailbox without expunging", Always,
         &["imap::messages::expunge_and_uid_expunge_and_close"]),
     row("WITHIN", "RFC 5032", "SEARCH by age in seconds", Always, &["imap::search::younger_and_older"]),

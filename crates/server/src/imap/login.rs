@@ -1,4 +1,5 @@
-//! Before and at login: CAPABILITY, ID, ENABLE, STARTTLS, AUTHENTICATE, LOGIN (profile §4).
+//! Before and at login, and what is for the connection as a whole: CAPABILITY, ID, ENABLE, STARTTLS, COMPRESS,
+//! AUTHENTICATE, LOGIN, UNAUTHENTICATE (profile §4).
 
 use super::{
     capability::{self, Moment},
@@ -61,6 +62,30 @@ impl Session {
         self.receiver = Receiver::new(Limits::SERVER);
         // The tagged OK went out before the handshake; nothing more is said.
         Err(Refusal::Silent)
+    }
+
+    /// RFC 4978 §3. The OK is the last thing said in the clear; what the client sends next is compressed.
+    pub(super) async fn compress(&mut self, tag: &Tag, algorithm: &Atom) -> Result<Done, Refusal> {
+        self.account()?;
+        if !algorithm.as_str().eq_ignore_ascii_case("DEFLATE") {
+            return Err(Refusal::no(Code::Cannot, "only DEFLATE is known here"));
+        }
+        if self.conn()?.is_compressed() {
+            return Err(Refusal::no(Code::CompressionActive, "compression is on already"));
+        }
+        response::status(&mut self.out, Some(tag), Condition::Ok, None, "compression begins");
+        self.flush().await?;
+        if let Some(conn) = &mut self.conn {
+            conn.compress();
+        }
+        Err(Refusal::Silent)
+    }
+
+    /// RFC 8437: back to the state before login, for another user on the same connection.
+    pub(super) fn unauthenticate(&mut self) -> Result<Done, Refusal> {
+        self.account()?;
+        self.forget_user();
+        Ok(Done { code: Some(Code::Capability(self.capabilities())), text: "nobody is signed in" })
     }
 
     fn may_log_in(&self) -> Result<(), Refusal> {

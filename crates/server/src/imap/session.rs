@@ -149,6 +149,17 @@ impl Session {
         }
     }
 
+    /// Whoever signed in is forgotten, and everything that came with it: the session is as it was before login, TLS and
+    /// compression apart (RFC 8437 §4).
+    pub(super) fn forget_user(&mut self) {
+        self.selected = None;
+        self.signed_in = None;
+        self.enabled = Enabled::default();
+        self.names = Names::Utf7;
+        self.faults = 0;
+        self.started = Instant::now();
+    }
+
     /// Greets, serves, closes.
     pub(super) async fn run(mut self) {
         let capabilities = self.capabilities();
@@ -376,6 +387,8 @@ impl Session {
             }
             Body::Id(_) => self.id(),
             Body::StartTls => return self.start_tls(tag).await,
+            Body::Compress(algorithm) => return self.compress(tag, &algorithm).await,
+            Body::Unauthenticate => return self.unauthenticate(),
             Body::Authenticate { mechanism, initial } => return self.authenticate(&mechanism, initial).await,
             Body::Login { user, password } => return self.login(&user, &password).await,
             Body::Enable(names) => self.enable(&names),

@@ -148,7 +148,7 @@ async fn listen(ctx: Context, implicit: bool) -> SocketAddr {
 /// A client of octets.
 pub(super) struct Client<S> {
     pub(super) stream: S,
-    buffer: Vec<u8>,
+    pub(super) buffer: Vec<u8>,
     tags: u32,
 }
 

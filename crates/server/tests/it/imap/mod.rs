@@ -3,6 +3,7 @@
 mod append;
 mod binary;
 mod capability;
+mod compress;
 mod condstore;
 mod deadlines;
 mod dialogues;
