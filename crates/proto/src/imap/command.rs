@@ -258,6 +258,8 @@ pub enum StatusItem {
     Deleted,
     /// SIZE (RFC 8438)
     Size,
+    /// APPENDLIMIT (RFC 7889)
+    AppendLimit,
     /// HIGHESTMODSEQ (RFC 7162)
     HighestModSeq,
     /// MAILBOXID (RFC 8474)
@@ -450,6 +452,11 @@ pub enum FetchItem {
         peek: bool,
         /// `<first.count>`
         partial: Option<(u64, NonZeroU32)>,
+    },
+    /// PREVIEW (RFC 8970), with LAZY: only if it is at hand.
+    Preview {
+        /// LAZY
+        lazy: bool,
     },
     /// BINARY[…] (RFC 3516): a part without its transfer encoding.
     Binary {

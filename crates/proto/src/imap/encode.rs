@@ -391,6 +391,7 @@ impl Encoder {
                 self.text("]");
                 self.partial(*partial);
             }
+            FetchItem::Preview { lazy } => self.text(if *lazy { "PREVIEW (LAZY)" } else { "PREVIEW" }),
             FetchItem::Binary { part, peek, partial } => {
                 self.text(if *peek { "BINARY.PEEK[" } else { "BINARY[" });
                 self.part(part);
@@ -452,6 +453,7 @@ pub(crate) fn status_item(item: StatusItem) -> &'static str {
         StatusItem::Unseen => "UNSEEN",
         StatusItem::Deleted => "DELETED",
         StatusItem::Size => "SIZE",
+        StatusItem::AppendLimit => "APPENDLIMIT",
         StatusItem::HighestModSeq => "HIGHESTMODSEQ",
         StatusItem::MailboxId => "MAILBOXID",
     }

@@ -261,6 +261,7 @@ fn status_items(c: &mut Cursor<'_>) -> Result<Vec<StatusItem>> {
             "UNSEEN" => StatusItem::Unseen,
             "DELETED" => StatusItem::Deleted,
             "SIZE" => StatusItem::Size,
+            "APPENDLIMIT" => StatusItem::AppendLimit,
             "HIGHESTMODSEQ" => StatusItem::HighestModSeq,
             "MAILBOXID" => StatusItem::MailboxId,
             _ => return expected("a STATUS item"),
@@ -341,6 +342,7 @@ fn fetch_item(c: &mut Cursor<'_>) -> Result<FetchItem> {
         return Ok(item);
     }
     Ok(match c.atom()?.as_str().to_ascii_uppercase().as_str() {
+        "PREVIEW" => FetchItem::Preview { lazy: preview_modifiers(c)? },
         "FLAGS" => FetchItem::Flags,
         "UID" => FetchItem::Uid,
         "INTERNALDATE" => FetchItem::InternalDate,
@@ -357,6 +359,16 @@ fn fetch_item(c: &mut Cursor<'_>) -> Result<FetchItem> {
         "RFC822.TEXT" => FetchItem::Rfc822Text,
         _ => return expected("a FETCH item"),
     })
+}
+
+/// `[SP "(" preview-mod *(SP preview-mod) ")"]` (RFC 8970 §6); whether LAZY is among them.
+fn preview_modifiers(c: &mut Cursor<'_>) -> Result<bool> {
+    if !c.rest().starts_with(b" (") {
+        return Ok(false);
+    }
+    c.space()?;
+    let all = c.list(ITEMS_MAX, |c| if c.word("LAZY") { Ok(()) } else { expected("LAZY") })?;
+    if all.is_empty() { expected("LAZY") } else { Ok(true) }
 }
 
 /// `section-spec = section-msgtext / (section-part ["." section-text])`

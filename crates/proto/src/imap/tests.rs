@@ -95,6 +95,7 @@ fn item() -> impl Strategy<Value = FetchItem> {
         Just(FetchItem::Envelope),
         Just(FetchItem::Body),
         Just(FetchItem::BodyStructure),
+        any::<bool>().prop_map(|lazy| FetchItem::Preview { lazy }),
         Just(FetchItem::Rfc822Header),
         Just(FetchItem::ModSeq),
         Just(FetchItem::SaveDate),
@@ -123,6 +124,7 @@ fn status_items() -> impl Strategy<Value = Vec<StatusItem>> {
         prop_oneof![
             Just(StatusItem::Messages),
             Just(StatusItem::Size),
+            Just(StatusItem::AppendLimit),
             Just(StatusItem::UidNext),
             Just(StatusItem::HighestModSeq),
             Just(StatusItem::MailboxId)
@@ -309,12 +311,12 @@ proptest! {
             | Body::Id(_)
             | Body::Create { .. }
             | Body::List(_) => true,
-            Body::Status { items, .. } => items.contains(&StatusItem::Size),
+            Body::Status { items, .. } => items.contains(&StatusItem::Size) || items.contains(&StatusItem::AppendLimit),
             Body::Search { returns, .. } => returns.is_some(),
             _ => false,
         };
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        let words = ["$", "MODSEQ", "CHANGEDSINCE", "CONDSTORE", "QRESYNC", "SAVE", "EMAILID", "THREADID", "MAILBOXID", "OLDER", "YOUNGER"];
+        let words = ["$", "MODSEQ", "CHANGEDSINCE", "CONDSTORE", "QRESYNC", "SAVE", "EMAILID", "THREADID", "MAILBOXID", "OLDER", "YOUNGER", "PREVIEW"];
         if ours_alone(&command.body) || words.iter().any(|word| text.contains(word)) {
             return Ok(());
         }

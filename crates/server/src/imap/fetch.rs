@@ -5,7 +5,7 @@ use super::{
     binary::{self, Decoded},
     flags::write_flag_list,
     index::{self, Index},
-    objectid,
+    objectid, preview,
     section::Pieces,
     session::{Done, Refusal, Session, ok},
     uids::intersect,
@@ -182,6 +182,10 @@ impl Session {
                 self.write_binary(item, binary, octets.as_deref()).await?;
                 continue;
             }
+            if matches!(item, FetchItem::Preview { .. }) {
+                preview::write(&mut self.out, index.as_ref(), octets.as_deref())?;
+                continue;
+            }
             let Some(label) = label(item) else {
                 write_small(&mut self.out, item, &message, index.as_ref());
                 continue;
@@ -297,9 +301,11 @@ fn octets(item: &FetchItem) -> Octets {
             }
             _ => Octets::All,
         },
-        FetchItem::Binary { .. } | FetchItem::BinarySize(_) | FetchItem::Rfc822 | FetchItem::Rfc822Text => {
-            Octets::All
-        }
+        FetchItem::Binary { .. }
+        | FetchItem::BinarySize(_)
+        | FetchItem::Preview { .. }
+        | FetchItem::Rfc822
+        | FetchItem::Rfc822Text => Octets::All,
         _ => Octets::None,
     }
 }
@@ -308,7 +314,8 @@ fn wants_index(item: &FetchItem) -> bool {
     match item {
         FetchItem::Section { section, .. } => *section != Section::default(),
         FetchItem::Binary { part, .. } | FetchItem::BinarySize(part) => !part.is_empty(),
-        FetchItem::Envelope
+        FetchItem::Preview { .. }
+        | FetchItem::Envelope
         | FetchItem::Body
         | FetchItem::BodyStructure
         | FetchItem::Rfc822Header

@@ -8,7 +8,10 @@ use sealpost_proto::imap::{
     Atom, MailboxName, StatusItem, quote_mailbox,
     response::{self, Code},
 };
-use sealpost_store::mailbox::{MailboxId, MailboxInfo, MailboxStatus, SpecialUse};
+use sealpost_store::{
+    StoreError,
+    mailbox::{MailboxId, MailboxInfo, MailboxStatus, SpecialUse},
+};
 
 /// Most mailboxes of one account: LIST of them all stays below a second.
 const MAILBOXES_MAX: usize = 10_000;
@@ -28,16 +31,19 @@ impl Session {
         // A trailing delimiter says that names below will follow (RFC 9051 §6.3.4).
         let trimmed = MailboxName::new(name.as_str().strip_suffix('/').unwrap_or(name.as_str()));
         let name = creatable(trimmed.as_ref().unwrap_or(name))?;
-        if !uses.is_empty() {
-            // CREATE-SPECIAL-USE is not offered: the five special mailboxes are there from the start.
-            let code =
-                if uses.iter().all(|u| special_use(u).is_some()) { Code::Cannot } else { Code::UseAttr };
-            return Err(Refusal::no(code, "special uses cannot be given to new mailboxes"));
-        }
+        // RFC 6154 §3. A mailbox has one use here, and a use one mailbox.
+        let wanted = match uses {
+            [] => None,
+            [one] => Some(special_use(one).ok_or_else(use_refused)?),
+            _ => return Err(use_refused()),
+        };
         if self.ctx.store.mailboxes(account).await?.len() >= MAILBOXES_MAX {
             return Err(Refusal::no(Code::Limit, "this account has too many mailboxes; delete some"));
         }
-        let id = self.ctx.store.create_mailbox(account, name.as_str(), None).await?;
+        let id = match self.ctx.store.create_mailbox(account, name.as_str(), wanted).await {
+            Err(StoreError::Exists("mailbox with this special use")) => return Err(use_refused()),
+            made => made?,
+        };
         Ok(Done { code: Some(Code::MailboxId(objectid::mailbox(id))), text: "CREATE done" })
     }
 
@@ -105,6 +111,7 @@ impl Session {
                 StatusItem::Unseen => format!("UNSEEN {}", status.unseen),
                 StatusItem::Deleted => format!("DELETED {}", status.deleted),
                 StatusItem::Size => format!("SIZE {}", status.size),
+                StatusItem::AppendLimit => format!("APPENDLIMIT {}", self.ctx.config.limits.message_size),
                 StatusItem::HighestModSeq => format!("HIGHESTMODSEQ {}", status.modseq),
                 StatusItem::MailboxId => format!("MAILBOXID ({})", objectid::mailbox(id)),
             })
@@ -112,6 +119,13 @@ impl Session {
         let name = quote_mailbox(name, self.names);
         response::line(&mut self.out, format_args!("* STATUS {name} ({})", values.join(" ")));
     }
+}
+
+fn use_refused() -> Refusal {
+    Refusal::no(
+        Code::UseAttr,
+        "a mailbox has one use of \\Drafts, \\Sent, \\Archive, \\Junk and \\Trash, which no other has; see LIST",
+    )
 }
 
 fn creatable(name: &MailboxName) -> Result<&MailboxName, Refusal> {

@@ -18,6 +18,7 @@ mod login;
 mod messages;
 mod narrow;
 mod objectid;
+mod preview;
 mod search;
 mod section;
 mod select;

@@ -222,7 +222,7 @@ fn decoded_text(
     Ok(())
 }
 
-fn decoder(charset: &str) -> Decoder {
+pub(super) fn decoder(charset: &str) -> Decoder {
     let encoding = match encoding_rs::Encoding::for_label(charset.trim().as_bytes()) {
         // What calls itself ASCII and is not is UTF-8 more often than anything else today.
         Some(encoding) if encoding != WINDOWS_1252 || !charset.to_ascii_lowercase().contains("ascii") => {

@@ -49,7 +49,7 @@ async fn hierarchy_modified_utf7_and_rename() {
         ("CREATE \"\"", "NO [CANNOT]"),
         ("CREATE a//b", "NO [CANNOT]"),
         ("CREATE \"a*\"", "NO [CANNOT]"),
-        ("CREATE x (USE (\\Sent))", "NO [CANNOT]"),
+        ("CREATE x (USE (\\Sent))", "NO [USEATTR]"),
         ("CREATE x (USE (\\Odd))", "NO [USEATTR]"),
         ("CREATE a&b", "BAD"),
         ("DELETE INBOX", "NO [CANNOT]"),
@@ -98,4 +98,30 @@ async fn status_counts() {
     let lines = client.ok("LIST \"\" Sent RETURN (SPECIAL-USE STATUS (MESSAGES))").await;
     assert_eq!(lines, ["* LIST (\\HasNoChildren \\Sent) \"/\" Sent", "* STATUS Sent (MESSAGES 2)"]);
     assert!(client.refused("STATUS Sent ()").await.starts_with("BAD"));
+}
+
+/// CREATE-SPECIAL-USE (RFC 6154 §3).
+#[tokio::test]
+async fn a_use_belongs_to_one_mailbox() {
+    let server = Server::start().await;
+    let (mut client, mut other) = (server.session().await, server.session().await);
+    for (command, start) in [
+        ("CREATE a (USE (\\Sent))", "NO [USEATTR]"),
+        ("CREATE a (USE (\\Sent \\Trash))", "NO [USEATTR]"),
+        ("CREATE a (USE (\\Flagged))", "NO [USEATTR]"),
+        ("CREATE a (USE Sent)", "BAD"),
+        ("CREATE Sent (USE (\\Sent))", "NO [ALREADYEXISTS]"),
+    ] {
+        let status = client.refused(command).await;
+        assert!(status.starts_with(start), "{command}: {status}");
+    }
+    // A use goes with its mailbox when that is renamed, and is free when it is removed.
+    client.ok("RENAME Sent Gesendet").await;
+    assert!(client.refused("CREATE b (USE (\\Sent))").await.starts_with("NO [USEATTR]"));
+    client.ok("DELETE Gesendet").await;
+    client.ok("CREATE b/c (USE (\\sent))").await;
+    client.ok("CREATE d (USE ())").await;
+    let lines = other.ok("LIST (SPECIAL-USE) \"\" *").await;
+    assert_eq!(lines.iter().filter(|line| line.contains("\\Sent")).count(), 1, "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("\\Sent) \"/\" b/c")), "{lines:?}");
 }
