@@ -117,6 +117,8 @@ use Shown::{Always, BeforeLogin, BeforeLoginBound, BeforeTls, SignedIn};
 pub const TABLE: &[Capability] = &[
     row("IMAP4rev1", "RFC 3501", "the protocol", Always,
         &["dialogues/imap/read.txt", "imap::folders::hierarchy_modified_utf7_and_rename"]),
+    row("IMAP4rev2", "RFC 9051", "the protocol, newer; ENABLE IMAP4rev2 turns its replies on", Always,
+        &["dialogues/imap/rev2.txt"]),
     row("STARTTLS", "RFC 3501 §6.2.1", "TLS on port 143; what was pipelined behind it is thrown away", BeforeTls,
         &["imap::login::starttls_throws_away_what_was_pipelined"]),
     row("LOGINDISABLED", "RFC 3501 §7.2.1", "nobody signs in without TLS", BeforeTls,

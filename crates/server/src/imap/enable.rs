@@ -3,7 +3,7 @@
 
 use super::session::{Done, Refusal, Session, ok};
 use sealpost_proto::imap::{
-    Atom, Condition,
+    Atom, Condition, Names,
     response::{self, Code},
 };
 
@@ -14,6 +14,9 @@ pub(super) struct Enabled {
     pub(super) condstore: bool,
     /// VANISHED instead of EXPUNGE.
     pub(super) qresync: bool,
+    /// IMAP4rev2's replies (RFC 9051, Appendix E): names of mailboxes in UTF-8, ESEARCH for every SEARCH, LIST with
+    /// SELECT, nothing of \Recent.
+    pub(super) rev2: bool,
 }
 
 impl Session {
@@ -22,6 +25,13 @@ impl Session {
         self.account()?;
         let mut enabled = String::new();
         for name in names {
+            if name.is("IMAP4rev2") {
+                if !std::mem::replace(&mut self.enabled.rev2, true) {
+                    self.names = Names::Utf8;
+                    enabled.push_str(" IMAP4rev2");
+                }
+                continue;
+            }
             if name.is("QRESYNC") && !self.enabled.qresync {
                 self.enabled.qresync = true;
                 enabled.push_str(" QRESYNC");

@@ -53,7 +53,11 @@ impl Session {
             let mut attributes = Vec::new();
             if name.mailbox.is_none() {
                 // RFC 5258 §3.4; older clients know \Noselect.
-                attributes.push(if list.extended { "\\NonExistent" } else { "\\Noselect" });
+                attributes.push(if list.extended || self.enabled.rev2 {
+                    "\\NonExistent"
+                } else {
+                    "\\Noselect"
+                });
             }
             if tells_subscribed && name.subscribed {
                 attributes.push("\\Subscribed");

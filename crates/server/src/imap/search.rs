@@ -66,6 +66,8 @@ impl Session {
         charset: Option<&str>,
         key: &SearchKey,
     ) -> Result<Done, Refusal> {
+        // RFC 9051 §6.4.4: without RETURN as with RETURN ().
+        let returns = returns.or(self.enabled.rev2.then_some(&[]));
         let saves = returns.is_some_and(|r| r.contains(&SearchReturn::Save));
         let found = self.find_for(returns, charset, key).await?;
         let modseq = highest_modseq(&found, returns.unwrap_or_default(), key);

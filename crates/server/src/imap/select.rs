@@ -9,7 +9,7 @@ use super::{
     view::{Pick, View},
 };
 use sealpost_proto::imap::{
-    Condition, MailboxName, Qresync, SelectParams, SequenceSet,
+    Condition, MailboxName, Qresync, SelectParams, SequenceSet, quote_mailbox,
     response::{self, Code},
 };
 use sealpost_store::{StoreError, account::AccountId, mailbox::MailboxId};
@@ -53,7 +53,13 @@ impl Session {
         let out = &mut self.out;
         response::line(out, format_args!("* FLAGS ({system}{words})"));
         response::line(out, format_args!("* {} EXISTS", status.messages));
-        response::line(out, format_args!("* 0 RECENT"));
+        if self.enabled.rev2 {
+            // RFC 9051 §6.3.2: which mailbox it is, in the spelling of the server.
+            let name = quote_mailbox(name, self.names);
+            response::line(out, format_args!("* LIST () \"/\" {name}"));
+        } else {
+            response::line(out, format_args!("* 0 RECENT"));
+        }
         let permanent = if read_only { String::new() } else { format!("{system}{words} \\*") };
         let mut code = |code: Code, text: &str| {
             response::status(out, None, Condition::Ok, Some(&code), text);
