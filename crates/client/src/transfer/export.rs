@@ -4,7 +4,8 @@ use super::{
     Format, TransferEvent, TransferReport,
     files::Writer,
     names::{FolderRule, shown},
-    remote::{Pull, Remote, groups, local, too_large},
+    pull::{Pull, groups, local, too_large},
+    remote::Remote,
     stage::Stage,
 };
 use crate::{client::Client, error::ClientError, mailbox::imap_error};

@@ -5,8 +5,9 @@ use super::{
     journal::{Batch, Entry, Journal, JournalError, Key},
     local::{Local, Reading},
     names::{self, FolderRule, Mapping, shown, special_use},
-    remote::{Pull, Pulling, Remote, groups, local, too_large},
-    stage::{Stage, Staged},
+    pull::{Pull, Pulling, local, too_large},
+    remote::Remote,
+    stage::Staged,
 };
 use crate::{
     client::Client,
@@ -16,10 +17,10 @@ use crate::{
     ui::Ui,
 };
 use sealpost_proto::{
-    imap::{Flag, SequenceSet},
+    imap::Flag,
     time::{Clock, Timestamp},
 };
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 use tokio::sync::mpsc;
 
 /// Messages read ahead of those that are sent.
@@ -29,13 +30,6 @@ const MESSAGE_MAX: u64 = 1 << 30;
 /// Keywords that a message keeps, and their length in octets: what the server takes.
 const KEYWORDS_MAX: usize = 100;
 const KEYWORD_LEN_MAX: usize = 255;
-/// A batch younger than this may still be on its way into the store of a server that its client has left, in seconds.
-const FRESH_SECONDS: i64 = 60;
-/// So often, and so far apart, such a batch is looked for.
-const LOOKS: u32 = 10;
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// Messages whose sizes are asked for at once when a batch is looked for.
-const METAS: usize = 500;
 /// Codes of NO that say nothing of the message, so that the next one would fare no better.
 const FINAL_CODES: [&str; 8] =
     ["OVERQUOTA", "UNAVAILABLE", "SERVERBUG", "INUSE", "NOPERM", "TRYCREATE", "NONEXISTENT", "CONTACTADMIN"];
@@ -175,12 +169,13 @@ struct Filling {
     uid_next: Option<u32>,
 }
 
-struct Upload {
-    mail: Mail,
-    journal: Journal,
-    ui: Arc<dyn Ui>,
-    clock: Arc<dyn Clock>,
-    dry_run: bool,
+/// The end of an import where the target is.
+pub(super) struct Upload {
+    pub(super) mail: Mail,
+    pub(super) journal: Journal,
+    pub(super) ui: Arc<dyn Ui>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) dry_run: bool,
     limit: u64,
     mailboxes: Vec<Folder>,
     filling: Option<Filling>,
@@ -356,8 +351,16 @@ impl Upload {
         if filling.uid_next.is_none() {
             let selected = self.mail.examine(&filling.name).await.map_err(imap_error)?;
             filling.uid_validity = selected.uid_validity;
-            // RFC 3501 §2.3.1.1 has old servers that do not tell it: then all messages are looked at after a break.
-            filling.uid_next = Some(selected.uid_next.unwrap_or(1));
+            // RFC 3501 §6.3.1 has old servers that do not tell it.
+            let uid_next = match selected.uid_next {
+                Some(uid_next) => uid_next,
+                None if selected.exists == 0 => 1,
+                None => {
+                    let last = self.mail.uids().await.map_err(imap_error)?.pop();
+                    last.map_or(1, |last| last.saturating_add(1))
+                }
+            };
+            filling.uid_next = Some(uid_next);
             self.mail.unselect().await.map_err(imap_error)?;
         }
         Ok((filling.name.clone(), filling.uid_validity, filling.uid_next.unwrap_or(1)))
@@ -446,73 +449,13 @@ impl Upload {
         }
         Ok(())
     }
-
-    /// Finds out what became of the batch during which the last import ended, whoever or whatever ended it.
-    async fn look_for_pending(&mut self) -> Result<(), ClientError> {
-        let Some(batch) = self.journal.pending().cloned() else { return Ok(()) };
-        if self.dry_run {
-            return Ok(());
-        }
-        let mut missing = self.missing(&batch).await?;
-        // Its client is gone, but the server may have had all of it, and be about to store it.
-        let mut looks = 0;
-        while !missing.is_empty() && looks < LOOKS && self.clock.now().0 - batch.at < FRESH_SECONDS {
-            tokio::time::sleep(LOOK_AGAIN).await;
-            missing = self.missing(&batch).await?;
-            looks += 1;
-        }
-        let there = batch.messages.len() - missing.len();
-        self.journal.end(missing).map_err(local)?;
-        self.ui.transfer(&TransferEvent::Note(format!(
-            "the last import ended in the middle of {} messages for {}; {there} of them had arrived",
-            batch.messages.len(),
-            batch.mailbox
-        )));
-        Ok(())
-    }
-
-    /// The places of those messages of a batch that are not in the mailbox. Equal messages are told apart by their number.
-    async fn missing(&mut self, batch: &Batch) -> Result<Vec<usize>, ClientError> {
-        let all = || (0..batch.messages.len()).collect();
-        let selected = match self.mail.examine(&batch.mailbox).await {
-            Ok(selected) => selected,
-            // It is gone, and the batch with it.
-            Err(ImapError::Refused { .. }) => return Ok(all()),
-            Err(error) => return Err(imap_error(error)),
-        };
-        // With another UIDVALIDITY the UIDs of then say nothing: all messages are looked at.
-        let from = if selected.uid_validity == batch.uid_validity { batch.uid_next } else { 1 };
-        let uids =
-            if selected.exists == 0 { Vec::new() } else { self.mail.uids().await.map_err(imap_error)? };
-        let uids: Vec<u32> = uids.into_iter().filter(|uid| *uid >= from).collect();
-        let mut there: HashMap<super::stage::Hash, usize> = HashMap::new();
-        for chunk in uids.chunks(METAS) {
-            let Some(set) = SequenceSet::from_numbers(chunk) else { continue };
-            let mut metas = self.mail.fetch_meta(set, &[]).await.map_err(imap_error)?;
-            metas.retain(|meta| batch.messages.iter().any(|entry| entry.size == meta.size));
-            for group in groups(&metas) {
-                let uids: Vec<u32> = group.iter().map(|meta| meta.uid).collect();
-                let most = group.iter().map(|meta| meta.size).sum();
-                // Only the hash is wanted: nothing is kept.
-                let got =
-                    self.mail.fetch_messages(&uids, most, Stage::hash_only).await.map_err(imap_error)?;
-                for (_, stage) in got {
-                    *there.entry(stage.finish().map_err(local)?.hash).or_default() += 1;
-                }
-            }
-        }
-        self.mail.unselect().await.map_err(imap_error)?;
-        let mut missing = Vec::new();
-        for (at, entry) in batch.messages.iter().enumerate() {
-            match there.get_mut(&entry.hash) {
-                Some(left) if *left > 0 => *left -= 1,
-                _ => missing.push(at),
-            }
-        }
-        Ok(missing)
-    }
 }
 
 fn is_final(code: Option<&str>) -> bool {
     code.is_some_and(|code| FINAL_CODES.contains(&code))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+#[path = "import_tests.rs"]
+mod tests;

@@ -8,8 +8,9 @@
 //! | `dates` | dates outside of IMAP |
 //! | `names` | which mailbox a folder becomes |
 //! | `stage` | a message between source and target |
-//! | `local`, `remote` | sources: files here, another server |
-//! | `journal` | what is done, so that nothing is done twice |
+//! | `local`, `pull` | sources: files here, another server |
+//! | `remote`, `target` | how another server and the account are reached |
+//! | `journal`, `recover` | what is done, so that nothing is done twice |
 //! | `import`, `export` | the two commands |
 
 mod dates;
@@ -25,6 +26,8 @@ pub mod mbox;
 mod mbox_tests;
 mod mbox_write;
 mod names;
+mod pull;
+mod recover;
 mod remote;
 mod stage;
 mod target;
