@@ -263,6 +263,11 @@ impl Client {
         Self::over(TcpStream::connect(address).expect("it listens"))
     }
 
+    /// To a server that may be down.
+    pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
+        TcpStream::connect(address).map(Self::over)
+    }
+
     /// From an address of our own choice.
     pub fn connect_from(source: IpAddr, address: SocketAddr) -> Self {
         use rustix::net::{AddressFamily, SocketType, bind, connect, socket};

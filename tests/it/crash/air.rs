@@ -28,6 +28,16 @@ pub enum Kind {
     Xenrol,
     /// XKEYRING with octets.
     Xkeyring,
+    /// APPEND and its literal.
+    Append,
+    /// STORE
+    Store,
+    /// MOVE
+    Move,
+    /// EXPUNGE
+    Expunge,
+    /// RENAME
+    Rename,
     /// Half of a BDAT chunk: a moment to aim at, and no promise.
     HalfChunk,
 }

@@ -10,6 +10,7 @@ mod check;
 mod inspect;
 mod killer;
 mod ledger;
+mod mailboxes;
 mod people;
 #[allow(dead_code, reason = "the simulation's, which draws in more ways")]
 #[path = "../../../sim/src/rng.rs"]
