@@ -516,6 +516,8 @@ pub struct AppendMessage {
     pub flags: Vec<Flag>,
     /// INTERNALDATE.
     pub date: Option<Timestamp>,
+    /// Its literal stands in `UTF8 (…)` (RFC 6855 §4).
+    pub utf8: bool,
 }
 
 /// APPEND or REPLACE up to its first literal.

@@ -62,7 +62,7 @@ fn announcement_is_all(c: &Cursor<'_>) -> bool {
         && super::receive::literal_head(rest).is_some()
 }
 
-/// ` [flag-list SP] [date-time SP] literal`: what stands before a message's literal in APPEND; the next ones of
+/// ` [flag-list SP] [date-time SP] (literal / "UTF8" SP "(" literal8 ")")` (RFC 3502, RFC 6855 §4): what stands before a message's literal in APPEND; the next ones of
 /// MULTIAPPEND (RFC 3502) have the same form.
 fn append_message(c: &mut Cursor<'_>) -> Result<AppendMessage> {
     c.space()?;
@@ -77,14 +77,19 @@ fn append_message(c: &mut Cursor<'_>) -> Result<AppendMessage> {
         date = Some(parse_date_time(&text).ok_or(ParseError { expected: "a date and time" })?);
         c.space()?;
     }
+    let utf8 = c.word("UTF8");
+    if utf8 {
+        c.space()?;
+        c.need(b'(', "an opening parenthesis")?;
+    }
     // The announcement is all that is left: no other brace stands before it.
     let rest = c.rest();
     let brace = rest.strip_prefix(b"~").unwrap_or(rest);
     let alone = brace.first() == Some(&b'{') && memchr::memrchr(b'{', brace) == Some(0);
-    if alone && super::receive::literal_head(rest).is_some() {
-        Ok(AppendMessage { flags, date })
-    } else {
-        expected("a literal with the message")
+    match super::receive::literal_head(rest) {
+        Some(head) if alone && (head.binary || !utf8) => Ok(AppendMessage { flags, date, utf8 }),
+        _ if utf8 => expected("a literal8 (~{…}) with the message"),
+        _ => expected("a literal with the message"),
     }
 }
 
@@ -97,9 +102,13 @@ pub enum AppendNext {
     End,
 }
 
-/// `*(append-message) CRLF` behind a message's literal, up to the next literal's announcement.
-pub fn append_next(bytes: &[u8]) -> Result<AppendNext> {
+/// `*(append-message) CRLF` behind a message's literal, up to the next literal's announcement; behind one in `UTF8 (…)`
+/// the parenthesis comes first.
+pub fn append_next(bytes: &[u8], utf8: bool) -> Result<AppendNext> {
     let mut c = Cursor::new(bytes);
+    if utf8 {
+        c.need(b')', "a closing parenthesis")?;
+    }
     // IMAPClient (4.1) writes two spaces.
     while c.rest().starts_with(b"  ") {
         c.space()?;

@@ -281,7 +281,7 @@ proptest! {
         for input in [bytes, format!("a {text}\r\n").into_bytes(), format!("* {text}\r\n").into_bytes()] {
             let _ = parse::command(&input, Names::Utf7);
             let _ = parse::append_start(&input, Names::Utf8);
-            let _ = parse::append_next(&input);
+            let _ = (parse::append_next(&input, false), parse::append_next(&input, true));
             let _ = reply(&input, Names::Utf7);
             let _ = parse::tag_of(&input);
         }
@@ -357,6 +357,26 @@ fn append_up_to_its_literal() {
 }
 
 #[test]
+fn append_in_utf8() {
+    use parse::{AppendNext, append_next};
+    let start = |text: &str| parse::append_start(text.as_bytes(), Names::Utf8);
+    let parsed = start("a APPEND \"Entwürfe\" (\\Seen) UTF8 (~{5}\r\n").unwrap().unwrap();
+    assert!(parsed.message.utf8);
+    assert_eq!(parsed.mailbox.as_str(), "Entwürfe");
+    assert_eq!(append_next(b")\r\n", true), Ok(AppendNext::End));
+    let Ok(AppendNext::Message(next)) = append_next(b") UTF8 (~{5+}\r\n", true) else { panic!() };
+    assert!(next.utf8);
+    let Ok(AppendNext::Message(next)) = append_next(b") {5+}\r\n", true) else { panic!() };
+    assert!(!next.utf8);
+    for bad in ["UTF8 ({5}", "UTF8 ~{5}", "UTF8(~{5}", "(UTF8 (~{5}", "UTF8 (~{5} ~{5}", "UTF8"] {
+        assert!(start(&format!("a APPEND INBOX {bad}\r\n")).is_err(), "{bad}");
+    }
+    for bad in ["\r\n", " {5}\r\n", "))\r\n", ") \r\n"] {
+        assert!(append_next(bad.as_bytes(), true).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn replace_up_to_its_literal() {
     let start = |text: &str| parse::append_start(text.as_bytes(), Names::Utf7);
     let number = |n| SeqNumber::Number(NonZeroU32::new(n).unwrap());
@@ -389,15 +409,15 @@ fn replace_up_to_its_literal() {
 fn append_behind_a_literal() {
     use parse::{AppendNext, append_next};
     for end in ["\r\n", "\n"] {
-        assert_eq!(append_next(end.as_bytes()), Ok(AppendNext::End));
+        assert_eq!(append_next(end.as_bytes(), false), Ok(AppendNext::End));
     }
-    let Ok(AppendNext::Message(message)) = append_next(b" (\\Seen) {5+}\r\n") else { panic!() };
+    let Ok(AppendNext::Message(message)) = append_next(b" (\\Seen) {5+}\r\n", false) else { panic!() };
     assert_eq!(message.flags, [Flag::Seen]);
     for good in [" ~{5}\r\n", "  {5}\r\n"] {
-        assert!(matches!(append_next(good.as_bytes()), Ok(AppendNext::Message(_))), "{good}");
+        assert!(matches!(append_next(good.as_bytes(), false), Ok(AppendNext::Message(_))), "{good}");
     }
     for bad in ["", "x\r\n", "{5}\r\n", " \r\n", "  \r\n", " () {5} {5}\r\n", ") {5}\r\n"] {
-        assert!(append_next(bad.as_bytes()).is_err(), "{bad}");
+        assert!(append_next(bad.as_bytes(), false).is_err(), "{bad}");
     }
 }
 

@@ -157,8 +157,9 @@ impl Session {
         let mut batch = Batch::new(most);
         let mut next = Some((first, head));
         while let Some((message, head)) = next {
-            let checked = batch
-                .check(head.len, self.ctx.config.limits.message_size)
+            let checked = self
+                .check_utf8(&message)
+                .and_then(|()| batch.check(head.len, self.ctx.config.limits.message_size))
                 .and_then(|()| split_flags(&message.flags));
             let (bits, keywords) = match checked {
                 Ok(checked) => checked,
@@ -168,9 +169,19 @@ impl Session {
                 Ok(message) => batch.push(message),
                 Err(fault) => return Err(self.drain_append(fault).await),
             }
-            next = self.append_next().await?;
+            next = self.append_next(message.utf8).await?;
         }
         Ok(batch.messages)
+    }
+
+    /// `UTF8 (…)` is for sessions that have said so (RFC 6855 §4). The octets are those of any other message: headers in
+    /// UTF-8 come and go as they are, in both forms (RFC 9755 has done away with this one), and to all sessions, for a
+    /// signature covers them (profile §6).
+    fn check_utf8(&self, message: &AppendMessage) -> Result<(), Refusal> {
+        if message.utf8 && !self.enabled.utf8 {
+            return Err(Refusal::Bad("ENABLE UTF8=ACCEPT comes before a message in UTF8".to_owned()));
+        }
+        Ok(())
     }
 
     /// One message. The inner error is a fault of this message; what follows it is still to be read.
@@ -227,12 +238,12 @@ impl Session {
     }
 
     /// What follows a message: the next one, or the end of the command. Errors when the command is over.
-    async fn append_next(&mut self) -> Result<Option<(AppendMessage, LiteralHead)>, Refusal> {
+    async fn append_next(&mut self, utf8: bool) -> Result<Option<(AppendMessage, LiteralHead)>, Refusal> {
         let (line, head) = match self.append_line().await? {
             AppendLine::End(line) => (line, None),
             AppendLine::Literal(head) => (self.receiver.so_far().to_vec(), Some(head)),
         };
-        match (parse::append_next(&line), head) {
+        match (parse::append_next(&line, utf8), head) {
             (Ok(AppendNext::End), None) => Ok(None),
             (Ok(AppendNext::Message(message)), Some(head)) => Ok(Some((message, head))),
             (parsed, head) => {

@@ -207,5 +207,7 @@ pub const TABLE: &[Capability] = &[
         &["dialogues/imap/unauthenticate.txt"]),
     row("UNSELECT", "RFC 3691", "leaving a mailbox without expunging", Always,
         &["imap::messages::expunge_and_uid_expunge_and_close"]),
+    row("UTF8=ACCEPT", "RFC 6855, RFC 9755", "names and headers in UTF-8", Always,
+        &["dialogues/imap/utf8.txt", "imap::utf8::names_are_in_the_form_of_the_session"]),
     row("WITHIN", "RFC 5032", "SEARCH by age in seconds", Always, &["imap::search::younger_and_older"]),
 ];

@@ -9,6 +9,7 @@ use sealpost_proto::imap::{
 
 /// Extensions that change what is sent unasked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is one name of ENABLE")]
 pub(super) struct Enabled {
     /// MODSEQs go with flags.
     pub(super) condstore: bool,
@@ -17,6 +18,8 @@ pub(super) struct Enabled {
     /// IMAP4rev2's replies (RFC 9051, Appendix E): names of mailboxes in UTF-8, ESEARCH for every SEARCH, LIST with
     /// SELECT, nothing of \Recent.
     pub(super) rev2: bool,
+    /// Names are in UTF-8, and SEARCH names no charset (RFC 6855 §3).
+    pub(super) utf8: bool,
 }
 
 impl Session {
@@ -29,6 +32,13 @@ impl Session {
                 if !std::mem::replace(&mut self.enabled.rev2, true) {
                     self.names = Names::Utf8;
                     enabled.push_str(" IMAP4rev2");
+                }
+                continue;
+            }
+            if name.is("UTF8=ACCEPT") {
+                if !std::mem::replace(&mut self.enabled.utf8, true) {
+                    self.names = Names::Utf8;
+                    enabled.push_str(" UTF8=ACCEPT");
                 }
                 continue;
             }

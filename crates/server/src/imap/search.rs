@@ -69,6 +69,10 @@ impl Session {
         // RFC 9051 §6.4.4: without RETURN as with RETURN ().
         let returns = returns.or(self.enabled.rev2.then_some(&[]));
         let saves = returns.is_some_and(|r| r.contains(&SearchReturn::Save));
+        if charset.is_some() && self.enabled.utf8 {
+            // RFC 6855 §3: strings are in UTF-8 by then, and nothing else.
+            return Err(Refusal::Bad("no CHARSET is named once UTF8=ACCEPT is enabled".to_owned()));
+        }
         let found = self.find_for(returns, charset, key).await?;
         let modseq = highest_modseq(&found, returns.unwrap_or_default(), key);
         let found: Vec<Uid> = found.into_iter().map(|(uid, _)| uid).collect();

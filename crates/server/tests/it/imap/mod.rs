@@ -22,3 +22,4 @@ mod scram;
 mod search;
 mod sort;
 mod updates;
+mod utf8;
