@@ -292,6 +292,8 @@ pub trait Mailboxes: Send + Sync {
     async fn find_mailbox(&self, account: AccountId, name: &str) -> Result<Option<MailboxId>>;
     /// Counters.
     async fn status(&self, mailbox: MailboxId) -> Result<MailboxStatus>;
+    /// The same of several, in order; `None` for those that are gone.
+    async fn statuses(&self, mailboxes: &[MailboxId]) -> Result<Vec<Option<MailboxStatus>>>;
     /// All entries by UID.
     async fn entries(&self, mailbox: MailboxId) -> Result<Vec<Entry>>;
     /// The mailbox for POP3: one read at one moment, without opening any message.

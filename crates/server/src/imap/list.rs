@@ -5,7 +5,7 @@ use super::{
     session::{Done, Refusal, Session, ok},
 };
 use sealpost_proto::imap::{List, ListReturn, ListSelect, MailboxName, quote_mailbox, response};
-use sealpost_store::mailbox::MailboxInfo;
+use sealpost_store::mailbox::{MailboxId, MailboxInfo};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A name that LIST may tell: a mailbox, a subscription to none, or a level above one.
@@ -37,6 +37,13 @@ impl Session {
             ListReturn::Status(items) => Some(items),
             _ => None,
         });
+        // Of all of them in one read.
+        let mut statuses = BTreeMap::new();
+        if status.is_some() {
+            let ids: Vec<MailboxId> = mailboxes.iter().map(|mailbox| mailbox.id).collect();
+            let all = self.ctx.store.statuses(&ids).await?;
+            statuses.extend(ids.into_iter().zip(all).filter_map(|(id, status)| Some((id, status?))));
+        }
         let tells_subscribed = subscribed_only || list.returns.contains(&ListReturn::Subscribed);
         for (text, name) in &names {
             if !patterns.iter().any(|p| matches(p, text)) {
@@ -72,9 +79,9 @@ impl Session {
                 format_args!("* LIST ({}) \"/\" {quoted}{childinfo}", attributes.join(" ")),
             );
             if let (Some(items), Some(mailbox)) = (status, name.mailbox)
-                && let Ok(status) = self.ctx.store.status(mailbox.id).await
+                && let Some(status) = statuses.get(&mailbox.id)
             {
-                self.write_status(&mailbox_name, mailbox.id, &status, items);
+                self.write_status(&mailbox_name, mailbox.id, status, items);
             }
         }
         ok("LIST done")

@@ -132,6 +132,19 @@ impl Mailboxes for SqliteStore {
         self.read(move |conn| status(conn, mailbox)).await
     }
 
+    async fn statuses(&self, mailboxes: &[MailboxId]) -> Result<Vec<Option<MailboxStatus>>> {
+        let mailboxes = mailboxes.to_vec();
+        self.read(move |conn| {
+            let one = |mailbox: &MailboxId| match status(conn, *mailbox) {
+                Ok(status) => Ok(Some(status)),
+                Err(StoreError::Gone(_)) => Ok(None),
+                Err(error) => Err(error),
+            };
+            mailboxes.iter().map(one).collect()
+        })
+        .await
+    }
+
     async fn entries(&self, mailbox: MailboxId) -> Result<Vec<Entry>> {
         self.read(move |conn| listing::all(conn, mailbox)).await
     }

@@ -73,6 +73,7 @@ macro_rules! suite {
             changes_tell_all_since_a_modseq,
             mailboxes_are_found_by_name,
             keywords_of_a_mailbox_stay_known,
+            statuses_come_together,
             contents_are_opened_together,
             watchers_wake_after_every_change,
             many_messages_are_expunged_and_flagged,

@@ -391,6 +391,16 @@ pub(crate) async fn mailboxes_are_found_by_name(store: Arc<dyn Store>) {
     }
 }
 
+pub(crate) async fn statuses_come_together(store: Arc<dyn Store>) {
+    let (id, inbox) = inbox(&*store).await;
+    let archive = mailbox(&*store, id, "Archive").await;
+    store.append(inbox, vec![message("1"), message("2")]).await.expect("appends");
+    let (one, two) =
+        (store.status(inbox).await.expect("a status"), store.status(archive).await.expect("a status"));
+    let all = store.statuses(&[archive, MailboxId(i64::MAX), inbox]).await.expect("statuses");
+    assert_eq!(all, [Some(two), None, Some(one)]);
+}
+
 pub(crate) async fn keywords_of_a_mailbox_stay_known(store: Arc<dyn Store>) {
     let (_, inbox) = inbox(&*store).await;
     assert!(store.keywords(inbox).await.expect("keywords").is_empty());
