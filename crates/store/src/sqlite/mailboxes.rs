@@ -135,7 +135,8 @@ impl Mailboxes for SqliteStore {
     async fn statuses(&self, mailboxes: &[MailboxId]) -> Result<Vec<Option<MailboxStatus>>> {
         let mailboxes = mailboxes.to_vec();
         self.read(move |conn| {
-            let one = |mailbox: &MailboxId| match status(conn, *mailbox) {
+            let snapshot = conn.unchecked_transaction()?;
+            let one = |mailbox: &MailboxId| match status(&snapshot, *mailbox) {
                 Ok(status) => Ok(Some(status)),
                 Err(StoreError::Gone(_)) => Ok(None),
                 Err(error) => Err(error),
@@ -276,7 +277,9 @@ impl Mailboxes for SqliteStore {
     async fn indexes(&self, contents: &[ContentId]) -> Result<Vec<Vec<u8>>> {
         let contents = contents.to_vec();
         self.read(move |conn| {
-            let mut statement = conn.prepare_cached("SELECT idx FROM content WHERE id = ?1")?;
+            // In one snapshot: without, each statement locks and unlocks the log (two calls of the kernel).
+            let snapshot = conn.unchecked_transaction()?;
+            let mut statement = snapshot.prepare_cached("SELECT idx FROM content WHERE id = ?1")?;
             contents
                 .iter()
                 .map(|content| {

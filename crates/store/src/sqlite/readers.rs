@@ -40,7 +40,9 @@ pub(super) fn open_all(
     contents: &[ContentId],
 ) -> Result<Vec<Option<Box<dyn ContentReader>>>> {
     shared.pool.with(|conn| {
-        let mut statement = conn.prepare_cached(
+        // In one snapshot: without, each statement locks and unlocks the log (two calls of the kernel).
+        let snapshot = conn.unchecked_transaction()?;
+        let mut statement = snapshot.prepare_cached(
             "SELECT size, object_key IS NOT NULL, data FROM content LEFT JOIN body ON content_id = id WHERE id = ?1",
         )?;
         let mut all: Vec<Option<Box<dyn ContentReader>>> = Vec::with_capacity(contents.len());
