@@ -392,6 +392,7 @@ const POP3: &[&str] = &[
     "APOP a b\r\n",
     "CAPA\r\n",
     "STLS\r\n",
+    "UTF8\r\n",
     "STAT\r\n",
     "LIST\r\n",
     "LIST 1\r\n",

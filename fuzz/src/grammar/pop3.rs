@@ -32,7 +32,7 @@ fn command(rng: &mut Rng) -> String {
             format!("AUTH SCRAM-SHA-256 {first}\r\n{}\r\n", base64::encode(bent(rng, 8, last)))
         }
         7 => "AUTH LOGIN\r\nYWxpY2VAZXhhbXBsZS5uZXQ=\r\ndG9rM24=".to_owned(),
-        8 => one(rng, &["STAT", "NOOP", "RSET", "AUTH", "APOP a b", "FOO", ""]).to_owned(),
+        8 => one(rng, &["STAT", "NOOP", "RSET", "AUTH", "APOP a b", "FOO", "UTF8", ""]).to_owned(),
         9 | 10 => format!("RETR {}", number(rng)),
         11 => format!("TOP {} {}", number(rng), number(rng)),
         12 | 13 => format!("DELE {}", number(rng)),
@@ -63,7 +63,23 @@ pub(super) fn session(rng: &mut Rng) -> Vec<u8> {
 pub(super) fn message(rng: &mut Rng) -> Vec<u8> {
     let mut message = String::new();
     for _ in 0..rng.below(24) {
-        message.push_str(one(rng, &["", "", ".", "..", "A: b", ".a", "\r", "\0", "+OK"]));
+        message.push_str(one(
+            rng,
+            &[
+                "",
+                "",
+                ".",
+                "..",
+                "A: b",
+                ".a",
+                "\r",
+                "\0",
+                "+OK",
+                "Subject: grün",
+                "From: Zoë <zoë@a.example>, b@c.d",
+                " ü",
+            ],
+        ));
         message.push_str(one(rng, &["\r\n", "\r\n", "\r\n", "\n", "\r", ""]));
     }
     message.into_bytes()

@@ -11,6 +11,7 @@ use sealpost_proto::{
         message::Writer,
         reply::{Code, Reply},
         server::{Event, OUTPUT_MAX, Server},
+        surrogate::Surrogate,
     },
     sasl::{Credentials, Parameters},
 };
@@ -185,9 +186,26 @@ pub(crate) fn session(input: &[u8]) {
     }
 }
 
+/// What a program gets that has not asked for UTF-8, for a message in pieces.
+fn surrogate(pieces: &[&[u8]]) -> Vec<u8> {
+    let (mut surrogate, mut out) = (Surrogate::default(), Vec::new());
+    for piece in pieces {
+        surrogate.push(piece, &mut out);
+    }
+    surrogate.finish(&mut out);
+    out
+}
+
 /// Any octets as a message, in pieces: a reader of lines gets them back, and what follows the end is a reply.
 pub(crate) fn message(input: &[u8]) {
     let mut rng = Rng::of(input);
+    let whole = surrogate(&[input]);
+    assert_eq!(surrogate(&rng.pieces(input)), whole, "it matters how the message is cut");
+    if input.is_ascii() {
+        assert_eq!(whole, input, "ASCII needs no surrogate");
+    } else if whole != input {
+        feedback::happened("surrogate");
+    }
     for lines in [None, Some(rng.below(4) as u64)] {
         let (mut writer, mut wire) = (Writer::new(lines), BytesMut::new());
         for piece in rng.pieces(input) {

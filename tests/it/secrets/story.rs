@@ -228,6 +228,13 @@ impl Story {
                 let answer = self.imap().imap(&command);
                 assert!(answer.contains(word), "{answer}");
             }
+            let word = if good { "+OK " } else { "-ERR [AUTH] " };
+            let mut client = self.pop3();
+            client.send(format!("USER {ALICE}\r\nPASS {token}\r\n"));
+            assert!(client.line().starts_with("+OK ") && client.line().starts_with(word));
+            let mut client = self.pop3();
+            client.send(format!("AUTH PLAIN {plain}\r\n"));
+            assert!(client.line().starts_with(word));
             // An ordinary mail program's session, to its end.
             if good {
                 let mut client = self.smtp();
@@ -260,6 +267,10 @@ impl Story {
 
     fn imap(&self) -> Client {
         self.world.direct("imaps")
+    }
+
+    fn pop3(&self) -> Client {
+        self.world.direct("pop3s")
     }
 
     fn fail(&mut self) {
@@ -376,6 +387,19 @@ impl Story {
         client.line();
         client.send(format!("{sasl}!\r\n"));
         client.line();
+        for line in [
+            format!("PASS {secret}"),
+            format!("USER {secret}"),
+            format!("APOP {ALICE} {secret}"),
+            format!("AUTH PLAIN {}", &sasl[..sasl.len() - 3]),
+            format!("AUTH {sasl}"),
+            format!("RETR {secret}"),
+            secret.to_owned(),
+        ] {
+            let mut client = self.pop3();
+            client.send(format!("{line}\r\n"));
+            assert!(!client.line().contains(secret), "echoed");
+        }
         // Requests that administrators' scripts get wrong.
         let socket = self.world.setups[0].path("data/control.sock");
         for line in [

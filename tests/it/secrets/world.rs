@@ -152,7 +152,7 @@ impl World {
                  [tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n[limits]\nno_limits = true\n\
                  [queue]\nretry = [\"1s\"]\nlifetime = \"1d\"\n\
                  [listen]\nsmtp = \"{ip}:{mx_port}\"\nsubmission = \"{ip}:0\"\nsubmissions = \"{ip}:0\"\n\
-                 imap = \"{ip}:0\"\nimaps = \"{ip}:0\"\n",
+                 imap = \"{ip}:0\"\nimaps = \"{ip}:0\"\npop3s = \"{ip}:0\"\n",
                 DOMAINS[n],
                 dir.path().join("ca.pem").display(),
                 DOMAINS[1 - n],
@@ -393,7 +393,10 @@ impl World {
     pub fn direct(&self, name: &str) -> Client {
         let mut client = Client::connect(self.servers[0].address(name)).tls(&self.path("ca.pem"));
         let greeting = client.line();
-        assert!(greeting.starts_with("220 ") || greeting.starts_with("* OK "), "{name}: {greeting}");
+        assert!(
+            ["220 ", "* OK ", "+OK "].iter().any(|start| greeting.starts_with(start)),
+            "{name}: {greeting}"
+        );
         client
     }
 }

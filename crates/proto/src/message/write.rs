@@ -60,7 +60,7 @@ fn fold_words<'a>(out: &mut String, words: impl IntoIterator<Item = &'a str>) {
 
 /// `text` as encoded words, each whole characters of UTF-8 (RFC 2047 §5), in Q where most of it
 /// stays readable, else in B.
-fn encoded_words(text: &str) -> Vec<String> {
+pub(crate) fn encoded_words(text: &str) -> Vec<String> {
     let q_len = |c: char| if is_q_plain(c) || c == ' ' { 1 } else { 3 * c.len_utf8() };
     let q_total: usize = text.chars().map(q_len).sum();
     let q = q_total <= text.len() * 2;

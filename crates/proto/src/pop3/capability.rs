@@ -64,7 +64,15 @@ pub const ALL: &[Capability] = &[
         rfc: "RFC 1939",
         when: When::Always,
         gives: "unique ids, the same over restarts and never used again",
-        tests: "it/pop3/maildrop.rs",
+        tests: "it/pop3/restart.rs",
+    },
+    Capability {
+        tag: "UTF8 USER",
+        rfc: "RFC 6856",
+        when: When::Tls,
+        gives: "messages with UTF-8 in their header as they are; without UTF8 such a header comes in encoded words, and names \
+                of users may be UTF-8 in any case",
+        tests: "it/pop3/utf8.rs",
     },
     Capability {
         tag: "PIPELINING",

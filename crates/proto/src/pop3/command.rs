@@ -25,6 +25,8 @@ pub enum Command {
     Capa,
     /// RFC 2595 §4
     Stls,
+    /// RFC 6856 §2.1
+    Utf8,
     /// RFC 1939 §5
     Stat,
     /// RFC 1939 §5
@@ -91,6 +93,7 @@ impl Command {
             b"AUTH" => auth(rest),
             b"CAPA" => nothing(rest, "CAPA", Self::Capa),
             b"STLS" => nothing(rest, "STLS", Self::Stls),
+            b"UTF8" => nothing(rest, "UTF8", Self::Utf8),
             b"STAT" => nothing(rest, "STAT", Self::Stat),
             b"NOOP" => nothing(rest, "NOOP", Self::Noop),
             b"RSET" => nothing(rest, "RSET", Self::Rset),
@@ -131,6 +134,7 @@ impl Command {
             Self::AuthList => "AUTH".to_owned(),
             Self::Capa => "CAPA".to_owned(),
             Self::Stls => "STLS".to_owned(),
+            Self::Utf8 => "UTF8".to_owned(),
             Self::Stat => "STAT".to_owned(),
             Self::List(number) => numbered("LIST", number),
             Self::Retr(number) => format!("RETR {number}"),
@@ -221,6 +225,7 @@ mod tests {
             ("AUTH PLAIN =", auth(Some("="))),
             ("CAPA", Command::Capa),
             ("stls", Command::Stls),
+            ("UTF8", Command::Utf8),
             ("STAT ", Command::Stat),
             ("LIST", Command::List(None)),
             ("LIST ", Command::List(None)),
@@ -321,6 +326,7 @@ mod tests {
                 3 => Command::Stat,
                 4 => Command::Noop,
                 5 => Command::Rset,
+                6 => Command::Utf8,
                 _ => Command::Quit,
             }),
         ]

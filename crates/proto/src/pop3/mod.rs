@@ -14,3 +14,4 @@ pub mod maildrop;
 pub mod message;
 pub mod reply;
 pub mod server;
+pub mod surrogate;

@@ -13,6 +13,7 @@ use super::{
     maildrop::{Column, Maildrop, Position},
     message::Writer,
     reply::Reply,
+    surrogate::Surrogate,
 };
 use crate::{
     address::Address,
@@ -76,8 +77,8 @@ enum Asking {
         octets: u64,
         lines: Option<u64>,
     },
-    /// The message is on its way.
-    Message(Writer),
+    /// The message is on its way, by a surrogate of it where the client has not asked for UTF-8.
+    Message(Writer, Option<Surrogate>),
     Update,
 }
 
@@ -105,6 +106,8 @@ pub struct Server {
     dropping: Option<usize>,
     faults: u32,
     can_bind: bool,
+    /// RFC 6856: the client takes headers in UTF-8.
+    utf8: bool,
     /// Octets to write.
     pub output: BytesMut,
 }
@@ -122,6 +125,7 @@ impl Server {
             dropping: None,
             faults: 0,
             can_bind: false,
+            utf8: false,
             output,
         }
     }
@@ -255,6 +259,10 @@ impl Server {
                 Reply::ok("begin TLS").write(&mut self.output);
                 return self.ask(Asking::StartTls, Event::StartTls);
             }
+            Outcome::Utf8 => {
+                self.utf8 = true;
+                Reply::ok("headers come in UTF-8").write(&mut self.output);
+            }
             Outcome::Credentials(credentials) => {
                 return self.ask(Asking::Credentials, Event::Credentials(credentials));
             }
@@ -367,21 +375,32 @@ impl Server {
             let text =
                 if lines.is_some() { "the top follows".to_owned() } else { format!("{octets} octets") };
             Reply::ok(text).write(&mut self.output);
-            self.asking = Asking::Message(Writer::new(lines));
+            let surrogate = (!self.utf8).then(Surrogate::default);
+            self.asking = Asking::Message(Writer::new(lines), surrogate);
         }
     }
 
     /// The next octets of the message; `false` when enough has come.
     pub fn push_message(&mut self, octets: &[u8]) -> bool {
         match &mut self.asking {
-            Asking::Message(writer) => writer.push(octets, &mut self.output),
+            Asking::Message(writer, None) => writer.push(octets, &mut self.output),
+            Asking::Message(writer, Some(surrogate)) => {
+                let mut made = Vec::with_capacity(octets.len());
+                surrogate.push(octets, &mut made);
+                writer.push(&made, &mut self.output)
+            }
             _ => false,
         }
     }
 
     /// The message is whole.
     pub fn end_message(&mut self) {
-        if let Asking::Message(writer) = self.answered() {
+        if let Asking::Message(mut writer, surrogate) = self.answered() {
+            if let Some(surrogate) = surrogate {
+                let mut made = Vec::new();
+                surrogate.finish(&mut made);
+                writer.push(&made, &mut self.output);
+            }
             writer.finish(&mut self.output);
         }
     }

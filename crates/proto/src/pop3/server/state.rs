@@ -23,6 +23,8 @@ pub(super) enum Outcome {
     /// A line for each message that is left.
     List(Reply, Column),
     StartTls,
+    /// From now on messages go out as they are.
+    Utf8,
     Sasl(Exchange, Result<Step, SaslError>),
     Credentials(Credentials),
     Retrieve {
@@ -105,6 +107,8 @@ impl Authorization {
             Command::Quit => Outcome::Quit,
             Command::Apop => apop(),
             Command::Stls => fault("TLS is on already"),
+            // RFC 6856 §2.1: in this state alone.
+            Command::Utf8 => Outcome::Utf8,
             _ => fault("sign in first"),
         };
         (State::Authorization(self), outcome)
@@ -164,6 +168,7 @@ impl Transaction {
             | Command::Pass(_)
             | Command::Auth { .. }
             | Command::AuthList
+            | Command::Utf8
             | Command::Stls => fault("you are signed in already"),
         };
         (State::Transaction(self), outcome)

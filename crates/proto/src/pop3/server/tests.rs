@@ -128,6 +128,7 @@ fn each_verb_in_each_state() {
         // command, before TLS, before login, signed in
         ("CAPA", "+OK cap", "+OK cap", "+OK cap"),
         ("STLS", "+OK begin TLS", "-ERR TLS is on", "-ERR you are signed in"),
+        ("UTF8", "-ERR begin TLS", "+OK headers", "-ERR you are signed in"),
         ("USER a@b", "-ERR begin TLS", "+OK now", "-ERR you are signed in"),
         ("PASS x", "-ERR begin TLS", "-ERR USER comes", "-ERR you are signed in"),
         ("APOP a b", "-ERR APOP", "-ERR APOP", "-ERR APOP"),

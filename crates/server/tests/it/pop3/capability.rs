@@ -12,7 +12,9 @@ fails where the two differ. To write it anew: `REWRITE=1 cargo test -p sealpost-
 The maildrop is INBOX as it was at login. Nothing is locked: several devices, and IMAP beside them, may be signed in at
 once. RETR marks nothing as read; DELE takes effect at QUIT, for all marked messages together or for none, and a session
 that breaks or idles for ten minutes removes nothing. A message that does not end in CRLF (IMAP can store one) is sent with
-one, and counted with it. APOP is not offered: it needs the password itself on the server.
+one, and counted with it. A header with UTF-8 goes to a program that has not said UTF8 in encoded words (an address that
+ASCII cannot write as words before `<non-ascii-address@invalid>`); LIST counts the message as it is stored. APOP is not
+offered: it needs the password itself on the server.
 
 | capability | defined in | shown | what it gives | tests |
 |---|---|---|---|---|

@@ -9,3 +9,4 @@ mod hostile;
 mod login;
 mod maildrop;
 mod restart;
+mod utf8;
