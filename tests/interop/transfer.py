@@ -133,8 +133,15 @@ assert len(stored(NET, ALICE, "Arbeit")) == len(stored(NET, ALICE, "Arbeit/Old")
 done = subprocess.run([PROGRAM, "--dir", ALICE["client_dir"], "import", at("Mail"), "--folder", "Play"], capture_output=True, text=True)
 assert done.returncode == 1 and "Work/Old" in done.stderr, done
 
+# Dated by its topmost Received field, as after a copy that kept no times of files.
+dated = mailbox.Maildir(at("dated"), create=True)
+received = b"Received: from a by b;\n\tSat, 01 Jan 2005 01:00:00 +0100\n" + message("dated")
+dated.add(received)
+assert summary(ALICE, "import", at("dated"), "--into", "Dated", "--received-dates") == (1, 0, 0)
+assert [date for _, _, date in stored(NET, ALICE, "Dated")] == [1_104_537_600]
+
 # Out as both, and Python reads what the server has.
-names = ["INBOX", "Work", "Work/2024", "Work/Old", "Entw&APw-rfe 1", "Sent", "Archive/Old Inbox", "Arbeit", "Arbeit/Old"]
+names = ["INBOX", "Work", "Work/2024", "Work/Old", "Entw&APw-rfe 1", "Sent", "Archive/Old Inbox", "Arbeit", "Arbeit/Old", "Dated"]
 total = sum(len(stored(NET, ALICE, name)) for name in names)
 LETTERS = {flag: letter for letter, flag in FLAGS.items() if letter != "a"}
 for again in ((total, 0, 0), (0, total, 0)):

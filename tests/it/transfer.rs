@@ -74,7 +74,7 @@ fn journal(demo: &Demo) -> PathBuf {
 /// server's answer and its record.
 #[test]
 fn an_import_killed_at_any_time_loses_nothing_and_doubles_nothing() {
-    const MESSAGES: usize = 4_000;
+    const MESSAGES: usize = 3_000;
     let demo = Demo::start(&["--no-limits"]);
     let source = demo.scratch().join("Maildir");
     maildir(&source, MESSAGES);

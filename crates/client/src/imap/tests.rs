@@ -49,6 +49,60 @@ async fn a_message_among_other_responses_is_streamed() {
     assert_eq!(told(answers.to_vec()).await.unwrap(), b"a)\r\nb");
 }
 
+/// What `fetch_messages` makes of these answers to a FETCH of UIDs 1 and 2, of 10 octets in all.
+async fn fetched(answers: &str) -> Result<Vec<(u32, Vec<u8>)>> {
+    let (near, mut far) = tokio::io::duplex(1 << 16);
+    let answers = answers.to_owned();
+    let server = tokio::spawn(async move {
+        let mut buffer = [0; 1024];
+        far.write_all(b"* OK hi\r\n").await.unwrap();
+        let _ = far.read(&mut buffer).await;
+        far.write_all(b"* CAPABILITY IMAP4rev1\r\ns1 OK\r\n").await.unwrap();
+        let _ = far.read(&mut buffer).await;
+        let _ = far.write_all(answers.as_bytes()).await;
+    });
+    let mut imap = Imap::start(near).await?;
+    let result = imap.fetch_messages(&[1, 2], 10, Vec::new).await;
+    drop(imap);
+    let _ = server.await;
+    result
+}
+
+#[tokio::test]
+async fn many_bodies_are_those_asked_for_and_bounded_together() {
+    for (answers, expected) in [
+        (
+            "* 1 FETCH (UID 1 BODY[] {5}\r\nab\r\nc)\r\n* 9 EXISTS\r\n* 2 FETCH (BODY[] \"x\" UID 2)\r\ns2 OK\r\n",
+            vec![(1, "ab\r\nc"), (2, "x")],
+        ),
+        // Not asked for, twice, flags of another session, gone.
+        ("* 1 FETCH (UID 3 BODY[] {1}\r\na)\r\n* 1 FETCH (UID 1 FLAGS ())\r\ns2 OK\r\n", vec![]),
+        (
+            "* 1 FETCH (UID 1 BODY[] {1}\r\na)\r\n* 1 FETCH (UID 1 BODY[] {1}\r\nb)\r\ns2 OK\r\n",
+            vec![(1, "a")],
+        ),
+        ("* 1 FETCH (UID 1 BODY[] NIL)\r\ns2 OK\r\n", vec![]),
+        ("* 1 FETCH (UID 1 BODY[] {0}\r\n)\r\ns2 OK\r\n", vec![(1, "")]),
+    ] {
+        let got = fetched(answers).await.unwrap();
+        let got: Vec<(u32, &str)> =
+            got.iter().map(|(uid, octets)| (*uid, std::str::from_utf8(octets).unwrap())).collect();
+        assert_eq!(got, expected, "{answers}");
+    }
+    let six = "{6}\r\nabcdef";
+    for answers in [
+        "* 1 FETCH (UID 1 BODY[] {11}\r\nabcdefghijk)\r\ns2 OK\r\n".to_owned(),
+        format!("* 1 FETCH (UID 1 BODY[] {six})\r\n* 2 FETCH (UID 2 BODY[] {six})\r\ns2 OK\r\n"),
+        "* 1 FETCH (UID 1 BODY[] {1}\r\na BODY[] {1}\r\nb)\r\ns2 OK\r\n".to_owned(),
+        "* 1 FETCH (UID 1 BODY[] {5}\r\nab".to_owned(),
+        "* BYE\r\n".to_owned(),
+        "s2 NO\r\n".to_owned(),
+        "s3 OK\r\n".to_owned(),
+    ] {
+        assert!(fetched(&answers).await.is_err(), "{answers}");
+    }
+}
+
 /// A server that greets, says its capabilities and then does `rest` for ever, `pause` apart, whatever it is asked.
 async fn on_and_on(rest: Vec<u8>, pause: Duration) -> (ImapError, Duration) {
     let login = rest.starts_with(b"+");

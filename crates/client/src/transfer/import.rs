@@ -75,11 +75,21 @@ pub(super) struct Selected {
 
 /// What reading a source brings.
 pub(super) enum Found {
-    Folder { from: String, to: String, messages: Option<u64> },
+    Folder {
+        from: String,
+        to: String,
+        messages: Option<u64>,
+    },
     Message(Box<Message>),
     Already(u64),
+    /// Its content came by another folder.
+    Elsewhere(Key),
     Removed,
-    Skipped { folder: String, what: String, why: String },
+    Skipped {
+        folder: String,
+        what: String,
+        why: String,
+    },
 }
 
 /// A message at hand.
@@ -251,7 +261,7 @@ impl Upload {
     }
 
     async fn take(&mut self, coming: &mut mpsc::Receiver<Found>) -> Result<(), ClientError> {
-        let mut octets = 0;
+        let (mut octets, mut elsewhere) = (0, Vec::new());
         while let Some(found) = coming.recv().await {
             match found {
                 Found::Folder { from, to, messages } => {
@@ -276,11 +286,24 @@ impl Upload {
                     self.report.already += messages;
                     self.ui.transfer(&TransferEvent::Progress(self.report));
                 }
+                Found::Elsewhere(key) => {
+                    self.report.already += 1;
+                    elsewhere.push(key);
+                    if elsewhere.len() == BATCH_MESSAGES {
+                        self.know(std::mem::take(&mut elsewhere))?;
+                    }
+                }
                 Found::Removed => self.report.removed += 1,
                 Found::Skipped { folder, what, why } => self.skipped(folder, what, why),
             }
         }
+        self.know(elsewhere)?;
         self.send().await
+    }
+
+    /// So that they are not fetched again the next time.
+    fn know(&mut self, elsewhere: Vec<Key>) -> Result<(), ClientError> {
+        if elsewhere.is_empty() { Ok(()) } else { self.journal.known(elsewhere).map_err(local) }
     }
 
     /// The message if the server can take it.

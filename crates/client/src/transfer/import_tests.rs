@@ -222,6 +222,41 @@ async fn a_full_or_vanished_server_ends_it_and_the_next_run_goes_on() {
     }
 }
 
+/// A source like Gmail, whose last folder shows all messages: those of other folders come once, and are fetched once.
+#[tokio::test]
+async fn a_folder_of_all_messages_brings_what_is_in_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let there: Mailbox = Arc::new(Mutex::new(vec![b"one".to_vec(), b"two".to_vec(), b"one".to_vec()]));
+    let mut contents = std::collections::HashSet::new();
+    let Found::Message(one) = found(dir.path(), "one", 0) else { unreachable!() };
+    contents.insert(one.staged.hash);
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let serving = tokio::spawn(serve(far, Server { capabilities: PLAIN, fault: None }, there));
+    let stream: sealpost_proto::drive::BoxStream = Box::new(near);
+    let mut pull = Pull::find(Imap::start(stream).await.unwrap()).await.unwrap();
+    pull.folders[0].is_all = true;
+    let (sender, mut coming) = mpsc::channel(AHEAD);
+    let pulling = Pulling {
+        found: sender,
+        done: Arc::default(),
+        contents: Arc::new(contents),
+        dir: dir.path().to_owned(),
+        limit: 100,
+    };
+    pull.read(&pulling, vec![Selected { at: 0, to: "Archive".into() }]).await.unwrap();
+    drop(pulling);
+    let (mut came, mut elsewhere) = (Vec::new(), 0);
+    while let Some(found) = coming.recv().await {
+        match found {
+            Found::Message(message) => came.push(message.what),
+            Found::Elsewhere(_) => elsewhere += 1,
+            _ => {}
+        }
+    }
+    assert_eq!((came, elsewhere), (vec!["UID 2".to_owned()], 2));
+    drop(serving.await);
+}
+
 #[test]
 fn codes_that_end_an_import() {
     for (code, ends) in

@@ -71,11 +71,18 @@ enum Line {
         to: String,
     },
     Begin(Batch),
+    /// These need not come: their contents came by another folder.
+    Known {
+        keys: Vec<Known>,
+    },
     /// The batch is there, but for those at these places.
     End {
         without: Vec<usize>,
     },
 }
+
+#[derive(Serialize, Deserialize)]
+struct Known(#[serde(with = "hex16")] Key);
 
 mod hex16 {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
@@ -170,6 +177,7 @@ impl Journal {
                 Line::Transfer { version, .. } if version > VERSION => return Err(JournalError::Newer),
                 Line::Transfer { .. } => {}
                 Line::Begin(batch) => self.pending = Some(batch),
+                Line::Known { keys } => self.done.extend(keys.into_iter().map(|known| known.0)),
                 Line::End { without } => self.settle(&without),
             }
             whole += n as u64;
@@ -208,6 +216,12 @@ impl Journal {
     /// The batch of which nobody knows whether the server has it.
     pub(crate) fn pending(&self) -> Option<&Batch> {
         self.pending.as_ref()
+    }
+    /// These need not come, now or later.
+    pub(crate) fn known(&mut self, keys: Vec<Key>) -> io::Result<()> {
+        self.write(&Line::Known { keys: keys.iter().copied().map(Known).collect() })?;
+        self.done.extend(keys);
+        Ok(())
     }
     /// To be called before the batch goes to the server.
     pub(crate) fn begin(&mut self, batch: Batch) -> io::Result<()> {
@@ -308,6 +322,18 @@ mod tests {
         }
         assert!(Journal::open(&dir.path().join("none"), "", "", false, true).is_ok());
         assert!(!dir.path().join("none").exists());
+    }
+
+    #[test]
+    fn what_came_by_another_folder_is_remembered_beside_a_batch() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("j");
+        let mut journal = open(&path).unwrap();
+        journal.begin(batch(&[1])).unwrap();
+        journal.known(vec![[8; 16], [9; 16]]).unwrap();
+        drop(journal);
+        let journal = open(&path).unwrap();
+        assert_eq!((journal.done().len(), journal.pending()), (2, Some(&batch(&[1]))));
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Pull {
                     let Some(meta) = group.iter().find(|meta| meta.uid == uid) else { continue };
                     let staged = stage.finish().map_err(local)?;
                     if !contents.insert(staged.hash) && is_all {
-                        if pulling.found.send(Found::Already(1)).await.is_err() {
+                        if pulling.found.send(Found::Elsewhere(key_of(uid))).await.is_err() {
                             return Ok(false);
                         }
                         continue;
