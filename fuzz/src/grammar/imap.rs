@@ -52,6 +52,9 @@ fn fetch(rng: &mut Rng) -> String {
                     "INTERNALDATE",
                     "RFC822",
                     "MODSEQ",
+                    "PREVIEW (LAZY)",
+                    "BINARY.PEEK[1.2]<0.5>",
+                    "BINARY.SIZE[]",
                 ],
             )
             .into(),
@@ -71,7 +74,9 @@ fn search(rng: &mut Rng, depth: usize) -> String {
         ),
         3 => format!("HEADER {} {}", string(rng), string(rng)),
         4 => format!("{}{}", one(rng, &["", "UID "]), set(rng)),
-        5 => format!("LARGER {}", one(rng, &["0", "4294967295", "-1"])),
+        5 => {
+            format!("{} {}", one(rng, &["LARGER", "OLDER", "YOUNGER"]), one(rng, &["0", "4294967295", "-1"]))
+        }
         6 => format!("NOT {}", search(rng, depth + 1)),
         7 => format!("OR {} {}", search(rng, depth + 1), search(rng, depth + 1)),
         _ => {
@@ -83,7 +88,7 @@ fn search(rng: &mut Rng, depth: usize) -> String {
 
 fn command(rng: &mut Rng) -> String {
     let uid = one(rng, &["", "UID "]);
-    match rng.below(16) {
+    match rng.below(19) {
         0 => one(
             rng,
             &[
@@ -130,6 +135,20 @@ fn command(rng: &mut Rng) -> String {
             one(rng, &["", ".SILENT"]),
             one(rng, &["a", "\\Seen", "\\X"])
         ),
+        16 => {
+            let options = one(rng, &["", "RETURN (ALL COUNT) ", "RETURN () "]);
+            let keys = ["DATE", "REVERSE SUBJECT", "FROM SIZE", "DISPLAYTO REVERSE CC", "COLOUR"];
+            format!("{uid}SORT {options}({}) UTF-8 {}", one(rng, &keys), search(rng, 0))
+        }
+        17 => {
+            let algorithm = one(rng, &["REFERENCES", "ORDEREDSUBJECT", "REFS"]);
+            format!("{uid}THREAD {algorithm} US-ASCII {}", search(rng, 0))
+        }
+        18 => {
+            let data =
+                one(rng, &["{3}\r\nabc", "~{3+}\r\na\0c", "UTF8 (~{2+}\r\n\u{e4})", "UTF8 ({1}\r\nx)"]);
+            format!("{uid}REPLACE {} {} () {data} {data}", one(rng, &["1", "*", "0", "1:2"]), string(rng))
+        }
         14 => format!("{uid}{} {} {}", one(rng, &["COPY", "MOVE"]), set(rng), string(rng)),
         _ => format!("ID ({} {})", string(rng), one(rng, &["NIL", "\"x\""])),
     }

@@ -141,6 +141,8 @@ mod tests {
             "STATUS",
             "FETCH",
             "SEARCH",
+            "SORT",
+            "THREAD",
             "STORE",
             "COPY",
             "MOVE",

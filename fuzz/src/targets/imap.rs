@@ -53,6 +53,7 @@ pub(crate) fn command(input: &[u8]) {
         let _ = (parse::tag_of(octets), parse::is_append(octets));
         for names in [Names::Utf7, Names::Utf8] {
             let _ = parse::append_start(octets, names);
+            let _ = (parse::append_next(octets, false), parse::append_next(octets, true));
             let parsed = parse::command(octets, names);
             let kind = match &parsed {
                 Ok(command) => format!("{:?}", command.body),

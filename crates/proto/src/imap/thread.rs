@@ -4,9 +4,9 @@
 use super::response;
 use std::collections::HashMap;
 
-/// Most messages and unknown references in one tree, beyond the messages themselves: a reference to a message that is
-/// not there costs memory too, and 64 of them stand in each message of a hostile mailbox.
-const UNKNOWN_MAX: usize = 1_000_000;
+/// Most different messages that are named and not there: each costs memory (about 80 octets), and 64 of them stand in
+/// every message of a hostile mailbox. What more are named bind nothing.
+const UNKNOWN_MAX: usize = 250_000;
 /// Steps from a message up to its ancestors in the search for a loop; only a message that two others place differently
 /// needs them. Beyond, the later place counts for nothing.
 const STEPS_MAX: usize = 10_000;

@@ -12,9 +12,11 @@ use sealpost_proto::imap::{SearchKey, SearchReturn, SortKey, SortOrder, Tag, cas
 use sealpost_store::{StoreError, mailbox::Uid};
 use std::{cmp::Ordering, io};
 
-/// Octets of a folded text that are compared: what is alike so far is alike to readers, and 100,000 messages whose
-/// subjects have 4 KiB are sorted in 30 MB.
+/// Octets of a folded text that are compared: what is alike so far is alike to readers, ...
 const COMPARED_MAX: usize = 256;
+/// ... and of all texts of a message together, if there are several keys: 100,000 messages are sorted in 60 MB, however
+/// long their subjects are.
+const TEXTS_MAX: usize = 512;
 
 /// What one key gives of one message.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,10 +44,12 @@ impl Session {
         let (charset, key) = criteria;
         let found = self.find_for(returns, Some(charset), key).await?;
         let uids: Vec<Uid> = found.iter().map(|(uid, _)| *uid).collect();
+        let order = distinct(order);
+        let compared_max = compared_max(&order);
         let by_index = order.iter().any(|by| !matches!(by.key, SortKey::Arrival | SortKey::Size));
         let mut rows = Vec::with_capacity(found.len());
         self.each_keys(&uids, by_index, |loaded, keys| {
-            let values = order.iter().map(|by| value(by.key, loaded, keys)).collect();
+            let values = order.iter().map(|by| value(by.key, loaded, keys, compared_max)).collect();
             rows.push(Row { uid: loaded.message.uid, values });
         })
         .await?;
@@ -133,8 +137,25 @@ pub(super) fn sent(loaded: &Loaded, keys: &Keys) -> i64 {
     keys.sent.map_or(arrived, |sent| sent.0)
 }
 
-fn value(key: SortKey, loaded: &Loaded, keys: &Keys) -> Value {
-    let text = |text: &str| Value::Text(casemap(text, COMPARED_MAX).into());
+/// A key that comes again decides nothing.
+fn distinct(order: Vec<SortOrder>) -> Vec<SortOrder> {
+    let mut kept: Vec<SortOrder> = Vec::new();
+    for by in order {
+        if kept.iter().all(|before| before.key != by.key) {
+            kept.push(by);
+        }
+    }
+    kept
+}
+
+/// Octets that are compared of each text.
+fn compared_max(order: &[SortOrder]) -> usize {
+    let is_text = |by: &&SortOrder| !matches!(by.key, SortKey::Arrival | SortKey::Date | SortKey::Size);
+    (TEXTS_MAX / order.iter().filter(is_text).count().max(1)).min(COMPARED_MAX)
+}
+
+fn value(key: SortKey, loaded: &Loaded, keys: &Keys, compared_max: usize) -> Value {
+    let text = |text: &str| Value::Text(casemap(text, compared_max).into());
     let rest = loaded.message.rest;
     match key {
         SortKey::Arrival => Value::Number(rest.map_or(0, |rest| rest.internal_date.0)),
@@ -186,9 +207,23 @@ mod tests {
         let loaded = Loaded { message: entry.into(), index: Vec::new(), octets: None };
         for (len, alike) in [(COMPARED_MAX - 1, false), (COMPARED_MAX, true)] {
             let [a, b] = ["a", "b"].map(|end| keys("x".repeat(len) + end));
-            let same = value(SortKey::Subject, &loaded, &a) == value(SortKey::Subject, &loaded, &b);
+            let same = value(SortKey::Subject, &loaded, &a, COMPARED_MAX)
+                == value(SortKey::Subject, &loaded, &b, COMPARED_MAX);
             assert_eq!(same, alike, "{len}");
         }
+    }
+
+    #[test]
+    fn many_keys_share_the_octets() {
+        let all = [SortKey::Subject, SortKey::From, SortKey::To, SortKey::Cc, SortKey::DisplayFrom];
+        let by = |key| SortOrder { key, reverse: false };
+        for (texts, octets) in [(0, 256), (1, 256), (2, 256), (3, 170), (5, 102)] {
+            let order: Vec<SortOrder> = all[..texts].iter().copied().chain([SortKey::Date]).map(by).collect();
+            assert_eq!(compared_max(&order), octets, "{texts}");
+        }
+        let again =
+            vec![by(SortKey::Date), SortOrder { key: SortKey::Date, reverse: true }, by(SortKey::Size)];
+        assert_eq!(distinct(again), [by(SortKey::Date), by(SortKey::Size)]);
     }
 
     proptest! {
