@@ -79,10 +79,25 @@ assert actor.search(["SUBJECT", "größe"], charset="UTF-8") == [four]
 assert actor.search(["BODY", "wörter", "NOT", "SUBJECT", "two"], charset="UTF-8") == [three, four]
 assert actor.search(["UNSEEN", "SINCE", datetime.date(2019, 1, 1)]) == [three, four]
 
+# The server's own order.
+assert actor.sort("SUBJECT") == [four, three, two]
+assert actor.sort("REVERSE SUBJECT", ["UNSEEN"]) == [three, four]
+assert sorted(actor.thread("REFERENCES")) == [(uid,) for uid in uids]
+
 # Flags: set, add, remove; what the other session is told.
 assert actor.set_flags([three], [imapclient.DRAFT, "custom"]) == {three: (b"\\Draft", b"custom")}
 actor.remove_flags([three], ["custom"], silent=True)
 assert watcher.get_flags([three]) == {three: (b"\\Draft",)}
+
+# What changed since: CONDSTORE.
+assert actor.has_capability("CONDSTORE")
+before = watcher.folder_status("INBOX", ["HIGHESTMODSEQ"])[b"HIGHESTMODSEQ"]
+actor.add_flags([two], [imapclient.FLAGGED])
+changed = watcher.fetch(uids, ["FLAGS", "MODSEQ"], [f"CHANGEDSINCE {before}"])
+assert list(changed) == [two] and changed[two][b"MODSEQ"][0] > before, changed
+assert imapclient.FLAGGED in changed[two][b"FLAGS"], changed
+found = watcher.search(["MODSEQ", str(before + 1)])
+assert found == [two] and found.modseq > before, (found, found.modseq)
 
 # Folders: names beyond ASCII, trees, subscriptions, status.
 actor.create_folder("Größe/Café")

@@ -10,6 +10,7 @@ mod neomutt;
 mod offlineimap;
 mod pop3;
 mod python;
+mod thunderbird;
 
 use crate::{
     server::{ALICE, ALL_PORTS, Client, Server, Setup, TOKEN},
