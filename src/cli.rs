@@ -63,8 +63,20 @@ pub enum Command {
     /// Read a message; says its verdict first
     Read(Read),
     /// Bring mail in: mbox files, a Maildir, or another IMAP server
+    ///
+    /// Messages come octet for octet, with flags, dates and folders; lines that end in LF get CRLF, as mail has it. Nothing
+    /// is taken away from where it comes from. What is done is written down: stopped anywhere and started again, it goes
+    /// on where it was, and what was imported once is not imported again. Mail stays as it is: what was plain is not
+    /// sealed. The status is 1 where a message had to be left out; each is told.
+    ///
+    /// With --json standard output is a JSON object a line, the last one the summary.
     Import(Import),
     /// Write mail out as a Maildir or as mbox files
+    ///
+    /// Messages are written as they are stored: what is sealed stays sealed. Exported again into the same folder, new
+    /// messages are added to it.
+    ///
+    /// With --json standard output is a JSON object a line, the last one the summary.
     Export(Export),
     /// Show, look up, rotate or export keys
     #[command(subcommand)]

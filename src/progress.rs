@@ -1,6 +1,6 @@
 //! Progress on standard error, on terminals only.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::{
     io::{self, IsTerminal as _},
     time::Duration,
@@ -23,11 +23,16 @@ pub fn spinner(what: &str) -> ProgressBar {
 /// For messages of a folder; of unknown number where `None`.
 pub fn messages(what: &str, messages: Option<u64>) -> ProgressBar {
     let template = if messages.is_some() {
-        "{msg} {wide_bar} {pos}/{len} {per_sec} {prefix}"
+        "{msg} {wide_bar} {pos}/{len} {rate} {prefix}"
     } else {
-        "{msg} {spinner} {pos} {per_sec} {prefix}"
+        "{msg} {spinner} {pos} {rate} {prefix}"
+    };
+    let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        // A bar cannot say that it could not be drawn.
+        let _ = write!(out, "{:.0}/s", state.per_sec());
     };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = style.with_key("rate", rate);
     ProgressBar::with_draw_target(messages, target()).with_message(what.to_owned()).with_style(style)
 }
 

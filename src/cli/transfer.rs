@@ -4,12 +4,6 @@ use clap::Args;
 use std::path::PathBuf;
 
 /// `sealpost import`.
-///
-/// Messages come octet for octet, with flags, dates and folders; lines that end in LF get CRLF, as mail has it. Nothing
-/// is taken away from where it comes from. What is done is written down: stopped anywhere and started again, it goes on
-/// where it was, and what was imported once is not imported again. Mail stays as it is: what was plain is not sealed.
-///
-/// With --json standard output is a JSON object a line, the last one the summary.
 #[derive(Debug, Args)]
 #[group(id = "import-source", required = true, args = ["path", "from"])]
 pub struct Import {
@@ -48,11 +42,6 @@ pub struct Import {
 }
 
 /// `sealpost export`.
-///
-/// Messages are written as they are stored: what is sealed stays sealed. Exported again into the same folder, new
-/// messages are added to it.
-///
-/// With --json standard output is a JSON object a line, the last one the summary.
 #[derive(Debug, Args)]
 pub struct Export {
     /// The folder to write into; made if it does not exist
