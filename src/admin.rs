@@ -82,6 +82,9 @@ pub fn user(args: &User, out: Output) -> Outcome {
         UserAction::Add { address } => Request::UserAdd { address: address.clone() },
         UserAction::List => Request::UserList,
         UserAction::Reset { address } => Request::UserReset { address: address.clone() },
+        UserAction::Quota { address, quota } => {
+            Request::UserQuota { address: address.clone(), quota: quota.clone() }
+        }
         UserAction::Remove { address } => Request::UserRemove { address: address.clone() },
     };
     match (ask(&args.server, request)?, &args.action) {
@@ -103,6 +106,15 @@ pub fn user(args: &User, out: Output) -> Outcome {
                 out.line(format!("{:<40} {:<12} since {}", one_line(&user.address), state, user.created))?;
             }
             out.object(&json!({ "users": users }))?;
+        }
+        (Response::Quota { address, limit, is_default, octets, messages }, _) => {
+            let may = limit.map_or("without a limit".to_owned(), |limit| format!("of {limit}"));
+            let from = if is_default { " (the configuration's)" } else { "" };
+            let who = one_line(&address);
+            out.line(format!("{who} holds {messages} messages with {octets} octets, {may}{from}"))?;
+            out.object(&json!({
+                "address": address, "limit": limit, "is_default": is_default, "octets": octets, "messages": messages,
+            }))?;
         }
         (Response::Done, UserAction::Remove { address }) => {
             out.line(format!("{} and all its mail are removed", one_line(address)))?;

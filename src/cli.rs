@@ -333,6 +333,15 @@ pub enum UserAction {
         #[arg(value_name = "ADDR")]
         address: String,
     },
+    /// What an account holds and may hold; with a value, sets that
+    Quota {
+        /// Address
+        #[arg(value_name = "ADDR")]
+        address: String,
+        /// Octets (K, M, G, T for 1024 and its powers: 5G), `none`, or `default` for what the configuration says
+        #[arg(value_name = "QUOTA")]
+        quota: Option<String>,
+    },
     /// Remove an account with all its mail
     Remove {
         /// Address

@@ -1,6 +1,7 @@
 //! The configuration file: TOML, every key documented in `docs/config.md`, unknown keys refused with line and column.
 
 use sealpost_proto::address::{Address, Domain};
+use sealpost_store::account::Quota;
 use serde::{Deserialize, Deserializer, de};
 use std::{
     fmt,
@@ -183,11 +184,14 @@ pub struct Accounts {
     /// How long a one-time code is valid.
     #[serde(deserialize_with = "duration")]
     pub code_lifetime: Duration,
+    /// What accounts may hold that have no quota of their own.
+    #[serde(deserialize_with = "quota")]
+    pub default_quota: Quota,
 }
 
 impl Default for Accounts {
     fn default() -> Self {
-        Self { code_lifetime: Duration::from_secs(7 * 86_400) }
+        Self { code_lifetime: Duration::from_secs(7 * 86_400), default_quota: Quota::Unlimited }
     }
 }
 
@@ -360,6 +364,11 @@ fn host_name<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
     Domain::parse(&text)
         .map(|domain| domain.as_str().to_owned())
         .map_err(|e| de::Error::custom(format!("`{text}`: {e}")))
+}
+
+fn quota<'de, D: Deserializer<'de>>(d: D) -> Result<Quota, D::Error> {
+    let text = String::deserialize(d)?;
+    crate::quota::parse(&text).map_err(|what| de::Error::custom(format!("`{text}`: {what}")))
 }
 
 fn message_size<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {

@@ -15,6 +15,7 @@ mod notify;
 mod places;
 pub mod pop3;
 pub mod privileges;
+pub mod quota;
 pub mod relay;
 mod run;
 pub mod sasl;

@@ -106,6 +106,27 @@ pub enum Enrolment {
     SaltInUse,
 }
 
+/// How much mail an account may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Quota {
+    /// As much as the configuration gives to all.
+    #[default]
+    Default,
+    /// Without a limit of its own.
+    Unlimited,
+    /// So many octets in all mailboxes together.
+    Octets(u64),
+}
+
+/// How much mail an account holds: each mailbox counts its messages, copies among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Octets.
+    pub octets: u64,
+    /// Messages.
+    pub messages: u64,
+}
+
 /// An app password's SCRAM-SHA-256 material (RFC 5802).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppPassword {
@@ -185,6 +206,12 @@ pub trait Accounts: Send + Sync {
     async fn app_passwords(&self, account: AccountId) -> Result<Vec<AppPassword>>;
     /// Removes one; `Gone` if there is none of that name.
     async fn revoke_app_password(&self, account: AccountId, name: &str) -> Result<()>;
+    /// Sets how much an account may hold; `Gone` if there is no such account.
+    async fn set_quota(&self, address: &Address, quota: Quota) -> Result<()>;
+    /// How much an account may hold; from memory.
+    async fn quota(&self, account: AccountId) -> Result<Quota>;
+    /// How much it holds.
+    async fn usage(&self, account: AccountId) -> Result<Usage>;
     /// The server's own secret (32 random bytes, made once): salts for unknown users (profile §4).
     async fn server_secret(&self) -> Result<[u8; 32]>;
     /// Domains that have accounts (configuration decides which are served; this is for `user list`).

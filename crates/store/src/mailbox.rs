@@ -296,6 +296,8 @@ pub trait Mailboxes: Send + Sync {
     async fn statuses(&self, mailboxes: &[MailboxId]) -> Result<Vec<Option<MailboxStatus>>>;
     /// All entries by UID.
     async fn entries(&self, mailbox: MailboxId) -> Result<Vec<Entry>>;
+    /// The octets of these messages together, as far as they are there; of all that are marked \Deleted for `None`.
+    async fn octets_of(&self, mailbox: MailboxId, uids: Option<&[Uid]>) -> Result<u64>;
     /// The mailbox for POP3: one read at one moment, without opening any message.
     async fn maildrop(&self, mailbox: MailboxId) -> Result<Maildrop>;
     /// Keywords that messages of this mailbox have or have had, sorted.

@@ -45,6 +45,10 @@ pub enum Body {
     Compress(Atom),
     /// UNAUTHENTICATE (RFC 8437)
     Unauthenticate,
+    /// GETQUOTA (RFC 9208), with the name of a quota root
+    GetQuota(String),
+    /// GETQUOTAROOT (RFC 9208)
+    GetQuotaRoot(MailboxName),
     /// AUTHENTICATE
     Authenticate {
         /// SASL mechanism.
@@ -256,6 +260,8 @@ pub enum StatusItem {
     Unseen,
     /// DELETED (RFC 9051)
     Deleted,
+    /// DELETED-STORAGE (RFC 9208)
+    DeletedStorage,
     /// SIZE (RFC 8438)
     Size,
     /// APPENDLIMIT (RFC 7889)

@@ -162,6 +162,14 @@ impl Encoder {
                     self.text(")");
                 }
             }
+            Body::GetQuota(root) => {
+                self.text("GETQUOTA ");
+                self.astring(root.as_bytes());
+            }
+            Body::GetQuotaRoot(mailbox) => {
+                self.text("GETQUOTAROOT ");
+                self.mailbox(mailbox.as_str());
+            }
             Body::Delete(mailbox) => {
                 self.text("DELETE ");
                 self.mailbox(mailbox.as_str());
@@ -452,6 +460,7 @@ pub(crate) fn status_item(item: StatusItem) -> &'static str {
         StatusItem::UidValidity => "UIDVALIDITY",
         StatusItem::Unseen => "UNSEEN",
         StatusItem::Deleted => "DELETED",
+        StatusItem::DeletedStorage => "DELETED-STORAGE",
         StatusItem::Size => "SIZE",
         StatusItem::AppendLimit => "APPENDLIMIT",
         StatusItem::HighestModSeq => "HIGHESTMODSEQ",

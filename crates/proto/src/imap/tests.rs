@@ -125,6 +125,7 @@ fn status_items() -> impl Strategy<Value = Vec<StatusItem>> {
             Just(StatusItem::Messages),
             Just(StatusItem::Size),
             Just(StatusItem::AppendLimit),
+            Just(StatusItem::DeletedStorage),
             Just(StatusItem::UidNext),
             Just(StatusItem::HighestModSeq),
             Just(StatusItem::MailboxId)
@@ -168,6 +169,10 @@ fn body() -> impl Strategy<Value = Body> {
     let how = prop_oneof![Just(StoreHow::Replace), Just(StoreHow::Add), Just(StoreHow::Remove)];
     prop_oneof![
         Just(Body::Noop),
+        Just(Body::Unauthenticate),
+        Just(Body::Compress(Atom::new("DEFLATE").unwrap())),
+        "[ -~]{0,9}".prop_map(Body::GetQuota),
+        mailbox().prop_map(Body::GetQuotaRoot),
         Just(Body::Idle),
         Just(Body::Expunge { uids: None }),
         set().prop_map(|s| Body::Expunge { uids: Some(s) }),
@@ -305,13 +310,20 @@ proptest! {
         use imap_codec::{CommandCodec, decode::Decoder as _, encode::Encoder as _};
         let bytes = wire(&command, Names::Utf7);
         let ours_alone = |body: &Body| match body {
-            Body::Sort { .. }
+            Body::Unauthenticate
+            | Body::Compress(_)
+            | Body::GetQuota(_)
+            | Body::GetQuotaRoot(_)
+            | Body::Sort { .. }
             | Body::Thread { .. }
             | Body::Enable(_)
             | Body::Id(_)
             | Body::Create { .. }
             | Body::List(_) => true,
-            Body::Status { items, .. } => items.contains(&StatusItem::Size) || items.contains(&StatusItem::AppendLimit),
+            Body::Status { items, .. } => {
+                let ours = [StatusItem::Size, StatusItem::AppendLimit, StatusItem::DeletedStorage];
+                ours.iter().any(|item| items.contains(item))
+            }
             Body::Search { returns, .. } => returns.is_some(),
             _ => false,
         };

@@ -12,10 +12,11 @@ use crate::{
     auth::Authenticator,
     config::Config,
     privileges::{self, PrivilegeError},
+    quota,
 };
 use reach::Reached;
 use sealpost_proto::{address::Address, time::Clock};
-use sealpost_store::{Store, StoreError, sqlite::SqliteStore};
+use sealpost_store::{Store, StoreError, account::Quota, sqlite::SqliteStore};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -34,6 +35,11 @@ pub enum Request {
     /// A new one-time code; the old login stays until it is used.
     UserReset {
         address: String,
+    },
+    /// Sets the quota where one is given (`5G`, `none`, `default`); tells it, and what the account holds.
+    UserQuota {
+        address: String,
+        quota: Option<String>,
     },
     /// The account with all its mail.
     UserRemove {
@@ -84,6 +90,14 @@ pub enum Response {
     },
     Queue {
         entries: Vec<Queued>,
+    },
+    /// No `limit`: as much as there is room for. `is_default`: the limit is the configured one.
+    Quota {
+        address: String,
+        limit: Option<u64>,
+        is_default: bool,
+        octets: u64,
+        messages: u64,
     },
     /// An archive follows.
     Backup,
@@ -193,6 +207,7 @@ impl Admin<'_> {
             Request::UserAdd { address } => self.user_add(&address).await,
             Request::UserList => self.user_list().await,
             Request::UserReset { address } => self.user_reset(&address).await,
+            Request::UserQuota { address, quota } => self.user_quota(&address, quota.as_deref()).await,
             Request::UserRemove { address } => self.user_remove(&address).await,
             Request::AppPasswordAdd { address, name, token } => {
                 self.app_password_add(&address, name, token).await
@@ -249,6 +264,30 @@ impl Admin<'_> {
         let (code, hash, expires) = self.code();
         self.store.reset_account(&address, hash, expires).await?;
         Ok(Response::Code { address: address.to_string(), code: code.to_string() })
+    }
+
+    async fn user_quota(&self, text: &str, quota: Option<&str>) -> Result<Response, AdminError> {
+        let (address, account) = self.account(text).await?;
+        if let Some(quota) = quota {
+            let quota = match quota {
+                "default" => Quota::Default,
+                text => quota::parse(text).map_err(|what| refused(format!("{what}, or `default`")))?,
+            };
+            self.store.set_quota(&address, quota).await?;
+        }
+        let own = self.store.quota(account).await?;
+        let limit = match if own == Quota::Default { self.config.accounts.default_quota } else { own } {
+            Quota::Octets(octets) => Some(octets),
+            Quota::Default | Quota::Unlimited => None,
+        };
+        let held = self.store.usage(account).await?;
+        Ok(Response::Quota {
+            address: address.to_string(),
+            limit,
+            is_default: own == Quota::Default,
+            octets: held.octets,
+            messages: held.messages,
+        })
     }
 
     async fn user_remove(&self, text: &str) -> Result<Response, AdminError> {

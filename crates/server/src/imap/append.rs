@@ -4,10 +4,11 @@
 use super::{
     flags::split_flags,
     index::Indexer,
+    quota,
     select::read_only,
     session::{Done, Event, LITERAL_TIMEOUT, Refusal, Session},
 };
-use crate::limits::transfer_deadline;
+use crate::{limits::transfer_deadline, quota::Held};
 use sealpost_proto::imap::{
     AppendMessage, AppendStart, Condition, LiteralHead, MailboxName, Received, SeqNumber, SequenceSet,
     parse::{self, AppendNext},
@@ -33,13 +34,15 @@ struct Batch {
     /// Messages that the command may have.
     most: usize,
     octets: u64,
+    /// What the account may hold, where it has a limit.
+    held: Option<Held>,
     memory: usize,
     files: usize,
 }
 
 impl Batch {
-    fn new(most: usize) -> Self {
-        Self { messages: Vec::new(), most, octets: 0, memory: MEMORY_MAX, files: 0 }
+    fn new(most: usize, held: Option<Held>) -> Self {
+        Self { messages: Vec::new(), most, octets: 0, held, memory: MEMORY_MAX, files: 0 }
     }
 
     /// Whether there is room for a message of `octets`, of `limit` in all.
@@ -54,6 +57,9 @@ impl Batch {
                 Code::Cannot,
                 "an empty message calls this APPEND off; nothing is stored",
             ));
+        }
+        if self.held.is_some_and(|held| !held.has_room(self.octets.saturating_add(octets))) {
+            return Err(quota::over());
         }
         if self.octets.saturating_add(octets) > limit
             || self.messages.len() >= self.most
@@ -154,7 +160,10 @@ impl Session {
         head: LiteralHead,
         most: usize,
     ) -> Result<Vec<NewMessage>, Refusal> {
-        let mut batch = Batch::new(most);
+        let mut batch = match self.held().await {
+            Ok(quota) => Batch::new(most, quota),
+            Err(refusal) => return Err(self.refuse_append(head, refusal).await),
+        };
         let mut next = Some((first, head));
         while let Some((message, head)) = next {
             let checked = self
@@ -383,7 +392,7 @@ mod tests {
 
     #[test]
     fn limits_one_below_and_one_above() {
-        let mut batch = Batch::new(MESSAGES_MAX);
+        let mut batch = Batch::new(MESSAGES_MAX, None);
         assert_eq!(refused(&batch, 100, 100), None);
         assert_eq!(refused(&batch, 101, 100), Some(Code::TooBig));
         assert_eq!(refused(&batch, 0, 100), None);
@@ -402,7 +411,7 @@ mod tests {
     #[test]
     fn files_are_bounded() {
         let dir = tempfile::tempdir().unwrap();
-        let mut batch = Batch::new(MESSAGES_MAX);
+        let mut batch = Batch::new(MESSAGES_MAX, None);
         for _ in 0..FILES_MAX {
             assert_eq!(refused(&batch, 1, 1000), None);
             let mut spool = Spool::new(dir.path()).with_memory(0);

@@ -87,17 +87,23 @@ impl Session {
         let account = self.account()?;
         let id = self.find(account, name).await?;
         let status = self.ctx.store.status(id).await?;
-        self.write_status(name, id, &status, items);
+        self.write_status(name, id, &status, items).await?;
         ok("STATUS done")
     }
 
-    pub(super) fn write_status(
+    pub(super) async fn write_status(
         &mut self,
         name: &MailboxName,
         id: MailboxId,
         status: &MailboxStatus,
         items: &[StatusItem],
-    ) {
+    ) -> Result<(), Refusal> {
+        // Counted only where it is asked for and there is something to count.
+        let deleted = if items.contains(&StatusItem::DeletedStorage) && status.deleted > 0 {
+            self.ctx.store.octets_of(id, None).await?
+        } else {
+            0
+        };
         if items.contains(&StatusItem::HighestModSeq) {
             self.enable_condstore();
         }
@@ -110,6 +116,7 @@ impl Session {
                 StatusItem::UidValidity => format!("UIDVALIDITY {}", status.uid_validity),
                 StatusItem::Unseen => format!("UNSEEN {}", status.unseen),
                 StatusItem::Deleted => format!("DELETED {}", status.deleted),
+                StatusItem::DeletedStorage => format!("DELETED-STORAGE {}", deleted.div_ceil(1024)),
                 StatusItem::Size => format!("SIZE {}", status.size),
                 StatusItem::AppendLimit => format!("APPENDLIMIT {}", self.ctx.config.limits.message_size),
                 StatusItem::HighestModSeq => format!("HIGHESTMODSEQ {}", status.modseq),
@@ -118,6 +125,7 @@ impl Session {
             .collect();
         let name = quote_mailbox(name, self.names);
         response::line(&mut self.out, format_args!("* STATUS {name} ({})", values.join(" ")));
+        Ok(())
     }
 }
 

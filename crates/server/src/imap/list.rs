@@ -81,7 +81,7 @@ impl Session {
             if let (Some(items), Some(mailbox)) = (status, name.mailbox)
                 && let Some(status) = statuses.get(&mailbox.id)
             {
-                self.write_status(&mailbox_name, mailbox.id, status, items);
+                self.write_status(&mailbox_name, mailbox.id, status, items).await?;
             }
         }
         ok("LIST done")

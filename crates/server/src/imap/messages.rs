@@ -2,6 +2,7 @@
 
 use super::{
     flags::split_flags,
+    quota,
     select::read_only,
     session::{Done, Refusal, Session, ok},
     view::ranges,
@@ -98,6 +99,12 @@ impl Session {
         }
         let store = self.ctx.store.clone();
         if !remove {
+            // A move within the account takes no more room.
+            if let Some(held) = self.held().await?
+                && !held.has_room(store.octets_of(id, Some(&uids)).await?)
+            {
+                return Err(quota::over());
+            }
             let copied = store.copy(id, &uids, target).await?;
             return Ok(Done { code: copy_code(&copied), text: "COPY done" });
         }

@@ -19,6 +19,7 @@ mod messages;
 mod narrow;
 mod objectid;
 mod preview;
+mod quota;
 mod search;
 mod section;
 mod select;

@@ -389,6 +389,8 @@ impl Session {
             Body::StartTls => return self.start_tls(tag).await,
             Body::Compress(algorithm) => return self.compress(tag, &algorithm).await,
             Body::Unauthenticate => return self.unauthenticate(),
+            Body::GetQuota(root) => self.get_quota(&root).await,
+            Body::GetQuotaRoot(mailbox) => self.get_quota_root(&mailbox).await,
             Body::Authenticate { mechanism, initial } => return self.authenticate(&mechanism, initial).await,
             Body::Login { user, password } => return self.login(&user, &password).await,
             Body::Enable(names) => self.enable(&names),

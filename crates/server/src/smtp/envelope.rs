@@ -1,7 +1,10 @@
 //! MAIL and RCPT: who may send what to whom.
 
 use super::{Session, receive::Incoming, store_failure};
-use crate::context::Context;
+use crate::{
+    context::Context,
+    quota::{self, Held},
+};
 use sealpost_proto::{
     address::{Address, Domain, Mailbox},
     smtp::{
@@ -19,6 +22,16 @@ pub(super) enum Recipient {
     Local(AccountId),
     /// Another domain.
     Remote(Mailbox),
+}
+
+/// The refusal of a message for which there is no room: for good where it is larger than all the room there is, else until
+/// something has been removed.
+pub(super) fn full(held: Held, size: u64) -> Reply {
+    if size > held.limit {
+        Reply::new(552, "5.2.2", "The message is larger than this mailbox may be")
+    } else {
+        Reply::new(452, "4.2.2", "The mailbox is full, try again later")
+    }
 }
 
 /// The account that mail for an address of ours goes to (`None`: there is none).
@@ -83,15 +96,35 @@ impl Session {
         Ok(postmaster(&self.context).await.map_err(|e| store_failure(&e))?.map(Recipient::Local))
     }
 
+    /// Whether the account has room for the message, as far as MAIL told its size.
+    async fn check_quota(&self, account: AccountId) -> Result<(), Reply> {
+        let held = quota::held(&self.context, account).await.map_err(|e| store_failure(&e))?;
+        let size = self.incoming.as_ref().map_or(0, Incoming::declared_size);
+        match held {
+            Some(held) if !held.has_room(size.max(1)) => Err(full(held, size)),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) async fn rcpt(&mut self, rcpt: Rcpt) -> Result<Reply, Reply> {
+        let postmaster = match &rcpt {
+            Rcpt::Postmaster => true,
+            Rcpt::Mailbox(mailbox) => mailbox.canonical().local() == "postmaster",
+        };
         let recipient = match rcpt {
             Rcpt::Postmaster => self.postmaster().await?,
             Rcpt::Mailbox(mailbox) if self.is_postmaster_of_this_host(&mailbox) => self.postmaster().await?,
             Rcpt::Mailbox(mailbox) if self.context.config.is_local(&mailbox.domain()) => {
                 let address = mailbox.canonical();
                 let found = local_account(&self.context, &address).await.map_err(|e| store_failure(&e))?;
-                if found.is_none() && address.local() != "postmaster" {
+                if found.is_none() && !postmaster {
                     return Err(Reply::new(550, "5.1.1", "No such user here"));
+                }
+                // Mail for postmaster is always taken.
+                if let Some(account) = found
+                    && !postmaster
+                {
+                    self.check_quota(account).await?;
                 }
                 found.map(Recipient::Local)
             }
@@ -107,6 +140,9 @@ impl Session {
         let recipient =
             recipient.ok_or_else(|| Reply::new(450, "4.2.1", "No account here yet, try again later"))?;
         if let Some(incoming) = &mut self.incoming {
+            if postmaster && matches!(recipient, Recipient::Local(_)) {
+                incoming.is_for_postmaster();
+            }
             incoming.add(recipient);
         }
         Ok(Reply::new(250, "2.1.5", "OK"))

@@ -2,11 +2,11 @@
 
 use super::{
     Session,
-    envelope::Recipient,
+    envelope::{Recipient, full},
     store_failure,
     trace::{return_path, transaction_id},
 };
-use crate::imap::index::Indexer;
+use crate::{imap::index::Indexer, quota};
 use sealpost_proto::{
     message::{Header, MAX_HEADER_OCTETS, MailboxList},
     smtp::{reply::Reply, verb::Mail},
@@ -27,13 +27,23 @@ const RECEIVED_MAX: usize = 100;
 pub(super) struct Incoming {
     mail: Mail,
     recipients: Vec<Recipient>,
+    /// Postmaster is among them, whose mail is taken whatever the account holds.
+    for_postmaster: bool,
     /// Set with the first octet of the message.
     receiving: Option<Receiving>,
 }
 
 impl Incoming {
     pub(super) fn new(mail: Mail) -> Self {
-        Self { mail, recipients: Vec::new(), receiving: None }
+        Self { mail, recipients: Vec::new(), for_postmaster: false, receiving: None }
+    }
+    /// Postmaster is among the recipients.
+    pub(super) fn is_for_postmaster(&mut self) {
+        self.for_postmaster = true;
+    }
+    /// What MAIL said, where it did.
+    pub(super) fn declared_size(&self) -> u64 {
+        self.mail.size.unwrap_or(0)
     }
     /// One delivery for each account, however many of its addresses are named.
     pub(super) fn add(&mut self, recipient: Recipient) {
@@ -156,6 +166,9 @@ impl Session {
         let finish = |spool: Option<Spool>| spool.map(Spool::finish).transpose().map_err(StoreError::from);
         let (local, remote) = (|| Ok((finish(receiving.local)?, finish(receiving.remote)?)))()
             .map_err(|e: StoreError| store_failure(&e))?;
+        if let (Some(body), false) = (&local, incoming.for_postmaster) {
+            self.check_quotas(&incoming.recipients, body.len()).await?;
+        }
         let (index, sketch) = match &local {
             Some(body) => {
                 let described = receiving.indexer.finish(body).await;
@@ -193,6 +206,25 @@ impl Session {
         self.fruitful = Instant::now();
         tracing::info!(id = receiving.id, "message accepted");
         Ok(Reply::new(250, "2.0.0", format!("OK: queued as {}", receiving.id)))
+    }
+
+    /// Refuses a message that no recipient has room for. Where one has, it is taken for all of those whose room was
+    /// enough at RCPT: there is one reply for all, and a client that tells the size at MAIL never comes here.
+    async fn check_quotas(&self, recipients: &[Recipient], size: u64) -> Result<(), Reply> {
+        let mut refusal = None;
+        for recipient in recipients {
+            let Recipient::Local(account) = recipient else { return Ok(()) };
+            match quota::held(&self.context, *account).await.map_err(|e| store_failure(&e))? {
+                Some(held) if !held.has_room(size) => {
+                    // A refusal for a while outdoes one for good.
+                    if refusal.is_none() || size <= held.limit {
+                        refusal = Some(full(held, size));
+                    }
+                }
+                _ => return Ok(()),
+            }
+        }
+        refusal.map_or(Ok(()), Err)
     }
 
     /// Loops, headers nobody could read, and other people's names in From.

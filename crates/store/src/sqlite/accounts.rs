@@ -4,12 +4,13 @@ use super::{
     SqliteStore,
     convert::{array, damaged, number},
     directory::{Epoch, Route},
-    folders, keys,
+    folders, keys, quotas,
     writer::Tx,
 };
 use crate::{
     account::{
-        Account, AccountId, Accounts, AppPassword, Enrolment, KeyChange, KeyState, Login, StagedKeyring, Swap,
+        Account, AccountId, Accounts, AppPassword, Enrolment, KeyChange, KeyState, Login, Quota,
+        StagedKeyring, Swap, Usage,
     },
     error::{Result, StoreError},
 };
@@ -496,6 +497,18 @@ impl Accounts for SqliteStore {
             if gone == 0 { Err(StoreError::Gone("app password")) } else { Ok(()) }
         })
         .await
+    }
+
+    async fn set_quota(&self, address: &Address, quota: Quota) -> Result<()> {
+        self.limit(address, quota).await
+    }
+
+    async fn quota(&self, account: AccountId) -> Result<Quota> {
+        self.quota_of(account).await
+    }
+
+    async fn usage(&self, account: AccountId) -> Result<Usage> {
+        self.read(move |conn| quotas::usage(conn, account)).await
     }
 
     async fn server_secret(&self) -> Result<[u8; 32]> {

@@ -130,6 +130,19 @@ fn find_all(conn: &Connection, mailbox: MailboxId, uids: &[Uid]) -> Result<Vec<R
     uids.into_iter().filter_map(|uid| find(conn, mailbox, uid).transpose()).collect()
 }
 
+/// The octets of some messages together; of those marked \Deleted where none are named.
+pub(super) fn octets_of(conn: &Connection, mailbox: MailboxId, uids: Option<&[Uid]>) -> Result<u64> {
+    let octets: i64 = match uids {
+        Some(uids) => find_all(conn, mailbox, uids)?.iter().map(|row| row.size).sum(),
+        None => conn
+            .prepare_cached(
+                "SELECT coalesce(sum(size), 0) FROM entry WHERE mailbox_id = ?1 AND flags & ?2 <> 0",
+            )?
+            .query_row(params![mailbox.0, Flags::DELETED.0], |row| row.get(0))?,
+    };
+    number(octets, "entry")
+}
+
 fn insert(tx: &Tx<'_>, mailbox: MailboxId, row: &Row) -> Result<()> {
     tx.conn
         .prepare_cached(

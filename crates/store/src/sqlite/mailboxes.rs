@@ -150,6 +150,11 @@ impl Mailboxes for SqliteStore {
         self.read(move |conn| listing::all(conn, mailbox)).await
     }
 
+    async fn octets_of(&self, mailbox: MailboxId, uids: Option<&[Uid]>) -> Result<u64> {
+        let uids = uids.map(<[Uid]>::to_vec);
+        self.read(move |conn| entries::octets_of(conn, mailbox, uids.as_deref())).await
+    }
+
     async fn keywords(&self, mailbox: MailboxId) -> Result<Vec<String>> {
         self.read(move |conn| listing::keywords(conn, mailbox)).await
     }

@@ -26,6 +26,7 @@ mod migrate;
 mod objects;
 mod open;
 mod queue;
+mod quotas;
 mod readers;
 mod reads;
 mod sketches;
@@ -102,6 +103,7 @@ struct Shared {
     objects: Arc<objects::Objects>,
     chains: Arc<keys::Chains>,
     listeners: writer::Listeners,
+    quotas: quotas::Quotas,
     clock: Arc<dyn Clock>,
     threads: bool,
     tmp: Arc<Path>,
@@ -153,6 +155,7 @@ impl SqliteStore {
             tmp: objects.tmp().into(),
             objects,
             chains: Arc::default(),
+            quotas: quotas::Quotas::default(),
             listeners,
             clock: options.clock,
             db,

@@ -5,6 +5,7 @@ mod conformance;
 mod durability;
 mod kill;
 mod model;
+mod quotas;
 mod support;
 
 use std::sync::Arc;

@@ -17,6 +17,7 @@ mod model;
 mod multiappend;
 mod objectid;
 mod qresync;
+mod quota;
 mod replace;
 mod scram;
 mod search;

@@ -8,6 +8,7 @@ mod keys;
 mod limits;
 mod login;
 mod mail;
+mod quota;
 mod states;
 mod timing;
 mod tree;
