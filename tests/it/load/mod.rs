@@ -5,6 +5,7 @@ mod busy;
 mod crowd;
 mod endless;
 mod logins;
+mod pop3;
 mod sizes;
 mod slow;
 
