@@ -55,12 +55,19 @@ fn fetch(rng: &mut Rng) -> String {
                     "PREVIEW (LAZY)",
                     "BINARY.PEEK[1.2]<0.5>",
                     "BINARY.SIZE[]",
+                    "SAVEDATE",
+                    "EMAILID",
+                    "THREADID",
                 ],
             )
             .into(),
         })
         .collect();
-    if rarely(rng, 8) { one(rng, &["ALL", "FAST", "FULL"]).into() } else { format!("({})", items.join(" ")) }
+    if rarely(rng, 8) {
+        return one(rng, &["ALL", "FAST", "FULL"]).into();
+    }
+    let since = one(rng, &["", "", " (CHANGEDSINCE 7)", " (CHANGEDSINCE 7 VANISHED)", " (VANISHED)"]);
+    format!("({}){since}", items.join(" "))
 }
 
 fn search(rng: &mut Rng, depth: usize) -> String {
@@ -69,13 +76,17 @@ fn search(rng: &mut Rng, depth: usize) -> String {
         1 => format!("{} {}", one(rng, &["FROM", "TO", "SUBJECT", "BODY", "TEXT", "BCC"]), string(rng)),
         2 => format!(
             "{} {}",
-            one(rng, &["SINCE", "BEFORE", "ON", "SENTSINCE"]),
+            one(rng, &["SINCE", "BEFORE", "ON", "SENTSINCE", "SAVEDON"]),
             one(rng, &["1-Jan-2026", "\"29-Feb-2028\"", "31-Feb-2026"])
         ),
         3 => format!("HEADER {} {}", string(rng), string(rng)),
         4 => format!("{}{}", one(rng, &["", "UID "]), set(rng)),
         5 => {
-            format!("{} {}", one(rng, &["LARGER", "OLDER", "YOUNGER"]), one(rng, &["0", "4294967295", "-1"]))
+            let key = one(
+                rng,
+                &["LARGER ", "OLDER ", "YOUNGER ", "MODSEQ ", "MODSEQ \"/flags/\\\\Seen\" all ", "EMAILID "],
+            );
+            format!("{key}{}", one(rng, &["0", "4294967295", "-1"]))
         }
         6 => format!("NOT {}", search(rng, depth + 1)),
         7 => format!("OR {} {}", search(rng, depth + 1), search(rng, depth + 1)),
@@ -109,6 +120,10 @@ fn command(rng: &mut Rng) -> String {
         .into(),
         1 => format!("LOGIN {} {}", string(rng), string(rng)),
         2 => format!("AUTHENTICATE {} AGEAYg==", one(rng, &["HASHEDPASS", "PLAIN", "X"])),
+        3 if rarely(rng, 3) => {
+            let known = one(rng, &["", " 1:9", " 1:9 (1,3 5,7)", " (1 2)", " 1:*"]);
+            format!("SELECT {} (CONDSTORE QRESYNC (7 9{known}))", string(rng))
+        }
         3 => format!("{} {}", one(rng, &["SELECT", "EXAMINE", "CREATE", "DELETE", "SUBSCRIBE"]), string(rng)),
         4 => format!("RENAME {} {}", string(rng), string(rng)),
         5 => format!("LIST {} {}", string(rng), string(rng)),
@@ -116,7 +131,7 @@ fn command(rng: &mut Rng) -> String {
         7 => format!(
             "STATUS {} (MESSAGES UNSEEN {})",
             string(rng),
-            one(rng, &["SIZE", "RECENT", "DELETED", "X"])
+            one(rng, &["SIZE", "RECENT", "DELETED", "HIGHESTMODSEQ", "MAILBOXID", "X"])
         ),
         8 => format!(
             "APPEND {} (\\Seen $x) \"23-Nov-2026 21:36:00 +0000\" {{3{}}}\r\nabc",
@@ -129,8 +144,9 @@ fn command(rng: &mut Rng) -> String {
             format!("{uid}SEARCH {options}{}", search(rng, 0))
         }
         13 => format!(
-            "{uid}STORE {} {}FLAGS{} (\\Deleted {})",
+            "{uid}STORE {} {}{}FLAGS{} (\\Deleted {})",
             set(rng),
+            one(rng, &["", "", "(UNCHANGEDSINCE 7) "]),
             one(rng, &["", "+", "-"]),
             one(rng, &["", ".SILENT"]),
             one(rng, &["a", "\\Seen", "\\X"])
