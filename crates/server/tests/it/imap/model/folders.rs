@@ -65,7 +65,9 @@ impl World<'_> {
         let answer = self.ask(who, &format!("CREATE {name}")).await?;
         let may = !self.truth.names.contains_key(name);
         must(answer.is_ok() == may, || format!("CREATE {name} must be {}", verdict(may)))?;
-        self.truth.create(name);
+        if may {
+            self.truth.create(name);
+        }
         self.hear(who, &answer, false).map(drop)
     }
 
