@@ -125,7 +125,7 @@ impl Indexer {
 }
 
 /// Index and sketch of a message in memory, for a `NewMessage`.
-pub(crate) fn describe(message: &Body) -> io::Result<(Vec<u8>, Sketch)> {
+pub fn describe(message: &Body) -> io::Result<(Vec<u8>, Sketch)> {
     let message = Received(message.clone());
     let index = parse(&message)?;
     Ok((index.stored(), sketch(&index, &message)?))

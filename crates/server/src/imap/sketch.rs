@@ -1,9 +1,9 @@
 //! Sketches: what a message can hold at the most. A search opens only messages whose sketch has all trigrams of what it
 //! looks for; it may only narrow, so a sketch is made from the very texts that [`super::text`] searches.
 //!
-//! A trigram is three octets of a folded text in a row; a sketch is a bitmap of their hashes, two to four bits for each
-//! different one, its length a power of two. Chance lets a third of them pass at the most, so that a word of five letters
-//! rules out 19 messages of 20, and a name of ten all but one in some thousands. The hash has no key: who writes a
+//! A trigram is three octets of a folded text in a row; a sketch is a bitmap of their hashes, two to six bits for each
+//! different one, its length a power of two. Chance lets 39 % of trigrams pass at the most, so that a word of five letters
+//! rules out 15 messages of 16, and a name of ten all but one in some thousand. The hash has no key: who writes a
 //! message can fill the bitmap of that message, which then is opened by every search, as it was before there were
 //! sketches, and that of no other.
 //!
@@ -19,10 +19,16 @@ use bytes::Bytes;
 use sealpost_store::mailbox::{ContentReader, Sketch};
 use std::io;
 
-/// Bits of the largest sketch of a header, a power of two: 4 KiB, of 16,384 trigrams. A header of 1 KiB has some 500.
+/// Bits of the largest sketch of a header, a power of two: 4 KiB, half of them set at the most. A header of 1 KiB has some
+/// 500 trigrams.
 const HEADER_BITS: usize = 1 << 15;
-/// Bits of the largest sketch of a text, a power of two: 16 KiB, of 65,536 trigrams. A book in one language has fewer.
+/// Bits of the largest sketch of a text, a power of two: 16 KiB, half of them set at the most. A book in one language has
+/// fewer trigrams.
 const TEXT_BITS: usize = 1 << 17;
+/// Least bits for each trigram of a header, ...
+const HEADER_BITS_EACH: usize = 3;
+/// ... and of a text, of which searches have more time to open a few too many.
+const TEXT_BITS_EACH: usize = 2;
 /// Bits of the smallest one that is not empty.
 const BITS_MIN: usize = 64;
 /// A message with more octets of text than this has no sketch of them: it is made while the sender waits.
@@ -48,27 +54,36 @@ struct Trigrams {
 }
 
 impl Trigrams {
-    /// `bits` is a power of two.
-    fn new(bits: usize) -> Self {
-        Self { words: vec![0; bits / 64], different: 0, last: 0, before: 0 }
+    /// For texts of about so many octets, in at most so many bits (a power of two).
+    fn new(octets: u64, bits_max: usize) -> Self {
+        // Four bits for each octet: so few trigrams fall together in it that they are counted well enough.
+        let bits = usize::try_from(octets.saturating_mul(4)).unwrap_or(bits_max).min(bits_max);
+        Self { words: vec![0; bits.next_power_of_two().max(BITS_MIN) / 64], different: 0, last: 0, before: 0 }
     }
 
-    /// The sketch; `None` where it would rule out too little.
-    fn finish(mut self) -> Option<Bytes> {
+    /// The sketch, of at least so many bits for each trigram, and less than twice as many; `None` where it would rule
+    /// out too little.
+    fn finish(mut self, bits_each: usize) -> Option<Bytes> {
         if self.is_done() {
             return None;
         }
         if self.different == 0 {
             return Some(Bytes::new());
         }
-        let bits = (2 * self.different).next_power_of_two().max(BITS_MIN);
-        while self.words.len() * 64 > bits {
-            let upper = self.words.split_off(self.words.len() / 2);
-            for (word, other) in self.words.iter_mut().zip(upper) {
-                *word |= other;
+        let words = (bits_each * self.different).next_power_of_two().max(BITS_MIN) / 64;
+        while self.words.len() > words {
+            let half = self.words.len() / 2;
+            let (lower, upper) = self.words.split_at_mut(half);
+            for (word, other) in lower.iter_mut().zip(upper) {
+                *word |= *other;
             }
+            self.words.truncate(half);
         }
-        Some(self.words.iter().flat_map(|word| word.to_le_bytes()).collect())
+        let mut octets = Vec::with_capacity(self.words.len() * 8);
+        for word in &self.words {
+            octets.extend_from_slice(&word.to_le_bytes());
+        }
+        Some(octets.into())
     }
 }
 
@@ -78,18 +93,24 @@ impl Sink for Trigrams {
     }
 
     fn push(&mut self, folded: &str) {
-        let mask = self.words.len() * 64 - 1;
-        for octet in folded.bytes() {
-            self.last = (self.last << 8 | u32::from(octet)) & 0xff_ffff;
-            if self.before + 1 < GRAM {
-                self.before += 1;
-                continue;
-            }
-            let at = place(self.last) as usize & mask;
-            let (word, bit) = (&mut self.words[at / 64], 1 << (at % 64));
-            self.different += usize::from(*word & bit == 0);
-            *word |= bit;
+        let mut octets = folded.as_bytes();
+        while self.before + 1 < GRAM
+            && let Some((first, rest)) = octets.split_first()
+        {
+            self.last = self.last << 8 | u32::from(*first);
+            self.before += 1;
+            octets = rest;
         }
+        let (mut last, mut different) = (self.last, self.different);
+        let mask = self.words.len() - 1;
+        for octet in octets {
+            last = (last << 8 | u32::from(*octet)) & 0xff_ffff;
+            let at = place(last) as usize;
+            let (word, bit) = (&mut self.words[(at / 64) & mask], at % 64);
+            different += usize::from(*word >> bit & 1 == 0);
+            *word |= 1 << bit;
+        }
+        (self.last, self.different) = (last, different);
     }
 
     /// More than half of the largest bitmap: it gets no better.
@@ -101,27 +122,28 @@ impl Sink for Trigrams {
 /// The sketches of a message.
 pub(super) fn sketch(index: &Index, content: &dyn ContentReader) -> io::Result<Sketch> {
     let Some(root) = index.parts.first() else { return Ok(Sketch::default()) };
+    let range = root.header..root.body;
     let mut header = None;
     if root.body - root.header <= HEADER_MAX {
-        let mut trigrams = Trigrams::new(HEADER_BITS);
+        let mut trigrams = Trigrams::new(root.body - root.header, HEADER_BITS);
         // As TEXT looks at it, ...
-        text::header_text(content, root.header..root.body, &mut trigrams)?;
-        // ... and as the keys for single fields do.
-        let mut fields = Vec::new();
-        each_field(content, root.header..root.body, |_, range| fields.push(range))?;
-        for field in fields {
-            text::field_text(content, field, &mut trigrams)?;
-            if trigrams.is_done() {
-                break;
+        let plain = text::header_text(content, range.clone(), &mut trigrams)?;
+        if !plain {
+            // ... and as the keys for single fields do; where nothing is decoded that is the same text, in pieces.
+            let mut fields = Vec::new();
+            each_field(content, range, |_, field| fields.push(field))?;
+            for field in fields {
+                text::field_text(content, field, &mut trigrams)?;
             }
         }
-        header = trigrams.finish();
+        header = trigrams.finish(HEADER_BITS_EACH);
     }
+    let octets = text::body_octets(index);
     let mut body = None;
-    if text::body_octets(index) <= TEXT_MAX {
-        let mut trigrams = Trigrams::new(TEXT_BITS);
+    if octets <= TEXT_MAX {
+        let mut trigrams = Trigrams::new(octets, TEXT_BITS);
         text::body_text(index, content, &mut trigrams)?;
-        body = trigrams.finish();
+        body = trigrams.finish(TEXT_BITS_EACH);
     }
     Ok(Sketch { header, text: body })
 }
@@ -182,7 +204,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn of(texts: &[&str], bits: usize) -> Option<Bytes> {
-        let mut trigrams = Trigrams::new(bits);
+        let mut trigrams = Trigrams::new(u64::MAX, bits);
         for text in texts {
             trigrams.part();
             // However it is cut.
@@ -190,7 +212,7 @@ mod tests {
                 trigrams.push(piece);
             }
         }
-        trigrams.finish()
+        trigrams.finish(TEXT_BITS_EACH)
     }
 
     #[test]
@@ -226,14 +248,14 @@ mod tests {
             assert_eq!(of(&words, TEXT_BITS).unwrap().len(), octets, "{count}");
         }
         // One below and one above what the largest takes.
-        let mut trigrams = Trigrams::new(128);
+        let mut trigrams = Trigrams::new(u64::MAX, 128);
         (trigrams.different, trigrams.words) = (64, vec![u64::MAX, 0]);
         assert!(!trigrams.is_done());
-        assert_eq!(trigrams.finish().unwrap().len(), 16);
-        let mut trigrams = Trigrams::new(128);
+        assert_eq!(trigrams.finish(2).unwrap().len(), 16);
+        let mut trigrams = Trigrams::new(u64::MAX, 128);
         trigrams.different = 65;
         assert!(trigrams.is_done());
-        assert_eq!(trigrams.finish(), None);
+        assert_eq!(trigrams.finish(2), None);
     }
 
     #[test]

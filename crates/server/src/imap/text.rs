@@ -148,12 +148,13 @@ fn message_in<'a>(index: &'a Index, part: &Part) -> Option<&'a Part> {
     child.and_then(|at| index.parts.get(*at))
 }
 
-/// What TEXT searches of a header.
+/// What TEXT searches of a header. Whether nothing of it had to be decoded: then [`field_text`] of its fields is in what
+/// was pushed.
 pub(super) fn header_text(
     content: &dyn ContentReader,
     range: Range<u64>,
     sink: &mut dyn Sink,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let octets = read(content, range)?;
     sink.part();
     sink.push(&fold(&decode_header(&octets)));
@@ -162,7 +163,7 @@ pub(super) fn header_text(
         sink.part();
         sink.push(&fold(&String::from_utf8_lossy(&octets)));
     }
-    Ok(())
+    Ok(octets.is_ascii() && memchr::memmem::find(&octets, b"=?").is_none())
 }
 
 /// What is searched of a single header field: its value.
