@@ -123,8 +123,12 @@ impl Setup {
 
     /// Starts it and expects it to refuse; what it said.
     pub fn refused(&self) -> String {
+        self.refused_as(self.command())
+    }
+
+    /// The same by a command of one's own.
+    pub fn refused_as(&self, mut command: Command) -> String {
         let log = self.path("refused");
-        let mut command = self.command();
         command.stderr(fs::File::create(&log).expect("a log"));
         let mut server =
             Server { process: command.spawn().expect("it starts"), log, addresses: String::new() };

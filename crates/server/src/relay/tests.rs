@@ -298,7 +298,11 @@ async fn a_result_waits_for_the_disk_however_long_it_is_full() {
     assert_eq!(store.queued().await.unwrap().len(), 1);
     // An administrator takes an account's mail away, and its grace is over.
     let uids: Vec<u32> = store.entries(inbox).await.unwrap().iter().map(|entry| entry.uid).collect();
-    store.store_flags(inbox, &uids, FlagChange::Add, Flags::DELETED, &[], None).await.unwrap();
+    // The last try to write the bounce may still lie with the store's writer, and takes what shares its transaction along.
+    let mark = || store.store_flags(inbox, &uids, FlagChange::Add, Flags::DELETED, &[], None);
+    if mark().await.is_err() {
+        mark().await.unwrap();
+    }
     store.expunge(inbox, Some(&uids)).await.unwrap();
     world.clock.0.fetch_add(3601, Ordering::SeqCst);
     collector.collect_garbage().await.unwrap();
