@@ -4,7 +4,7 @@
 use super::{
     fetch::CHUNK,
     index::Index,
-    section::each_field,
+    section::field_value,
     session::{Refusal, Session},
 };
 use sealpost_proto::{
@@ -104,17 +104,8 @@ fn window(octets: &[u8], at: u64, first: u64, end: u64) -> &[u8] {
 
 /// The value of a header's Content-Transfer-Encoding field, without comment; empty where there is none.
 fn transfer_encoding(content: &dyn ContentReader, header: Range<u64>) -> io::Result<String> {
-    let mut place = None;
-    each_field(content, header, |name, range| {
-        if place.is_none() && name.eq_ignore_ascii_case(b"Content-Transfer-Encoding") {
-            place = Some(range);
-        }
-    })?;
-    let Some(place) = place else { return Ok(String::new()) };
-    let mut field = vec![0; usize::try_from((place.end - place.start).min(FIELD_MAX)).unwrap_or(0)];
-    let n = content.read_at(place.start, &mut field)?;
-    let value = field[..n].splitn(2, |b| *b == b':').nth(1).unwrap_or_default();
-    let value = String::from_utf8_lossy(value).trim().to_ascii_lowercase();
+    let value = field_value(content, header, b"Content-Transfer-Encoding", FIELD_MAX)?.unwrap_or_default();
+    let value = String::from_utf8_lossy(&value).trim().to_ascii_lowercase();
     let end = value.find(|c: char| c.is_whitespace() || matches!(c, '(' | ';')).unwrap_or(value.len());
     Ok(value[..end].to_owned())
 }

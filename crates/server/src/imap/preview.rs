@@ -2,7 +2,7 @@
 
 use super::{
     index::{Encoding, Index, Part},
-    section::each_field,
+    section::{field_value, read},
     text::decoder,
 };
 use sealpost_proto::{imap::response, message::SEALED_CONTENT_TYPE, message::transfer::Decoder};
@@ -79,29 +79,9 @@ fn beginning(part: &Part, content: &dyn ContentReader) -> io::Result<String> {
 }
 
 fn is_html(part: &Part, content: &dyn ContentReader) -> io::Result<bool> {
-    let mut place = None;
-    each_field(content, part.header..part.body, |name, range| {
-        if place.is_none() && name.eq_ignore_ascii_case(b"Content-Type") {
-            place = Some(range);
-        }
-    })?;
-    let Some(place) = place else { return Ok(false) };
-    let field = read(content, place, FIELD_MAX)?;
-    let value = field.splitn(2, |b| *b == b':').nth(1).unwrap_or_default().trim_ascii_start();
-    Ok(value.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"text/html")))
-}
-
-fn read(content: &dyn ContentReader, range: std::ops::Range<u64>, most: u64) -> io::Result<Vec<u8>> {
-    let mut octets = vec![0; usize::try_from((range.end - range.start).min(most)).unwrap_or(0)];
-    let mut at = 0;
-    while at < octets.len() {
-        let n = content.read_at(range.start + at as u64, &mut octets[at..])?;
-        if n == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        at += n;
-    }
-    Ok(octets)
+    let value = field_value(content, part.header..part.body, b"Content-Type", FIELD_MAX)?.unwrap_or_default();
+    let start = value.trim_ascii_start().get(..9);
+    Ok(start.is_some_and(|start| start.eq_ignore_ascii_case(b"text/html")))
 }
 
 /// As many words as fit, single spaces between them; control characters are spaces.

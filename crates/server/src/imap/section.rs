@@ -109,6 +109,39 @@ fn fields(
     Ok(pieces)
 }
 
+/// The octets of a range, at most so many.
+pub(super) fn read(content: &dyn ContentReader, range: Range<u64>, most: u64) -> io::Result<Vec<u8>> {
+    let mut octets = vec![0; usize::try_from((range.end - range.start).min(most)).unwrap_or(0)];
+    let mut at = 0;
+    while at < octets.len() {
+        let n = content.read_at(range.start + at as u64, &mut octets[at..])?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        at += n;
+    }
+    Ok(octets)
+}
+
+/// The value of the first field of that name, of at most so many octets of field.
+pub(super) fn field_value(
+    content: &dyn ContentReader,
+    header: Range<u64>,
+    name: &[u8],
+    most: u64,
+) -> io::Result<Option<Vec<u8>>> {
+    let mut place = None;
+    each_field(content, header, |found, range| {
+        if place.is_none() && found.eq_ignore_ascii_case(name) {
+            place = Some(range);
+        }
+    })?;
+    let Some(place) = place else { return Ok(None) };
+    let mut field = read(content, place, most)?;
+    let colon = field.iter().position(|b| *b == b':').map_or(field.len(), |at| at + 1);
+    Ok(Some(field.split_off(colon)))
+}
+
 /// Calls `each` with the name of every field of a header and where it lies, continuation lines included.
 pub(super) fn each_field(
     content: &dyn ContentReader,

@@ -1,7 +1,10 @@
 //! Finding text in messages: transfer encodings, charsets and encoded words are decoded, case is folded, and a body
 //! of any size goes through in pieces.
 
-use super::index::{Encoding, Index, Part, Text};
+use super::{
+    index::{Encoding, Index, Part, Text},
+    section::{each_field, read},
+};
 use encoding_rs::{Decoder, UTF_8, WINDOWS_1252};
 use sealpost_proto::imap::mime::Kind;
 use sealpost_store::mailbox::ContentReader;
@@ -79,7 +82,7 @@ pub(super) fn header_has(
 ) -> io::Result<bool> {
     let Some(root) = index.parts.first() else { return Ok(false) };
     let mut places = Vec::new();
-    super::section::each_field(content, root.header..root.body, |name, range| {
+    each_field(content, root.header..root.body, |name, range| {
         if name.eq_ignore_ascii_case(field.as_bytes()) {
             places.push(range);
         }
@@ -155,7 +158,7 @@ pub(super) fn header_text(
     range: Range<u64>,
     sink: &mut dyn Sink,
 ) -> io::Result<bool> {
-    let octets = read(content, range)?;
+    let octets = read(content, range, HEADER_MAX)?;
     sink.part();
     sink.push(&fold(&decode_header(&octets)));
     if !sink.is_done() {
@@ -172,25 +175,11 @@ pub(super) fn field_text(
     range: Range<u64>,
     sink: &mut dyn Sink,
 ) -> io::Result<()> {
-    let octets = read(content, range)?;
+    let octets = read(content, range, HEADER_MAX)?;
     let value = octets.splitn(2, |b| *b == b':').nth(1).unwrap_or_default();
     sink.part();
     sink.push(&fold(&decode_header(value)));
     Ok(())
-}
-
-fn read(content: &dyn ContentReader, range: Range<u64>) -> io::Result<Vec<u8>> {
-    let len = (range.end - range.start).min(HEADER_MAX);
-    let mut octets = vec![0; usize::try_from(len).unwrap_or(0)];
-    let mut at = 0;
-    while at < octets.len() {
-        let n = content.read_at(range.start + at as u64, &mut octets[at..])?;
-        if n == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        at += n;
-    }
-    Ok(octets)
 }
 
 fn decoded_text(
