@@ -22,35 +22,31 @@ pub(super) struct Enabled {
     pub(super) utf8: bool,
 }
 
+impl Enabled {
+    /// How names of mailboxes are written.
+    pub(super) fn names(self) -> Names {
+        if self.rev2 || self.utf8 { Names::Utf8 } else { Names::Utf7 }
+    }
+}
+
 impl Session {
     /// ENABLE: names that are not known are ignored.
     pub(super) fn enable(&mut self, names: &[Atom]) -> Result<Done, Refusal> {
         self.account()?;
         let mut enabled = String::new();
+        let first = |on: &mut bool| !std::mem::replace(on, true);
         for name in names {
-            if name.is("IMAP4rev2") {
-                if !std::mem::replace(&mut self.enabled.rev2, true) {
-                    self.names = Names::Utf8;
-                    enabled.push_str(" IMAP4rev2");
-                }
-                continue;
-            }
-            if name.is("UTF8=ACCEPT") {
-                if !std::mem::replace(&mut self.enabled.utf8, true) {
-                    self.names = Names::Utf8;
-                    enabled.push_str(" UTF8=ACCEPT");
-                }
-                continue;
-            }
-            if name.is("QRESYNC") && !self.enabled.qresync {
-                self.enabled.qresync = true;
+            if name.is("IMAP4rev2") && first(&mut self.enabled.rev2) {
+                enabled.push_str(" IMAP4rev2");
+            } else if name.is("UTF8=ACCEPT") && first(&mut self.enabled.utf8) {
+                enabled.push_str(" UTF8=ACCEPT");
+            } else if name.is("QRESYNC") && first(&mut self.enabled.qresync) {
                 enabled.push_str(" QRESYNC");
-            } else if !name.is("CONDSTORE") || self.enabled.condstore {
-                continue;
-            } else {
+                self.enable_condstore();
+            } else if name.is("CONDSTORE") && !self.enabled.condstore {
                 enabled.push_str(" CONDSTORE");
+                self.enable_condstore();
             }
-            self.enable_condstore();
         }
         response::line(&mut self.out, format_args!("* ENABLED{enabled}"));
         ok("ENABLE done")

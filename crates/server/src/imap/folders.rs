@@ -123,7 +123,7 @@ impl Session {
                 StatusItem::MailboxId => format!("MAILBOXID ({})", objectid::mailbox(id)),
             })
             .collect();
-        let name = quote_mailbox(name, self.names);
+        let name = quote_mailbox(name, self.enabled.names());
         response::line(&mut self.out, format_args!("* STATUS {name} ({})", values.join(" ")));
         Ok(())
     }

@@ -72,7 +72,7 @@ impl Session {
             attributes.push(if name.children { "\\HasChildren" } else { "\\HasNoChildren" });
             attributes.extend(special);
             let Some(mailbox_name) = MailboxName::new(*text) else { continue };
-            let quoted = quote_mailbox(&mailbox_name, self.names);
+            let quoted = quote_mailbox(&mailbox_name, self.enabled.names());
             let childinfo = if childinfo { " (\"CHILDINFO\" (\"SUBSCRIBED\"))" } else { "" };
             response::line(
                 &mut self.out,
@@ -108,7 +108,7 @@ impl Session {
             .collect::<Vec<_>>();
         for (text, subscribed) in names {
             let Some(name) = MailboxName::new(text) else { continue };
-            let quoted = quote_mailbox(&name, self.names);
+            let quoted = quote_mailbox(&name, self.enabled.names());
             let attribute = if subscribed { "" } else { "\\Noselect" };
             response::line(&mut self.out, format_args!("* LSUB ({attribute}) \"/\" {quoted}"));
         }

@@ -35,7 +35,7 @@ impl Session {
         let account = self.account()?;
         self.find(account, mailbox).await?;
         let held = self.held().await?;
-        let name = quote_mailbox(mailbox, self.names);
+        let name = quote_mailbox(mailbox, self.enabled.names());
         let root = if held.is_some() { " \"\"" } else { "" };
         response::line(&mut self.out, format_args!("* QUOTAROOT {name}{root}"));
         if let Some(held) = held {

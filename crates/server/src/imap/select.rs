@@ -55,7 +55,7 @@ impl Session {
         response::line(out, format_args!("* {} EXISTS", status.messages));
         if self.enabled.rev2 {
             // RFC 9051 §6.3.2: which mailbox it is, in the spelling of the server.
-            let name = quote_mailbox(name, self.names);
+            let name = quote_mailbox(name, self.enabled.names());
             response::line(out, format_args!("* LIST () \"/\" {name}"));
         } else {
             response::line(out, format_args!("* 0 RECENT"));

@@ -3,7 +3,7 @@
 use super::{enable::Enabled, messages::StoreChange, view::View};
 use crate::{auth::SignedIn, conn::Conn, context::Context};
 use sealpost_proto::imap::{
-    Body, Command, Condition, Limits, LiteralHead, Names, Received, Receiver, Tag,
+    Body, Command, Condition, Limits, LiteralHead, Received, Receiver, Tag,
     parse::{self, BadCommand},
     response::{self, Code},
 };
@@ -122,7 +122,6 @@ pub(super) struct Session {
     pub(super) ctx: Context,
     pub(super) receiver: Receiver,
     pub(super) out: Vec<u8>,
-    pub(super) names: Names,
     pub(super) signed_in: Option<SignedIn>,
     pub(super) selected: Option<View>,
     pub(super) enabled: Enabled,
@@ -139,7 +138,6 @@ impl Session {
             ctx,
             receiver: Receiver::new(Limits::SERVER),
             out: Vec::new(),
-            names: Names::Utf7,
             signed_in: None,
             selected: None,
             enabled: Enabled::default(),
@@ -155,7 +153,6 @@ impl Session {
         self.selected = None;
         self.signed_in = None;
         self.enabled = Enabled::default();
-        self.names = Names::Utf7;
         self.faults = 0;
         self.started = Instant::now();
     }
@@ -193,7 +190,7 @@ impl Session {
                 }
                 Received::Whole => {
                     let bytes = self.receiver.take();
-                    match parse::command(&bytes, self.names) {
+                    match parse::command(&bytes, self.enabled.names()) {
                         Ok(command) => self.command(command).await?,
                         Err(bad) => self.bad(&bad),
                     }
@@ -294,7 +291,7 @@ impl Session {
                 }
                 return Ok(());
             }
-            match parse::append_start(self.receiver.so_far(), self.names) {
+            match parse::append_start(self.receiver.so_far(), self.enabled.names()) {
                 Ok(Some(start)) => {
                     let tag = start.tag.clone();
                     let result = self.append(start, head).await;
