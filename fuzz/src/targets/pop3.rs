@@ -13,7 +13,7 @@ use sealpost_proto::{
         server::{Event, OUTPUT_MAX, Server},
         surrogate::Surrogate,
     },
-    sasl::{Credentials, Parameters},
+    sasl::Credentials,
 };
 
 /// What the maildrop of a session holds.
@@ -116,13 +116,7 @@ impl Play {
             Event::AskScram(question) => {
                 assert!(self.tls && !self.signed_in, "AUTH where it may not be");
                 self.note("scram");
-                self.server.scram(&Parameters {
-                    salt: vec![9; 16],
-                    iterations: 4096,
-                    nonce: "s".to_owned(),
-                    binding: question.binding.map(|_| vec![7; 32]),
-                    plus_offered: true,
-                });
+                self.server.scram(&super::scram_parameters(&question));
             }
             Event::Proved => {
                 assert!(self.tls && !self.signed_in, "AUTH where it may not be");

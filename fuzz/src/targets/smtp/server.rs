@@ -5,7 +5,7 @@ use crate::{Rng, feedback};
 use bytes::BytesMut;
 use sealpost_proto::{
     phc::{Challenge, Cost, Salt},
-    sasl::{Credentials, Parameters},
+    sasl::Credentials,
     smtp::{
         client::{ReplyLimits, ReplyReader},
         reply::Reply,
@@ -158,13 +158,7 @@ impl Play {
             Event::AskScram(question) => {
                 assert!(self.tls && !self.signed_in && !self.transaction, "AUTH where it may not be");
                 self.note("scram");
-                self.server.scram(&Parameters {
-                    salt: vec![9; 16],
-                    iterations: 4096,
-                    nonce: "s".to_owned(),
-                    binding: question.binding.map(|_| vec![7; 32]),
-                    plus_offered: true,
-                });
+                self.server.scram(&crate::targets::scram_parameters(&question));
             }
             Event::Proved => {
                 assert!(self.tls && !self.signed_in && !self.transaction, "AUTH where it may not be");
