@@ -1,8 +1,10 @@
 //! The commands about mailboxes.
 
 use super::{
-    session::{Answer, Known, Selected},
-    truth::Message,
+    modseq::Aware,
+    script::Opening,
+    session::{Answer, Known, Rules, Selected},
+    truth::{Message, Seen},
     world::{Checked, World, exists, must},
 };
 use std::collections::BTreeSet;
@@ -16,9 +18,29 @@ pub(super) fn listed(answer: &Answer, verb: &str) -> BTreeSet<String> {
 }
 
 impl World<'_> {
-    pub(super) async fn select(&mut self, who: usize, name: &str, read_only: bool) -> Checked {
+    pub(super) async fn select(
+        &mut self,
+        who: usize,
+        name: &str,
+        read_only: bool,
+        opening: Opening,
+    ) -> Checked {
         let verb = if read_only { "EXAMINE" } else { "SELECT" };
-        let answer = self.ask(who, &format!("{verb} {name}")).await?;
+        let missed = self.missed(name, opening);
+        let params = match (&opening, &missed) {
+            (Opening::Condstore, _) => " (CONDSTORE)".to_owned(),
+            (Opening::Resync(_), Some(missed)) => missed.params(),
+            _ => String::new(),
+        };
+        let answer = self.ask(who, &format!("{verb} {name}{params}")).await?;
+        if missed.is_some() && !self.sessions[who].knows.qresync {
+            // RFC 7162 §3.2.5: what was open stays so.
+            must(answer.tagged.starts_with("BAD"), || "QRESYNC was not enabled".to_owned())?;
+            return self.hear(who, &answer, Rules::FREE).map(drop);
+        }
+        if !params.is_empty() {
+            self.sessions[who].speaks_of_modseqs(&answer);
+        }
         self.sessions[who].selected = None;
         let Some(id) = self.truth.names.get(name).copied() else {
             return must(answer.tagged.starts_with("NO "), || "what is not there was opened".to_owned());
@@ -26,11 +48,12 @@ impl World<'_> {
         let word = if read_only { "OK [READ-ONLY]" } else { "OK [READ-WRITE]" };
         must(answer.tagged.starts_with(word), || format!("not {word}"))?;
         self.told_of(id, &answer)?;
-        let messages = &self.truth.mailboxes[&id].messages;
+        let mailbox = &self.truth.mailboxes[&id];
+        let messages = &mailbox.messages;
         let known = messages.iter().map(|(uid, message)| Known {
             uid: *uid,
             flags: None,
-            been: vec![message.flags.clone()],
+            been: vec![message.state()],
         });
         let known: Vec<Known> = known.collect();
         must(exists(&answer)? == known.len(), || format!("there are {} messages", known.len()))?;
@@ -39,8 +62,35 @@ impl World<'_> {
         let told = answer.code("UNSEEN").and_then(|code| code[0].parse::<usize>().ok());
         must(told.is_none() || told == unseen.map(|at| at + 1), || "UNSEEN is wrong".to_owned())?;
         let top = known.last().map_or(0, |known| known.uid);
-        self.sessions[who].selected = Some(Selected { id, read_only, known, top });
-        Ok(())
+        let (validity, modseq) = (mailbox.validity.ok_or("no UIDVALIDITY")?, mailbox.modseqs.now());
+        let modseq = modseq.ok_or("no HIGHESTMODSEQ")?;
+        let uids: Vec<u32> = messages.keys().copied().collect();
+        self.truth.seen.push(Seen { name: name.to_owned(), validity, modseq, uids });
+        self.sessions[who].selected =
+            Some(Selected { id, read_only, known, top, heard: vec![modseq], gone: Vec::new() });
+        let fetched = self.hear(who, &answer, Rules::FREE)?;
+        match missed.filter(|missed| missed.validity() == validity) {
+            Some(missed) => missed.judge(&self.truth.mailboxes[&id], &answer, &fetched),
+            None => {
+                must(fetched.is_empty() && !answer.untagged.iter().any(|l| l.contains("VANISHED")), || {
+                    "nobody asked what was missed".to_owned()
+                })
+            }
+        }
+    }
+
+    pub(super) async fn enable(&mut self, who: usize, qresync: bool) -> Checked {
+        let name = if qresync { "QRESYNC" } else { "CONDSTORE" };
+        let answer = self.ask(who, &format!("ENABLE {name}")).await?;
+        must(answer.is_ok(), || "ENABLE was refused".to_owned())?;
+        let knows = &mut self.sessions[who].knows;
+        // RFC 5161 §3.2: what was on already is not told.
+        let new = if qresync { !knows.qresync } else { knows.modseqs == Aware::No };
+        let told = answer.rest("ENABLED").is_some_and(|names| names.contains(name));
+        must(told == new || knows.modseqs == Aware::Perhaps, || "ENABLED is wrong".to_owned())?;
+        knows.qresync |= qresync;
+        knows.modseqs = Aware::Yes;
+        self.hear(who, &answer, Rules::FREE).map(drop)
     }
 
     /// CLOSE and UNSELECT.
@@ -52,11 +102,12 @@ impl World<'_> {
         must(answer.is_ok() && !answer.untagged.iter().any(|line| line.ends_with(" EXPUNGE")), || {
             "it did not close silently".to_owned()
         })?;
+        let tick = self.truth.tick;
         if let Some(mailbox) = self.truth.mailboxes.get_mut(&selected.id)
             && expunges
             && !selected.read_only
         {
-            mailbox.messages.retain(|_, message| !message.flags.contains("\\deleted"));
+            mailbox.remove(tick, |_, message| message.flags.contains("\\deleted"));
         }
         Ok(())
     }
@@ -68,7 +119,7 @@ impl World<'_> {
         if may {
             self.truth.create(name);
         }
-        self.hear(who, &answer, false).map(drop)
+        self.hear(who, &answer, Rules::FREE).map(drop)
     }
 
     pub(super) async fn delete(&mut self, who: usize, name: &str) -> Checked {
@@ -81,7 +132,7 @@ impl World<'_> {
             // RFC 9051 leaves it open what becomes of it; here nothing is selected any more.
             self.sessions[who].selected.take_if(|selected| Some(selected.id) == id);
         }
-        self.hear(who, &answer, false).map(drop)
+        self.hear(who, &answer, Rules::FREE).map(drop)
     }
 
     pub(super) async fn rename(&mut self, who: usize, from: &str, to: &str) -> Checked {
@@ -93,17 +144,23 @@ impl World<'_> {
         } else if may {
             self.truth.rename(from, to);
         }
-        self.hear(who, &answer, false).map(drop)
+        self.hear(who, &answer, Rules::FREE).map(drop)
     }
 
     /// RFC 9051 §6.3.6: INBOX stays, and its messages move. Which UIDs they got is asked.
     async fn empty_inbox_into(&mut self, to: &str) -> Checked {
         let inbox = self.truth.names["INBOX"];
         let id = self.truth.create(to);
-        let moved = self.truth.mailboxes.get_mut(&inbox).map(|inbox| std::mem::take(&mut inbox.messages));
-        let moved: Vec<Message> = moved.unwrap_or_default().into_values().collect();
+        let tick = self.truth.tick;
+        let mailbox = self.truth.mailboxes.get_mut(&inbox).ok_or("no INBOX")?;
+        let moved: Vec<Message> = mailbox.messages.values().cloned().collect();
+        mailbox.remove(tick, |_, _| true);
         // EXAMINE tells a UIDNEXT above them.
-        let next = self.truth.mailboxes[&id].next;
+        let mailbox = self.truth.mailboxes.get_mut(&id).expect("made");
+        let next = mailbox.next;
+        if !moved.is_empty() {
+            mailbox.modseqs.changed = tick;
+        }
         let found = self.read(to, id).await?;
         self.truth.mailboxes.get_mut(&id).expect("made").next = next;
         must(moved.len() == found.len(), || format!("{} moved, and {} arrived", moved.len(), found.len()))?;
@@ -124,29 +181,30 @@ impl World<'_> {
         } else {
             self.truth.subscribed.remove(name);
         }
-        self.hear(who, &answer, false).map(drop)
+        self.hear(who, &answer, Rules::FREE).map(drop)
     }
 
     pub(super) async fn list(&mut self, who: usize) -> Checked {
         let answer = self.ask(who, "LIST \"\" *").await?;
         let there: BTreeSet<String> = self.truth.names.keys().cloned().collect();
         must(answer.is_ok() && listed(&answer, "LIST") == there, || format!("there are {there:?}"))?;
-        self.hear(who, &answer, false).map(drop)
+        self.hear(who, &answer, Rules::FREE).map(drop)
     }
 
     pub(super) async fn lsub(&mut self, who: usize) -> Checked {
         let answer = self.ask(who, "LSUB \"\" *").await?;
         let there = &self.truth.subscribed;
         must(answer.is_ok() && listed(&answer, "LSUB") == *there, || format!("there are {there:?}"))?;
-        self.hear(who, &answer, false).map(drop)
+        self.hear(who, &answer, Rules::FREE).map(drop)
     }
 
     pub(super) async fn status(&mut self, who: usize, name: &str) -> Checked {
-        let items = "(MESSAGES UIDNEXT UIDVALIDITY UNSEEN SIZE)";
+        let items = "(MESSAGES UIDNEXT UIDVALIDITY UNSEEN SIZE HIGHESTMODSEQ)";
         let answer = self.ask(who, &format!("STATUS {name} {items}")).await?;
+        self.sessions[who].speaks_of_modseqs(&answer);
         let Some(id) = self.truth.names.get(name).copied() else {
             must(answer.tagged.starts_with("NO "), || "it is not there".to_owned())?;
-            return self.hear(who, &answer, false).map(drop);
+            return self.hear(who, &answer, Rules::FREE).map(drop);
         };
         must(answer.is_ok(), || "STATUS was refused".to_owned())?;
         let words: Vec<&str> = answer.rest("STATUS ").ok_or("no STATUS")?.split(['(', ' ', ')']).collect();
@@ -163,7 +221,8 @@ impl World<'_> {
         let small = |value: u64| u32::try_from(value).map_err(|_| "a number too large".to_owned());
         self.truth.told_validity(id, small(value("UIDVALIDITY")?)?)?;
         self.truth.told_next(id, small(value("UIDNEXT")?)?)?;
-        self.hear(who, &answer, false).map(drop)
+        self.truth.told_highest(id, value("HIGHESTMODSEQ")?)?;
+        self.hear(who, &answer, Rules::FREE).map(drop)
     }
 }
 

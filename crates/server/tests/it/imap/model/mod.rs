@@ -1,16 +1,20 @@
-//! Random sessions, several at once on one account, against the server and against a small model of RFC 9051.
+//! Random sessions, several at once on one account, against the server and against a small model of RFC 9051 and
+//! RFC 7162.
 //!
 //! A script is drawn: who does what, in which order, with restarts of the server in between. Each step is done on the
 //! server and on the model (`truth.rs`). What must hold at every step: the tagged response is the one that the model
 //! gives; what each session was told (EXISTS, EXPUNGE, FETCH) makes sense, and is the truth at each NOOP; no EXPUNGE
-//! comes while FETCH, STORE or SEARCH is answered; UIDs ascend and never come again; UIDVALIDITY stays. At each restart
-//! and at the end another session reads everything.
+//! comes while FETCH, STORE or SEARCH is answered; UIDs ascend and never come again; UIDVALIDITY stays; MODSEQs are in
+//! the order of the changes (`modseq.rs`), and a client that comes back is told all that it missed (`resync.rs`). At each
+//! restart and at the end another session reads everything.
 //!
 //! What fails shrinks to a short script, which is shown as the commands and answers that it came to. `MODEL_SECONDS`
 //! and `MODEL_SEED` of the environment make it longer, and other.
 
 mod folders;
 mod messages;
+mod modseq;
+mod resync;
 mod script;
 mod session;
 mod truth;

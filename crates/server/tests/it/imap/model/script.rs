@@ -34,9 +34,27 @@ pub(super) enum How {
     Remove,
 }
 
+/// A MODSEQ: one that the session has heard, or one beside it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Since {
+    pub(super) heard: u8,
+    pub(super) beside: i8,
+}
+
+/// How a mailbox is opened (RFC 7162 §3.1.8, §3.2.5).
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Opening {
+    Plain,
+    Condstore,
+    /// As it was seen before, one of several times; the bits say whether the UIDs that were known then are told, and
+    /// their numbers.
+    Resync(u8),
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Item {
     Flags,
+    Modseq,
     Size,
     /// BODY.PEEK[]
     Peek,
@@ -54,6 +72,7 @@ pub(super) enum Key {
     Body(usize),
     Text(usize),
     Uids(Set),
+    Modseq(Since),
     Not(Box<Key>),
     Or(Box<Key>, Box<Key>),
     And(Box<Key>, Box<Key>),
@@ -64,7 +83,10 @@ pub(super) enum Act {
     Select {
         name: Name,
         read_only: bool,
+        opening: Opening,
     },
+    /// CONDSTORE, or QRESYNC
+    Enable(bool),
     Append {
         name: Name,
         flags: FlagBits,
@@ -76,6 +98,8 @@ pub(super) enum Act {
         how: How,
         silent: bool,
         flags: FlagBits,
+        /// UNCHANGEDSINCE
+        guard: Option<Since>,
     },
     Copy {
         uid: bool,
@@ -91,6 +115,8 @@ pub(super) enum Act {
         uid: bool,
         set: Set,
         item: Item,
+        /// CHANGEDSINCE, and whether what has vanished is asked for as well
+        since: Option<(Since, bool)>,
     },
     Search {
         uid: bool,
@@ -141,6 +167,21 @@ fn flags() -> impl Strategy<Value = FlagBits> {
     prop_oneof![3 => Just(0b10), 4 => one(), 2 => (one(), one()).prop_map(|(a, b): (u8, u8)| a | b), 1 => Just(0)]
 }
 
+fn since() -> impl Strategy<Value = Since> {
+    // The last that was heard, mostly.
+    let heard = prop_oneof![Just(u8::MAX), any::<u8>()];
+    (heard, prop_oneof![4 => Just(0), 1 => Just(-1), 1 => Just(1), 1 => Just(i8::MIN)])
+        .prop_map(|(heard, beside)| Since { heard, beside })
+}
+
+fn opening() -> impl Strategy<Value = Opening> {
+    prop_oneof![
+        5 => Just(Opening::Plain),
+        1 => Just(Opening::Condstore),
+        4 => any::<u8>().prop_map(Opening::Resync),
+    ]
+}
+
 fn key() -> impl Strategy<Value = Key> {
     let words = 0..WORDS.len();
     let leaf = prop_oneof![
@@ -152,6 +193,7 @@ fn key() -> impl Strategy<Value = Key> {
         1 => words.clone().prop_map(Key::Body),
         1 => words.prop_map(Key::Text),
         1 => set().prop_map(Key::Uids),
+        2 => since().prop_map(Key::Modseq),
     ];
     leaf.prop_recursive(2, 6, 2, |inner| {
         let two = (inner.clone(), inner.clone());
@@ -165,19 +207,22 @@ fn key() -> impl Strategy<Value = Key> {
 
 fn act() -> impl Strategy<Value = Act> {
     let how = prop_oneof![1 => Just(How::Replace), 3 => Just(How::Add), 2 => Just(How::Remove)];
-    let item = prop_oneof![3 => Just(Item::Flags), 1 => Just(Item::Size), 1 => Just(Item::Peek), 1 => Just(Item::Body)];
+    let item = prop_oneof![3 => Just(Item::Flags), 2 => Just(Item::Modseq), 1 => Just(Item::Size), 1 => Just(Item::Peek), 1 => Just(Item::Body)];
     let yes = any::<bool>;
     prop_oneof![
-        8 => (name(), prop::bool::weighted(0.15)).prop_map(|(name, read_only)| Act::Select { name, read_only }),
+        8 => (name(), prop::bool::weighted(0.15), opening())
+            .prop_map(|(name, read_only, opening)| Act::Select { name, read_only, opening }),
+        2 => prop::bool::weighted(0.7).prop_map(Act::Enable),
         12 => (name(), flags(), any::<u8>()).prop_map(|(name, flags, text)| Act::Append { name, flags, text }),
-        10 => (yes(), set(), how, yes(), flags())
-            .prop_map(|(uid, set, how, silent, flags)| Act::Store { uid, set, how, silent, flags }),
+        10 => (yes(), set(), how, yes(), flags(), prop::option::weighted(0.3, since()))
+            .prop_map(|(uid, set, how, silent, flags, guard)| Act::Store { uid, set, how, silent, flags, guard }),
         5 => (yes(), set(), name(), yes()).prop_map(|(uid, set, to, remove)| Act::Copy { uid, set, to, remove }),
         4 => Just(Act::Expunge),
         2 => set().prop_map(Act::UidExpunge),
         1 => Just(Act::Close),
         1 => Just(Act::Unselect),
-        6 => (yes(), set(), item).prop_map(|(uid, set, item)| Act::Fetch { uid, set, item }),
+        6 => (yes(), set(), item, prop::option::weighted(0.25, (since(), yes())))
+            .prop_map(|(uid, set, item, since)| Act::Fetch { uid, set, item, since }),
         5 => (yes(), key()).prop_map(|(uid, key)| Act::Search { uid, key }),
         2 => name().prop_map(Act::Create),
         1 => name().prop_map(Act::Delete),
@@ -193,8 +238,9 @@ fn act() -> impl Strategy<Value = Act> {
 
 /// How scripts mostly begin: some messages, which everybody has looked at.
 fn beginning() -> Vec<Step> {
-    let inbox = |who| Step { who, act: Act::Select { name: 0, read_only: false } };
-    let fetch = |who| Step { who, act: Act::Fetch { uid: true, set: Set::All, item: Item::Flags } };
+    let inbox = |who| Step { who, act: Act::Select { name: 0, read_only: false, opening: Opening::Plain } };
+    let fetch =
+        |who| Step { who, act: Act::Fetch { uid: true, set: Set::All, item: Item::Flags, since: None } };
     let append = |text| Step { who: 0, act: Act::Append { name: 0, flags: 0, text } };
     let mut steps = vec![append(3), append(66), append(130)];
     steps.extend((0..SESSIONS).flat_map(|who| [inbox(who), fetch(who)]));

@@ -2,8 +2,9 @@
 
 use super::{
     super::harness::{Client, Server},
-    script::Set,
-    truth::{Flags, Truth},
+    modseq::Aware,
+    script::{Set, Since},
+    truth::{Flags, State, Truth},
 };
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -14,8 +15,8 @@ pub(super) struct Known {
     pub(super) uid: u32,
     /// As told; `None` before anything was.
     pub(super) flags: Option<Flags>,
-    /// What its flags have been in truth since this session was last up to date: the server may answer from any.
-    pub(super) been: Vec<Flags>,
+    /// What it has been in truth since this session was last up to date: the server may answer from any.
+    pub(super) been: Vec<State>,
 }
 
 /// A selected mailbox.
@@ -26,9 +27,46 @@ pub(super) struct Selected {
     pub(super) known: Vec<Known>,
     /// The highest UID ever known.
     pub(super) top: u32,
+    /// MODSEQs as they were told, which commands guard themselves with; the first is HIGHESTMODSEQ.
+    pub(super) heard: Vec<u64>,
+    /// UIDs that the client was told are gone.
+    pub(super) gone: Vec<u32>,
+}
+
+/// How untagged responses about messages are to be taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    /// No EXPUNGE may come now (RFC 9051 §7.5.1).
+    pub(super) numbers_stay: bool,
+    /// Nor VANISHED (RFC 7162 §3.2.10.2).
+    pub(super) uids_stay: bool,
+    /// What FETCH asked for is all that it must tell.
+    pub(super) asked: bool,
+}
+
+impl Rules {
+    pub(super) const FREE: Self = Self { numbers_stay: false, uids_stay: false, asked: false };
+
+    /// Those of FETCH, STORE and SEARCH.
+    pub(super) fn of(uid: bool) -> Self {
+        Self { numbers_stay: !uid, uids_stay: !uid, asked: false }
+    }
+}
+
+/// UIDs of a set such as `3:5,9`, in its order.
+pub(super) fn numbers(set: &str) -> Vec<u32> {
+    let number = |text: &str| text.parse::<u32>().expect("a number");
+    let ranges = set.split(',').map(|range| range.split_once(':').unwrap_or((range, range)));
+    ranges.flat_map(|(low, high)| number(low)..=number(high)).collect()
 }
 
 impl Selected {
+    /// A MODSEQ that the client has heard, or one beside it; at least `least`.
+    pub(super) fn modseq(&self, since: Since, least: u64) -> u64 {
+        let heard = self.heard[usize::from(since.heard) % self.heard.len()];
+        heard.saturating_add_signed(i64::from(since.beside)).max(least)
+    }
+
     /// A set as it is written, and the UIDs it means. Empty for a mailbox without messages: nothing fits it.
     pub(super) fn resolve(&self, set: Set, uid: bool) -> (String, Vec<u32>) {
         let count = self.known.len();
@@ -65,16 +103,28 @@ impl Selected {
         Ok(number - 1)
     }
 
-    /// One untagged response about messages. `numbers_stay`: no EXPUNGE may come now.
-    fn hear(&mut self, line: &str, truth: &Truth, numbers_stay: bool) -> Result<Option<Fetched>, String> {
+    /// One untagged response about messages.
+    fn hear(
+        &mut self,
+        line: &str,
+        truth: &mut Truth,
+        rules: Rules,
+        knows: Knows,
+    ) -> Result<Option<Fetched>, String> {
+        if let Some(set) = line.strip_prefix("* VANISHED ")
+            && !set.starts_with("(EARLIER)")
+        {
+            let may = knows.qresync && !rules.uids_stay;
+            return if may { self.vanish(set, truth).map(|()| None) } else { Err("VANISHED now".to_owned()) };
+        }
         let mut words = line.splitn(4, ' ').skip(1);
         let (number, verb) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         match verb {
-            "EXPUNGE" if numbers_stay => Err("EXPUNGE while message numbers must stay".to_owned()),
+            "EXPUNGE" if rules.numbers_stay => Err("EXPUNGE while message numbers must stay".to_owned()),
+            "EXPUNGE" if knows.qresync => Err("EXPUNGE where VANISHED was asked for".to_owned()),
             "EXPUNGE" => {
                 let gone = self.known.remove(self.place(number)?);
-                let there = truth.mailboxes.get(&self.id).is_some_and(|m| m.messages.contains_key(&gone.uid));
-                if there { Err(format!("EXPUNGE of UID {}, which is there", gone.uid)) } else { Ok(None) }
+                self.is_gone(gone.uid, truth).map(|()| None)
             }
             "EXISTS" => {
                 let top = self.top;
@@ -82,7 +132,7 @@ impl Selected {
                 let new = mailbox.into_iter().flat_map(|mailbox| mailbox.messages.range(top + 1..));
                 for (uid, message) in new {
                     self.top = *uid;
-                    self.known.push(Known { uid: *uid, flags: None, been: vec![message.flags.clone()] });
+                    self.known.push(Known { uid: *uid, flags: None, been: vec![message.state()] });
                 }
                 if number == self.known.len().to_string() {
                     Ok(None)
@@ -93,26 +143,62 @@ impl Selected {
             "FETCH" => {
                 let at = self.place(number)?;
                 let fetched = Fetched::parse(words.next().unwrap_or_default());
-                let known = &mut self.known[at];
-                if fetched.uid.is_some_and(|uid| uid != known.uid) {
-                    return Err(format!(
-                        "{number} is UID {}, and was told to be {:?}",
-                        known.uid, fetched.uid
-                    ));
+                self.learn(at, &fetched, truth)?;
+                let bare = fetched.flags.is_some() && fetched.modseq.is_none();
+                if !rules.asked && bare && knows.modseqs == Aware::Yes {
+                    return Err(format!("no MODSEQ in {line}"));
                 }
-                if let Some(flags) = &fetched.flags {
-                    if !known.been.contains(flags) {
-                        return Err(format!(
-                            "UID {} never had the flags {flags:?}, but {:?}",
-                            known.uid, known.been
-                        ));
-                    }
-                    known.flags = Some(flags.clone());
+                if fetched.modseq.is_some() && knows.modseqs == Aware::No {
+                    return Err(format!("nobody asked for MODSEQ: {line}"));
                 }
-                Ok(Some(Fetched { uid: Some(known.uid), ..fetched }))
+                Ok(Some(Fetched { uid: Some(self.known[at].uid), ..fetched }))
             }
             _ => Ok(None),
         }
+    }
+
+    /// What a FETCH response tells of flags and MODSEQ: one of the states that the message has been in.
+    fn learn(&mut self, at: usize, fetched: &Fetched, truth: &mut Truth) -> Result<(), String> {
+        let known = &mut self.known[at];
+        if fetched.uid.is_some_and(|uid| uid != known.uid) {
+            return Err(format!("{} is UID {}, and was told to be {:?}", at + 1, known.uid, fetched.uid));
+        }
+        let mailbox = truth.mailboxes.get_mut(&self.id);
+        let fits = |state: &State| {
+            let modseq =
+                |value| mailbox.as_ref().is_none_or(|m| m.modseqs.fits(known.uid, state.tick, value));
+            fetched.flags.as_ref().is_none_or(|flags| *flags == state.flags)
+                && fetched.modseq.is_none_or(modseq)
+        };
+        let Some(state) = known.been.iter().rev().find(|state| fits(state)) else {
+            return Err(format!("UID {} never was {fetched:?}, but {:?}", known.uid, known.been));
+        };
+        if let (Some(value), Some(mailbox)) = (fetched.modseq, mailbox) {
+            mailbox.modseqs.tell(known.uid, state.tick, value)?;
+            self.heard.push(value);
+        }
+        if let Some(flags) = &fetched.flags {
+            known.flags = Some(flags.clone());
+        }
+        Ok(())
+    }
+
+    /// VANISHED in place of EXPUNGE (RFC 7162 §3.2.10): only messages that the client knows.
+    fn vanish(&mut self, set: &str, truth: &Truth) -> Result<(), String> {
+        for uid in numbers(set) {
+            let Some(at) = self.known.iter().position(|known| known.uid == uid) else {
+                return Err(format!("VANISHED of UID {uid}, which the client does not know"));
+            };
+            self.known.remove(at);
+            self.is_gone(uid, truth)?;
+        }
+        Ok(())
+    }
+
+    fn is_gone(&mut self, uid: u32, truth: &Truth) -> Result<(), String> {
+        self.gone.push(uid);
+        let there = truth.mailboxes.get(&self.id).is_some_and(|m| m.messages.contains_key(&uid));
+        if there { Err(format!("UID {uid} is told to be gone, and is there")) } else { Ok(()) }
     }
 
     /// What must hold when the server has told everything.
@@ -132,10 +218,17 @@ impl Selected {
                     known.uid, known.flags
                 ));
             }
-            known.been = vec![flags.clone()];
+            known.been = vec![messages[&known.uid].state()];
         }
         Ok(())
     }
+}
+
+/// What decides how a session is told.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Knows {
+    pub(super) modseqs: Aware,
+    pub(super) qresync: bool,
 }
 
 /// What a FETCH response tells.
@@ -144,6 +237,7 @@ pub(super) struct Fetched {
     pub(super) uid: Option<u32>,
     pub(super) flags: Option<Flags>,
     pub(super) size: Option<usize>,
+    pub(super) modseq: Option<u64>,
     pub(super) body: Option<String>,
 }
 
@@ -167,6 +261,7 @@ impl Fetched {
             uid: value("UID ").and_then(|uid: usize| u32::try_from(uid).ok()),
             flags: flags.map(|(flags, _)| flags.split_whitespace().map(str::to_ascii_lowercase).collect()),
             size: value("RFC822.SIZE "),
+            modseq: value("MODSEQ (").and_then(|modseq: usize| u64::try_from(modseq).ok()),
             body,
         }
     }
@@ -203,11 +298,21 @@ pub(super) struct Session {
     client: Client<TlsStream<TcpStream>>,
     commands: usize,
     pub(super) selected: Option<Selected>,
+    pub(super) knows: Knows,
 }
 
 impl Session {
     pub(super) async fn new(server: &Server) -> Self {
-        Self { client: server.session().await, commands: 0, selected: None }
+        Self { client: server.session().await, commands: 0, selected: None, knows: Knows::default() }
+    }
+
+    /// A command was sent that shows that the client knows MODSEQs.
+    pub(super) fn speaks_of_modseqs(&mut self, answer: &Answer) {
+        if answer.is_ok() {
+            self.knows.modseqs = Aware::Yes;
+        } else if self.knows.modseqs == Aware::No {
+            self.knows.modseqs = Aware::Perhaps;
+        }
     }
 
     /// A command and all that comes back.
@@ -242,13 +347,13 @@ impl Session {
     pub(super) fn hear(
         &mut self,
         answer: &Answer,
-        truth: &Truth,
-        numbers_stay: bool,
+        truth: &mut Truth,
+        rules: Rules,
     ) -> Result<Vec<Fetched>, String> {
         let Some(selected) = &mut self.selected else { return Ok(Vec::new()) };
         let mut fetched = Vec::new();
         for line in &answer.untagged {
-            fetched.extend(selected.hear(line, truth, numbers_stay)?);
+            fetched.extend(selected.hear(line, truth, rules, self.knows)?);
         }
         Ok(fetched)
     }

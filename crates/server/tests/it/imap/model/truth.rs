@@ -1,5 +1,6 @@
 //! The truth: what an account holds, as RFC 9051 says it, in memory.
 
+use super::modseq::{Modseqs, Tick};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// In lower case.
@@ -11,6 +12,21 @@ pub(super) struct Message {
     pub(super) text: String,
     /// Tells one message from another, however many copies there are.
     pub(super) serial: u64,
+    /// When it came, or its flags changed.
+    pub(super) tick: Tick,
+}
+
+impl Message {
+    pub(super) fn state(&self) -> State {
+        State { flags: self.flags.clone(), tick: self.tick }
+    }
+}
+
+/// What can change of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct State {
+    pub(super) flags: Flags,
+    pub(super) tick: Tick,
 }
 
 #[derive(Debug, Clone)]
@@ -21,6 +37,36 @@ pub(super) struct Mailbox {
     /// The lowest UID that a new message may get: above all that were given, and what UIDNEXT promised.
     pub(super) next: u32,
     pub(super) messages: BTreeMap<u32, Message>,
+    /// UIDs that were removed, and when.
+    pub(super) gone: BTreeMap<u32, Tick>,
+    pub(super) modseqs: Modseqs,
+}
+
+impl Mailbox {
+    /// Takes out what is not to be kept.
+    pub(super) fn remove(&mut self, tick: Tick, gone: impl Fn(u32, &Message) -> bool) {
+        let leaves: Vec<u32> =
+            self.messages.iter().filter(|(uid, m)| gone(**uid, m)).map(|(uid, _)| *uid).collect();
+        for uid in leaves {
+            self.messages.remove(&uid);
+            self.gone.insert(uid, tick);
+            self.modseqs.changed = tick;
+        }
+    }
+
+    /// The MODSEQ of a message in one of its states, where it was told.
+    pub(super) fn modseq(&self, uid: u32, state: &State) -> Option<u64> {
+        self.modseqs.of(uid, state.tick)
+    }
+}
+
+/// What a client keeps of a mailbox that it has left (RFC 7162 §3.2.5).
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) name: String,
+    pub(super) validity: u32,
+    pub(super) modseq: u64,
+    pub(super) uids: Vec<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -30,7 +76,11 @@ pub(super) struct Truth {
     pub(super) subscribed: BTreeSet<String>,
     /// Which message a name, a UIDVALIDITY and a UID ever meant.
     given: BTreeMap<(String, u32, u32), u64>,
+    /// Mailboxes as clients saw them, which they ask for what came since.
+    pub(super) seen: Vec<Seen>,
     last: u64,
+    /// The command that is being done.
+    pub(super) tick: Tick,
 }
 
 impl Truth {
@@ -60,8 +110,14 @@ impl Truth {
             let level = name[..end].to_owned();
             if !self.names.contains_key(&level) {
                 let id = self.number();
-                let mailbox =
-                    Mailbox { name: level.clone(), validity: None, next: 1, messages: BTreeMap::new() };
+                let mailbox = Mailbox {
+                    name: level.clone(),
+                    validity: None,
+                    next: 1,
+                    messages: BTreeMap::new(),
+                    gone: BTreeMap::new(),
+                    modseqs: Modseqs::default(),
+                };
                 self.mailboxes.insert(id, mailbox);
                 self.names.insert(level, id);
             }
@@ -136,6 +192,11 @@ impl Truth {
         Ok(())
     }
 
+    /// HIGHESTMODSEQ as told.
+    pub(super) fn told_highest(&mut self, id: u64, value: u64) -> Result<(), String> {
+        self.mailboxes.get_mut(&id).map_or(Ok(()), |mailbox| mailbox.modseqs.tell_highest(value))
+    }
+
     fn give(&mut self, name: &str, validity: u32, uid: u32, serial: u64) -> Result<(), String> {
         let before = *self.given.entry((name.to_owned(), validity, uid)).or_insert(serial);
         if before == serial {
@@ -147,13 +208,15 @@ impl Truth {
 
     /// A message with the UID that the server gave it.
     pub(super) fn insert(&mut self, id: u64, uid: u32, message: Message) -> Result<(), String> {
+        let tick = self.tick;
         let mailbox = self.mailboxes.get_mut(&id).ok_or("a UID in a mailbox that is not there")?;
         if uid < mailbox.next {
             return Err(format!("UID {uid} in {} is below {}", mailbox.name, mailbox.next));
         }
         mailbox.next = uid + 1;
         let (name, validity, serial) = (mailbox.name.clone(), mailbox.validity, message.serial);
-        mailbox.messages.insert(uid, message);
+        mailbox.messages.insert(uid, Message { tick, ..message });
+        mailbox.modseqs.changed = tick;
         match validity {
             Some(validity) => self.give(&name, validity, uid, serial),
             None => Ok(()),

@@ -2,8 +2,9 @@
 
 use super::{
     super::harness::Server,
+    messages::Store,
     script::{Act, FLAGS, FlagBits, NAMES, SESSIONS, Step, WORDS},
-    session::{Answer, Fetched, Session},
+    session::{Answer, Fetched, Rules, Session},
     truth::{Flags, Message, Truth},
 };
 use std::{collections::BTreeSet, fmt::Write as _};
@@ -71,42 +72,59 @@ impl<'t> World<'t> {
         Ok(answer)
     }
 
-    pub(super) fn hear(
-        &mut self,
-        who: usize,
-        answer: &Answer,
-        numbers_stay: bool,
-    ) -> Result<Vec<Fetched>, String> {
-        self.sessions[who].hear(answer, self.truth, numbers_stay)
+    pub(super) fn hear(&mut self, who: usize, answer: &Answer, rules: Rules) -> Result<Vec<Fetched>, String> {
+        self.sessions[who].hear(answer, self.truth, rules)
     }
 
     /// A message's flags change in truth.
     pub(super) fn change(&mut self, id: u64, uid: u32, flags: &Flags) {
-        let Some(message) = self.truth.mailboxes.get_mut(&id).and_then(|m| m.messages.get_mut(&uid)) else {
+        let tick = self.truth.tick;
+        let Some(mailbox) = self.truth.mailboxes.get_mut(&id) else { return };
+        let Some(message) = mailbox.messages.get_mut(&uid) else { return };
+        if message.flags == *flags {
             return;
-        };
+        }
         message.flags.clone_from(flags);
+        message.tick = tick;
+        mailbox.modseqs.changed = tick;
+        let state = message.state();
         let all = self.sessions.iter_mut().filter_map(|s| s.selected.as_mut()).filter(|s| s.id == id);
         for known in all.flat_map(|selected| &mut selected.known).filter(|known| known.uid == uid) {
-            known.been.push(flags.clone());
+            known.been.push(state.clone());
         }
     }
 
-    /// One step.
+    /// One step, and what it did to MODSEQs.
     pub(super) async fn step(&mut self, step: &Step) -> Checked {
+        self.truth.tick += 1;
+        self.act(step).await?;
+        let tick = self.truth.tick;
+        let changed = self.truth.mailboxes.iter().filter(|(_, mailbox)| mailbox.modseqs.changed == tick);
+        let changed: Vec<(u64, String)> = changed.map(|(id, mailbox)| (*id, mailbox.name.clone())).collect();
+        for (id, name) in changed {
+            self.look(&name, id).await?;
+        }
+        Ok(())
+    }
+
+    async fn act(&mut self, step: &Step) -> Checked {
         let who = step.who;
         match &step.act {
-            Act::Select { name, read_only } => self.select(who, NAMES[*name], *read_only).await,
+            Act::Select { name, read_only, opening } => {
+                self.select(who, NAMES[*name], *read_only, *opening).await
+            }
+            Act::Enable(qresync) => self.enable(who, *qresync).await,
             Act::Append { name, flags, text } => self.append(who, NAMES[*name], *flags, *text).await,
-            Act::Store { uid, set, how, silent, flags } => {
-                self.store(who, *uid, *set, *how, *silent, *flags).await
+            Act::Store { uid, set, how, silent, flags, guard } => {
+                let what = Store { how: *how, silent: *silent, flags: bits(*flags), guard: *guard };
+                self.store(who, *uid, *set, what).await
             }
             Act::Copy { uid, set, to, remove } => self.copy(who, *uid, *set, NAMES[*to], *remove).await,
             Act::Expunge => self.expunge(who, None).await,
             Act::UidExpunge(set) => self.expunge(who, Some(*set)).await,
             Act::Close => self.close(who, true).await,
             Act::Unselect => self.close(who, false).await,
-            Act::Fetch { uid, set, item } => self.fetch(who, *uid, *set, *item).await,
+            Act::Fetch { uid, set, item, since } => self.fetch(who, *uid, *set, *item, *since).await,
             Act::Search { uid, key } => self.search(who, *uid, key).await,
             Act::Create(name) => self.create(who, NAMES[*name]).await,
             Act::Delete(name) => self.delete(who, NAMES[*name]).await,
@@ -153,6 +171,24 @@ impl<'t> World<'t> {
         Ok(())
     }
 
+    /// The MODSEQs of a mailbox, by the observer.
+    async fn look(&mut self, name: &str, id: u64) -> Checked {
+        let answer = self.observer.ask(&format!("EXAMINE {name}")).await?;
+        self.told_of(id, &answer)?;
+        let answer = self.observer.ask("UID FETCH 1:* (MODSEQ)").await?;
+        let mailbox = self.truth.mailboxes.get_mut(&id).ok_or("no mailbox")?;
+        for line in answer.untagged.iter().filter(|line| line.contains(" FETCH (")) {
+            let fetched = Fetched::parse(line);
+            let (Some(uid), Some(modseq)) = (fetched.uid, fetched.modseq) else {
+                return Err(format!("something is missing in {line}"));
+            };
+            let message =
+                mailbox.messages.get(&uid).ok_or_else(|| format!("UID {uid} should not be there"))?;
+            mailbox.modseqs.tell(uid, message.tick, modseq)?;
+        }
+        Ok(())
+    }
+
     /// All of a mailbox, by the observer; in order, with a serial of 0.
     pub(super) async fn read(&mut self, name: &str, id: u64) -> Result<Vec<(u32, Message)>, String> {
         let answer = self.observer.ask(&format!("EXAMINE {name}")).await?;
@@ -167,7 +203,7 @@ impl<'t> World<'t> {
             };
             must(fetched.size == Some(text.len()), || format!("RFC822.SIZE is wrong in {line}"))?;
             must(all.last().is_none_or(|(last, _)| *last < uid), || "UIDs do not ascend".to_owned())?;
-            all.push((uid, Message { flags, text, serial: 0 }));
+            all.push((uid, Message { flags, text, serial: 0, tick: 0 }));
         }
         must(all.len() == count, || format!("{count} EXISTS, and {} were fetched", all.len()))?;
         Ok(all)
@@ -175,12 +211,14 @@ impl<'t> World<'t> {
 
     /// What SELECT and EXAMINE tell of UIDs.
     pub(super) fn told_of(&mut self, id: u64, answer: &Answer) -> Checked {
-        let number = |name: &str| -> Result<u32, String> {
+        let number = |name: &str| -> Result<u64, String> {
             let words = answer.code(name).ok_or_else(|| format!("no {name}"))?;
             words[0].parse().map_err(|_| format!("{name} is {words:?}"))
         };
-        self.truth.told_validity(id, number("UIDVALIDITY")?)?;
-        self.truth.told_next(id, number("UIDNEXT")?)
+        let small = |name: &str| u32::try_from(number(name)?).map_err(|_| format!("{name} is too large"));
+        self.truth.told_validity(id, small("UIDVALIDITY")?)?;
+        self.truth.told_next(id, small("UIDNEXT")?)?;
+        self.truth.told_highest(id, number("HIGHESTMODSEQ")?)
     }
 
     async fn append(&mut self, who: usize, name: &str, flags: FlagBits, drawn: u8) -> Checked {
@@ -195,17 +233,17 @@ impl<'t> World<'t> {
                 let code = answer.code("APPENDUID").ok_or("no APPENDUID")?;
                 self.truth.told_validity(id, code[0].parse().map_err(|_| "no UIDVALIDITY")?)?;
                 let uid = code[1].parse().map_err(|_| "no UID")?;
-                self.truth.insert(id, uid, Message { flags, text, serial })?;
+                self.truth.insert(id, uid, Message { flags, text, serial, tick: 0 })?;
             }
         }
-        self.hear(who, &answer, false).map(drop)
+        self.hear(who, &answer, Rules::FREE).map(drop)
     }
 
     /// Everything has been told after this.
     pub(super) async fn noop(&mut self, who: usize) -> Checked {
         let answer = self.ask(who, "NOOP").await?;
         must(answer.is_ok(), || "NOOP was refused".to_owned())?;
-        self.hear(who, &answer, false)?;
+        self.hear(who, &answer, Rules::FREE)?;
         self.sessions[who].is_up_to_date(self.truth)
     }
 }
