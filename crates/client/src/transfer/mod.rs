@@ -9,10 +9,11 @@
 //! | `names` | which mailbox a folder becomes |
 //! | `stage` | a message between source and target |
 //! | `local`, `pull` | sources: files here, another server |
-//! | `remote`, `target` | how another server and the account are reached |
+//! | `remote`, `target`, `again` | how another server and the account are reached, and reached again |
 //! | `journal`, `recover` | what is done, so that nothing is done twice |
-//! | `import`, `export` | the two commands |
+//! | `import`, `upload`, `export` | the two commands |
 
+mod again;
 mod dates;
 mod export;
 mod files;
@@ -31,6 +32,7 @@ mod recover;
 mod remote;
 mod stage;
 mod target;
+mod upload;
 
 pub use export::ExportRequest;
 pub use import::{ImportRequest, Source};

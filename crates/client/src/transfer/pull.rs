@@ -2,6 +2,7 @@
 
 use super::{
     BATCH_MESSAGES, BATCH_OCTETS,
+    again::Again,
     import::{Found, Message, Selected},
     journal::{Key, key},
     names::{shown, special_use},
@@ -41,6 +42,17 @@ pub(super) struct Pull {
     pub folders: Vec<RemoteFolder>,
 }
 
+/// A folder while it is read, over as many connections as that takes.
+struct Visit {
+    at: usize,
+    from: String,
+    to: String,
+    /// Whoever takes its messages knows of it.
+    told: bool,
+    /// What was handed over or told of.
+    handed: HashSet<Key>,
+}
+
 impl Pull {
     /// Its folders, those that show others last.
     pub(super) async fn find(mut mail: Mail) -> Result<Self, ClientError> {
@@ -48,27 +60,39 @@ impl Pull {
         Ok(Self { mail, folders: folders(listed) })
     }
 
-    /// Reads the selected folders. Ends early where nobody listens any more.
+    /// Reads the selected folders; where the connection breaks, over a new one. Ends early where nobody listens any more.
     pub(super) async fn read(
         mut self,
         pulling: &Pulling,
+        mut again: Again,
         selected: Vec<Selected>,
     ) -> Result<(), ClientError> {
         let mut contents = pulling.contents.as_ref().clone();
         for Selected { at, to } in selected {
             let from = shown(&self.folders[at].levels);
-            match self.folder(pulling, at, &from, to, &mut contents).await {
-                Ok(true) => {}
-                Ok(false) => return Ok(()),
-                // The server is still there, only the folder cannot be had.
-                Err(ClientError::Refused(why)) => {
-                    let found = Found::Skipped { folder: from, what: "the folder".into(), why };
-                    if pulling.found.send(found).await.is_err() {
-                        return Ok(());
+            let mut visit = Visit { at, from, to, told: false, handed: HashSet::new() };
+            loop {
+                match self.folder(pulling, &mut again, &mut visit, &mut contents).await {
+                    Ok(true) => break,
+                    Ok(false) => return Ok(()),
+                    // The server is still there, only the folder cannot be had.
+                    Err(ClientError::Refused(why)) => {
+                        let found = Found::Skipped { folder: visit.from, what: "the folder".into(), why };
+                        if pulling.found.send(found).await.is_err() {
+                            return Ok(());
+                        }
+                        break;
                     }
+                    Err(ClientError::Later(why)) => {
+                        self.mail = tokio::select! {
+                            mail = again.connect(why) => mail?,
+                            () = pulling.found.closed() => return Ok(()),
+                        };
+                    }
+                    Err(error) => return Err(error),
                 }
-                Err(error) => return Err(error),
             }
+            again.progress();
         }
         let _ = self.mail.logout().await;
         Ok(())
@@ -77,12 +101,11 @@ impl Pull {
     async fn folder(
         &mut self,
         pulling: &Pulling,
-        at: usize,
-        from: &str,
-        to: String,
+        again: &mut Again,
+        visit: &mut Visit,
         contents: &mut HashSet<Hash>,
     ) -> Result<bool, ClientError> {
-        let RemoteFolder { name, is_all, .. } = &self.folders[at];
+        let RemoteFolder { name, is_all, .. } = &self.folders[visit.at];
         let is_all = *is_all;
         let selected = self.mail.examine(name).await.map_err(imap_error)?;
         let uids =
@@ -92,23 +115,35 @@ impl Pull {
             key(name, &id)
         };
         let known = uids.len();
-        let new: Vec<u32> = uids.into_iter().filter(|uid| !pulling.done.contains(&key_of(*uid))).collect();
-        let begun = Found::Folder { from: from.to_owned(), to, messages: Some(known as u64) };
-        let already = Found::Already((known - new.len()) as u64);
-        if pulling.found.send(begun).await.is_err() || pulling.found.send(already).await.is_err() {
-            return Ok(false);
+        let mut new: Vec<u32> =
+            uids.into_iter().filter(|uid| !pulling.done.contains(&key_of(*uid))).collect();
+        if !visit.told {
+            visit.told = true;
+            let (from, to) = (visit.from.clone(), visit.to.clone());
+            let begun = Found::Folder { from, to, messages: Some(known as u64) };
+            let already = Found::Already((known - new.len()) as u64);
+            if pulling.found.send(begun).await.is_err() || pulling.found.send(already).await.is_err() {
+                return Ok(false);
+            }
         }
+        new.retain(|uid| !visit.handed.contains(&key_of(*uid)));
         for uids in new.chunks(METAS) {
             let Some(set) = SequenceSet::from_numbers(uids) else { continue };
             let mut metas = self.mail.fetch_meta(set, &[]).await.map_err(imap_error)?;
             metas.retain(|meta| uids.contains(&meta.uid));
-            for group in groups(&metas) {
+            let mut rest = &metas[..];
+            while !rest.is_empty() {
+                // What broke the connection may be one of them; and a line that carries no more than a message at a time
+                // gets on with it, too.
+                let (group, behind) = rest.split_at(if again.is_in_trouble() { 1 } else { group_len(rest) });
+                rest = behind;
                 if let [meta] = group
                     && meta.size > pulling.limit
                 {
+                    visit.handed.insert(key_of(meta.uid));
                     let why = too_large(meta.size, pulling.limit);
                     let what = format!("UID {}", meta.uid);
-                    let found = Found::Skipped { folder: from.to_owned(), what, why };
+                    let found = Found::Skipped { folder: visit.from.clone(), what, why };
                     if pulling.found.send(found).await.is_err() {
                         return Ok(false);
                     }
@@ -118,24 +153,24 @@ impl Pull {
                 let most = group.iter().map(|meta| meta.size).sum::<u64>().saturating_add(SLACK);
                 let stage = || Stage::new(&pulling.dir, pulling.limit);
                 let got = self.mail.fetch_messages(&uids, most, stage).await.map_err(imap_error)?;
+                again.progress();
                 for (uid, stage) in got {
                     let Some(meta) = group.iter().find(|meta| meta.uid == uid) else { continue };
                     let staged = stage.finish().map_err(local)?;
-                    if !contents.insert(staged.hash) && is_all {
-                        if pulling.found.send(Found::Elsewhere(key_of(uid))).await.is_err() {
-                            return Ok(false);
-                        }
-                        continue;
-                    }
-                    let message = Message {
-                        folder: from.to_owned(),
-                        what: format!("UID {uid}"),
-                        key: key_of(uid),
-                        staged,
-                        flags: meta.flags.clone(),
-                        date: meta.internal_date,
+                    visit.handed.insert(key_of(uid));
+                    let found = if !contents.insert(staged.hash) && is_all {
+                        Found::Elsewhere(key_of(uid))
+                    } else {
+                        Found::Message(Box::new(Message {
+                            folder: visit.from.clone(),
+                            what: format!("UID {uid}"),
+                            key: key_of(uid),
+                            staged,
+                            flags: meta.flags.clone(),
+                            date: meta.internal_date,
+                        }))
                     };
-                    if pulling.found.send(Found::Message(Box::new(message))).await.is_err() {
+                    if pulling.found.send(found).await.is_err() {
                         return Ok(false);
                     }
                 }
@@ -153,19 +188,23 @@ pub(super) fn local(error: io::Error) -> ClientError {
     imap_error(crate::imap::ImapError::Local(error))
 }
 
-/// Messages to be fetched by one command; a large one by itself.
-pub(super) fn groups(metas: &[Meta]) -> Vec<&[Meta]> {
-    let (mut all, mut start, mut octets) = (Vec::new(), 0, 0_u64);
-    for (at, meta) in metas.iter().enumerate() {
-        let full = octets.saturating_add(meta.size) > BATCH_OCTETS || at - start == BATCH_MESSAGES;
-        if at > start && full {
-            all.push(&metas[start..at]);
-            (start, octets) = (at, 0);
-        }
+/// How many of the first messages are to be fetched by one command; a large one by itself.
+fn group_len(metas: &[Meta]) -> usize {
+    let mut octets = 0_u64;
+    let fits = |meta: &&Meta| {
         octets = octets.saturating_add(meta.size);
-    }
-    if start < metas.len() {
-        all.push(&metas[start..]);
+        octets <= BATCH_OCTETS
+    };
+    metas.iter().take(BATCH_MESSAGES).take_while(fits).count().max(1)
+}
+
+/// Messages in groups, each to be fetched by one command.
+pub(super) fn groups(metas: &[Meta]) -> Vec<&[Meta]> {
+    let (mut all, mut rest) = (Vec::new(), metas);
+    while !rest.is_empty() {
+        let (group, behind) = rest.split_at(group_len(rest));
+        all.push(group);
+        rest = behind;
     }
     all
 }

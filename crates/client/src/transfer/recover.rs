@@ -2,10 +2,10 @@
 
 use super::{
     TransferEvent,
-    import::Upload,
     journal::Batch,
     pull::{groups, local},
     stage::{Hash, Stage},
+    upload::Upload,
 };
 use crate::{error::ClientError, imap::ImapError, mailbox::imap_error};
 use sealpost_proto::imap::SequenceSet;
@@ -25,22 +25,28 @@ impl Upload {
         if self.dry_run {
             return Ok(());
         }
-        let mut missing = self.missing(&batch).await?;
-        // Its client is gone, but the server may have had all of it, and be about to store it.
-        let mut looks = 0;
-        while !missing.is_empty() && looks < LOOKS && self.clock.now().0 - batch.at < FRESH_SECONDS {
-            tokio::time::sleep(LOOK_AGAIN).await;
-            missing = self.missing(&batch).await?;
-            looks += 1;
-        }
+        let missing = self.settle(&batch).await?;
         let there = batch.messages.len() - missing.len();
-        self.journal.end(missing).map_err(local)?;
         self.ui.transfer(&TransferEvent::Note(format!(
             "the last import ended in the middle of {} messages for {}; {there} of them had arrived",
             batch.messages.len(),
             batch.mailbox
         )));
         Ok(())
+    }
+
+    /// Finds out what became of a batch that has no end, and notes that. The places of those that are not there.
+    pub(super) async fn settle(&mut self, batch: &Batch) -> Result<Vec<usize>, ClientError> {
+        let mut missing = self.missing(batch).await?;
+        // Its client is gone, but the server may have had all of it, and be about to store it.
+        let mut looks = 0;
+        while !missing.is_empty() && looks < LOOKS && self.clock.now().0 - batch.at < FRESH_SECONDS {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            missing = self.missing(batch).await?;
+            looks += 1;
+        }
+        self.journal.end(missing.clone()).map_err(local)?;
+        Ok(missing)
     }
 
     /// The places of those messages of a batch that are not in the mailbox. Equal messages are told apart by their number.
