@@ -4,6 +4,7 @@
 //! The programs check the server's certificate, name and chain, as they do anywhere: the authority is the test's own,
 //! and the name leads to 127.0.0.1 by a hosts file that only these processes see (nss_wrapper).
 
+mod dovecot;
 mod fetchers;
 mod mbsync;
 mod neomutt;
