@@ -5,6 +5,7 @@
 //! change returns it after the change is on stable storage.
 
 pub mod account;
+pub mod annotation;
 pub mod backup;
 pub mod error;
 mod files;
@@ -16,5 +17,11 @@ pub mod sqlite;
 pub use error::StoreError;
 
 /// A store of everything a server keeps.
-pub trait Store: account::Accounts + mailbox::Mailboxes + queue::Queue + backup::Backup {}
-impl<T: account::Accounts + mailbox::Mailboxes + queue::Queue + backup::Backup> Store for T {}
+pub trait Store:
+    account::Accounts + mailbox::Mailboxes + annotation::Annotations + queue::Queue + backup::Backup
+{
+}
+impl<T: account::Accounts + mailbox::Mailboxes + annotation::Annotations + queue::Queue + backup::Backup>
+    Store for T
+{
+}

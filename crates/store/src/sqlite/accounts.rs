@@ -149,6 +149,7 @@ fn remove(tx: &mut Tx<'_>, address: &Address) -> Result<()> {
         "DELETE FROM keyring WHERE account_id = ?1",
         "DELETE FROM app_password WHERE account_id = ?1",
         "DELETE FROM subscription WHERE account_id = ?1",
+        "DELETE FROM annotation WHERE account_id = ?1",
         "DELETE FROM account WHERE id = ?1",
     ] {
         tx.conn.prepare_cached(sql)?.execute([account.0])?;

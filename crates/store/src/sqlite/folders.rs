@@ -1,6 +1,7 @@
 //! The tree of mailboxes: names, special use, subscriptions.
 
 use super::{
+    annotations,
     convert::{damaged, signed},
     entries,
     writer::Tx,
@@ -158,16 +159,50 @@ pub(super) fn create(
     if find(tx.conn, account, &name)?.is_some() {
         return Err(StoreError::Exists("mailbox"));
     }
-    if let Some(wanted) = special_use
-        && tx
-            .conn
-            .prepare_cached("SELECT 1 FROM mailbox WHERE account_id = ?1 AND special_use = ?2")?
-            .exists(params![account.0, use_number(wanted)])?
-    {
-        return Err(StoreError::Exists("mailbox with this special use"));
-    }
+    check_use(tx, account, special_use)?;
     create_above(tx, account, &name)?;
     insert(tx, account, &name, special_use)
+}
+
+/// A use belongs to one mailbox.
+fn check_use(tx: &Tx<'_>, account: AccountId, special_use: Option<SpecialUse>) -> Result<()> {
+    let Some(wanted) = special_use else { return Ok(()) };
+    let taken = tx
+        .conn
+        .prepare_cached("SELECT 1 FROM mailbox WHERE account_id = ?1 AND special_use = ?2")?
+        .exists(params![account.0, use_number(wanted)])?;
+    if taken { Err(StoreError::Exists("mailbox with this special use")) } else { Ok(()) }
+}
+
+/// What a mailbox of an account is for.
+pub(super) fn special_use(
+    conn: &Connection,
+    account: AccountId,
+    mailbox: MailboxId,
+) -> Result<Option<SpecialUse>> {
+    conn.prepare_cached("SELECT special_use FROM mailbox WHERE id = ?1 AND account_id = ?2")?
+        .query_row([mailbox.0, account.0], |row| row.get::<_, Option<i64>>(0))
+        .optional()?
+        .ok_or(StoreError::Gone("mailbox"))?
+        .map(to_use)
+        .transpose()
+}
+
+/// Changes it. INBOX is for what comes in, and for nothing else.
+pub(super) fn set_special_use(
+    tx: &Tx<'_>,
+    account: AccountId,
+    mailbox: MailboxId,
+    special_use: Option<SpecialUse>,
+) -> Result<()> {
+    if special_use.is_some() && find(tx.conn, account, "INBOX")? == Some(mailbox) {
+        return Err(StoreError::Refused("INBOX has no special use"));
+    }
+    check_use(tx, account, special_use)?;
+    tx.conn
+        .prepare_cached("UPDATE mailbox SET special_use = ?2 WHERE id = ?1")?
+        .execute(params![mailbox.0, special_use.map(use_number)])?;
+    Ok(())
 }
 
 pub(super) fn delete(tx: &mut Tx<'_>, account: AccountId, name: &str) -> Result<()> {
@@ -176,6 +211,7 @@ pub(super) fn delete(tx: &mut Tx<'_>, account: AccountId, name: &str) -> Result<
         return Err(StoreError::Refused("INBOX cannot be deleted"));
     }
     let id = find(tx.conn, account, &name)?.ok_or(StoreError::Gone("mailbox"))?;
+    annotations::remove(tx, account, id)?;
     tx.conn.prepare_cached("UPDATE mailbox SET account_id = NULL WHERE id = ?1")?.execute([id.0])?;
     tx.touch(account);
     Ok(())

@@ -10,6 +10,7 @@
 //! Why so, with figures: `docs/decisions/0003-store.md`.
 
 mod accounts;
+mod annotations;
 mod backup;
 mod checkpoint;
 mod contents;

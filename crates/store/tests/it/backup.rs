@@ -6,6 +6,7 @@ use crate::support::{
 use sealpost_store::{
     Store, StoreError,
     account::Accounts as _,
+    annotation::{AnnotationChange, Annotations as _},
     backup::{Backup as _, Summary},
     mailbox::{MailboxId, Mailboxes as _},
     spool::INLINE_MAX,
@@ -59,6 +60,10 @@ async fn what_was_there_comes_back() {
     for (tag, len) in [(1, 10), (2, 40_000), (3, INLINE_MAX), (4, INLINE_MAX + 1), (5, 1_000_000)] {
         store.append(inbox, vec![message(octets(tag, len))]).await.expect("appends");
     }
+    let annotation = ("/private/comment".to_owned(), Some(b"kept".to_vec()));
+    let change = AnnotationChange { values: vec![annotation], special_use: None };
+    store.annotate(alice, Some(inbox), change).await.expect("annotates");
+    let annotated = store.annotations(alice, Some(inbox)).await.expect("annotations");
     let before = contents(&*store, inbox).await;
     let status = store.status(inbox).await.expect("a status");
     let (archive, summary) = archive(&store).await;
@@ -76,6 +81,7 @@ async fn what_was_there_comes_back() {
     let store = open_in(&dir);
     assert_eq!(mailbox(&*store, alice, "INBOX").await, inbox);
     assert_eq!(contents(&*store, inbox).await, before);
+    assert_eq!(store.annotations(alice, Some(inbox)).await.expect("annotations"), annotated);
     let now = store.status(inbox).await.expect("a status");
     assert!(now.uid_validity > lost.uid_validity + 1000, "{} {}", now.uid_validity, lost.uid_validity);
     assert_eq!((now.messages, now.size, now.uid_next), (status.messages, status.size, status.uid_next));

@@ -2,6 +2,7 @@
 //! into tests of one implementation.
 
 pub(crate) mod accounts;
+pub(crate) mod annotations;
 pub(crate) mod flags;
 pub(crate) mod folders;
 pub(crate) mod keys;
@@ -52,6 +53,15 @@ macro_rules! suite {
             renaming_is_refused,
             renaming_inbox_moves_its_messages,
             subscriptions_are_names,
+        );
+        $crate::conformance::suite!($open; annotations:
+            annotations_are_set_changed_and_removed,
+            an_annotation_belongs_to_one_mailbox_of_one_account,
+            annotations_go_with_their_mailbox,
+            a_change_is_all_or_nothing,
+            annotations_have_limits,
+            changes_are_told_by_number,
+            a_special_use_is_given_and_taken,
         );
         $crate::conformance::suite!($open; mailboxes:
             messages_come_back_octet_for_octet,
