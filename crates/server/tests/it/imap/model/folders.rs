@@ -66,8 +66,15 @@ impl World<'_> {
         let modseq = modseq.ok_or("no HIGHESTMODSEQ")?;
         let uids: Vec<u32> = messages.keys().copied().collect();
         self.truth.seen.push(Seen { name: name.to_owned(), validity, modseq, uids });
-        self.sessions[who].selected =
-            Some(Selected { id, read_only, known, top, heard: vec![modseq], gone: Vec::new() });
+        self.sessions[who].selected = Some(Selected {
+            id,
+            read_only,
+            known,
+            top,
+            heard: vec![modseq],
+            gone: Vec::new(),
+            saved: Vec::new(),
+        });
         let fetched = self.hear(who, &answer, Rules::FREE)?;
         match missed.filter(|missed| missed.validity() == validity) {
             Some(missed) => missed.judge(&self.truth.mailboxes[&id], &answer, &fetched),

@@ -11,12 +11,16 @@
 //! What fails shrinks to a short script, which is shown as the commands and answers that it came to. `MODEL_SECONDS`
 //! and `MODEL_SEED` of the environment make it longer, and other.
 
+mod arrivals;
+mod fetch;
 mod folders;
 mod messages;
 mod modseq;
 mod resync;
 mod script;
+mod search;
 mod session;
+mod store;
 mod truth;
 mod world;
 
@@ -32,8 +36,9 @@ use world::{Checked, World};
 
 /// How long scripts are drawn, by default.
 const SECONDS: u64 = 10;
-/// Scripts that are tried to shrink one that failed.
+/// Scripts that are tried to shrink one that failed, and how long.
 const SHRINKS: u32 = 2_000;
+const SHRINK_MS: u32 = 60_000;
 
 /// Memory where there is some: what a disk does is not asked here.
 fn folder() -> tempfile::TempDir {
@@ -78,8 +83,13 @@ fn random_sessions_do_what_the_model_does() {
     while seed == first || begin.elapsed() < limit {
         let octets: Vec<u8> = (0..4).flat_map(|_| seed.to_le_bytes()).collect();
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &octets);
-        let config =
-            Config { cases: 1, max_shrink_iters: SHRINKS, failure_persistence: None, ..Config::default() };
+        let config = Config {
+            cases: 1,
+            max_shrink_iters: SHRINKS,
+            max_shrink_time: SHRINK_MS,
+            failure_persistence: None,
+            ..Config::default()
+        };
         let result = TestRunner::new_with_rng(config, rng).run(&script(), |steps| {
             let mut said = String::new();
             run(&steps, &mut said).map_err(|fault| TestCaseError::fail(format!("{fault}, in:\n{said}")))

@@ -25,6 +25,8 @@ pub(super) enum Set {
     One(u8),
     Range(u8, u8),
     Two(u8, u8),
+    /// `$`
+    Saved,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,14 @@ pub(super) enum How {
     Replace,
     Add,
     Remove,
+}
+
+/// A message to be stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Draft {
+    pub(super) flags: FlagBits,
+    /// What it is made from.
+    pub(super) text: u8,
 }
 
 /// A MODSEQ: one that the session has heard, or one beside it.
@@ -89,8 +99,13 @@ pub(super) enum Act {
     Enable(bool),
     Append {
         name: Name,
-        flags: FlagBits,
-        text: u8,
+        drafts: Vec<Draft>,
+    },
+    Replace {
+        uid: bool,
+        at: u8,
+        name: Name,
+        draft: Draft,
     },
     Store {
         uid: bool,
@@ -120,6 +135,7 @@ pub(super) enum Act {
     },
     Search {
         uid: bool,
+        saves: bool,
         key: Key,
     },
     Create(Name),
@@ -158,6 +174,7 @@ fn set() -> impl Strategy<Value = Set> {
         4 => any::<u8>().prop_map(Set::One),
         2 => any::<(u8, u8)>().prop_map(|(a, b)| Set::Range(a, b)),
         1 => any::<(u8, u8)>().prop_map(|(a, b)| Set::Two(a, b)),
+        2 => Just(Set::Saved),
     ]
 }
 
@@ -165,6 +182,10 @@ fn set() -> impl Strategy<Value = Set> {
 fn flags() -> impl Strategy<Value = FlagBits> {
     let one = || (0..FLAGS.len()).prop_map(|bit| 1 << bit);
     prop_oneof![3 => Just(0b10), 4 => one(), 2 => (one(), one()).prop_map(|(a, b): (u8, u8)| a | b), 1 => Just(0)]
+}
+
+fn draft() -> impl Strategy<Value = Draft> {
+    (flags(), any::<u8>()).prop_map(|(flags, text)| Draft { flags, text })
 }
 
 fn since() -> impl Strategy<Value = Since> {
@@ -208,12 +229,16 @@ fn key() -> impl Strategy<Value = Key> {
 fn act() -> impl Strategy<Value = Act> {
     let how = prop_oneof![1 => Just(How::Replace), 3 => Just(How::Add), 2 => Just(How::Remove)];
     let item = prop_oneof![3 => Just(Item::Flags), 2 => Just(Item::Modseq), 1 => Just(Item::Size), 1 => Just(Item::Peek), 1 => Just(Item::Body)];
+    let drafts =
+        prop_oneof![3 => prop::collection::vec(draft(), 1), 1 => prop::collection::vec(draft(), 2..5)];
     let yes = any::<bool>;
     prop_oneof![
         8 => (name(), prop::bool::weighted(0.15), opening())
             .prop_map(|(name, read_only, opening)| Act::Select { name, read_only, opening }),
         2 => prop::bool::weighted(0.7).prop_map(Act::Enable),
-        12 => (name(), flags(), any::<u8>()).prop_map(|(name, flags, text)| Act::Append { name, flags, text }),
+        12 => (name(), drafts).prop_map(|(name, drafts)| Act::Append { name, drafts }),
+        3 => (yes(), any::<u8>(), name(), draft())
+            .prop_map(|(uid, at, name, draft)| Act::Replace { uid, at, name, draft }),
         10 => (yes(), set(), how, yes(), flags(), prop::option::weighted(0.3, since()))
             .prop_map(|(uid, set, how, silent, flags, guard)| Act::Store { uid, set, how, silent, flags, guard }),
         5 => (yes(), set(), name(), yes()).prop_map(|(uid, set, to, remove)| Act::Copy { uid, set, to, remove }),
@@ -223,7 +248,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::Unselect),
         6 => (yes(), set(), item, prop::option::weighted(0.25, (since(), yes())))
             .prop_map(|(uid, set, item, since)| Act::Fetch { uid, set, item, since }),
-        5 => (yes(), key()).prop_map(|(uid, key)| Act::Search { uid, key }),
+        5 => (yes(), prop::bool::weighted(0.4), key())
+            .prop_map(|(uid, saves, key)| Act::Search { uid, saves, key }),
         2 => name().prop_map(Act::Create),
         1 => name().prop_map(Act::Delete),
         2 => (name(), name()).prop_map(|(from, to)| Act::Rename { from, to }),
@@ -241,7 +267,7 @@ fn beginning() -> Vec<Step> {
     let inbox = |who| Step { who, act: Act::Select { name: 0, read_only: false, opening: Opening::Plain } };
     let fetch =
         |who| Step { who, act: Act::Fetch { uid: true, set: Set::All, item: Item::Flags, since: None } };
-    let append = |text| Step { who: 0, act: Act::Append { name: 0, flags: 0, text } };
+    let append = |text| Step { who: 0, act: Act::Append { name: 0, drafts: vec![Draft { flags: 0, text }] } };
     let mut steps = vec![append(3), append(66), append(130)];
     steps.extend((0..SESSIONS).flat_map(|who| [inbox(who), fetch(who)]));
     steps

@@ -31,6 +31,8 @@ pub(super) struct Selected {
     pub(super) heard: Vec<u64>,
     /// UIDs that the client was told are gone.
     pub(super) gone: Vec<u32>,
+    /// What the last SEARCH saved (RFC 5182).
+    pub(super) saved: Vec<u32>,
 }
 
 /// How untagged responses about messages are to be taken.
@@ -70,12 +72,17 @@ impl Selected {
     /// A set as it is written, and the UIDs it means. Empty for a mailbox without messages: nothing fits it.
     pub(super) fn resolve(&self, set: Set, uid: bool) -> (String, Vec<u32>) {
         let count = self.known.len();
+        if let Set::Saved = set {
+            let known = |uid: &&u32| self.known.iter().any(|known| known.uid == **uid);
+            return ("$".to_owned(), self.saved.iter().filter(known).copied().collect());
+        }
         if count == 0 {
             return (if uid { "4294967295" } else { "1" }.to_owned(), Vec::new());
         }
         let at = |n: u8| usize::from(n) % count;
         let write = |at: usize| if uid { self.known[at].uid.to_string() } else { (at + 1).to_string() };
         let (text, places): (String, Vec<usize>) = match set {
+            Set::Saved => unreachable!("answered above"),
             Set::All => (format!("{}:{}", write(0), write(count - 1)), (0..count).collect()),
             Set::Last if uid => (write(count - 1), vec![count - 1]),
             Set::Last => ("*".to_owned(), vec![count - 1]),

@@ -2,9 +2,9 @@
 
 use super::{
     super::harness::Server,
-    messages::Store,
-    script::{Act, FLAGS, FlagBits, NAMES, SESSIONS, Step, WORDS},
+    script::{Act, FLAGS, FlagBits, NAMES, SESSIONS, Step},
     session::{Answer, Fetched, Rules, Session},
+    store::Store,
     truth::{Flags, Message, Truth},
 };
 use std::{collections::BTreeSet, fmt::Write as _};
@@ -36,17 +36,6 @@ pub(super) fn list(flags: &Flags) -> String {
 
 pub(super) fn must(ok: bool, fault: impl FnOnce() -> String) -> Checked {
     if ok { Ok(()) } else { Err(fault()) }
-}
-
-/// The octets of a message. `drawn` decides subject, body and size.
-fn text(serial: u64, drawn: u8) -> String {
-    let word = |n: u8| WORDS[usize::from(n) % WORDS.len()];
-    format!(
-        "Message-ID: <{serial}@example.net>\r\nSubject: {} {serial}\r\n\r\n{}\r\n{}\r\n",
-        word(drawn),
-        word(drawn >> 2),
-        "x".repeat(usize::from(drawn >> 4) * 20)
-    )
 }
 
 impl<'t> World<'t> {
@@ -114,7 +103,8 @@ impl<'t> World<'t> {
                 self.select(who, NAMES[*name], *read_only, *opening).await
             }
             Act::Enable(qresync) => self.enable(who, *qresync).await,
-            Act::Append { name, flags, text } => self.append(who, NAMES[*name], *flags, *text).await,
+            Act::Append { name, drafts } => self.append(who, *name, drafts).await,
+            Act::Replace { uid, at, name, draft } => self.replace(who, (*uid, *at), *name, *draft).await,
             Act::Store { uid, set, how, silent, flags, guard } => {
                 let what = Store { how: *how, silent: *silent, flags: bits(*flags), guard: *guard };
                 self.store(who, *uid, *set, what).await
@@ -125,7 +115,7 @@ impl<'t> World<'t> {
             Act::Close => self.close(who, true).await,
             Act::Unselect => self.close(who, false).await,
             Act::Fetch { uid, set, item, since } => self.fetch(who, *uid, *set, *item, *since).await,
-            Act::Search { uid, key } => self.search(who, *uid, key).await,
+            Act::Search { uid, saves, key } => self.search(who, *uid, *saves, key).await,
             Act::Create(name) => self.create(who, NAMES[*name]).await,
             Act::Delete(name) => self.delete(who, NAMES[*name]).await,
             Act::Rename { from, to } => self.rename(who, NAMES[*from], NAMES[*to]).await,
@@ -219,24 +209,6 @@ impl<'t> World<'t> {
         self.truth.told_validity(id, small("UIDVALIDITY")?)?;
         self.truth.told_next(id, small("UIDNEXT")?)?;
         self.truth.told_highest(id, number("HIGHESTMODSEQ")?)
-    }
-
-    async fn append(&mut self, who: usize, name: &str, flags: FlagBits, drawn: u8) -> Checked {
-        let serial = self.truth.serial();
-        let (flags, text) = (bits(flags), text(serial, drawn));
-        let command = format!("APPEND {name} {} {{{}+}}\r\n{text}", list(&flags), text.len());
-        let answer = self.ask(who, &command).await?;
-        match self.truth.names.get(name).copied() {
-            None => must(answer.tagged.starts_with("NO [TRYCREATE]"), || "no TRYCREATE".to_owned())?,
-            Some(id) => {
-                must(answer.is_ok(), || "APPEND was refused".to_owned())?;
-                let code = answer.code("APPENDUID").ok_or("no APPENDUID")?;
-                self.truth.told_validity(id, code[0].parse().map_err(|_| "no UIDVALIDITY")?)?;
-                let uid = code[1].parse().map_err(|_| "no UID")?;
-                self.truth.insert(id, uid, Message { flags, text, serial, tick: 0 })?;
-            }
-        }
-        self.hear(who, &answer, Rules::FREE).map(drop)
     }
 
     /// Everything has been told after this.
