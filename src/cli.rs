@@ -225,7 +225,11 @@ pub struct Read {
 #[derive(Debug, Subcommand)]
 pub enum Key {
     /// One's own key: fingerprint, words to read aloud, statement
-    Show,
+    Show {
+        /// The fingerprint as a QR code too
+        #[arg(long)]
+        qr: bool,
+    },
     /// What the server of an address says its key is now
     Lookup {
         /// Address
@@ -260,13 +264,34 @@ pub struct Passwd {
 /// `sealpost contact`.
 #[derive(Debug, Subcommand)]
 pub enum Contact {
-    /// All contacts whose key is known
+    /// All contacts whose key is known, where each key came from, and what is wrong with it
     List,
-    /// One contact's key: fingerprint, words, where it came from
+    /// One contact's key: fingerprint, words, where it came from, since when, and the statements behind it
     Show {
         /// Address
         #[arg(value_name = "ADDR")]
         address: String,
+        /// The fingerprint as a QR code too
+        #[arg(long)]
+        qr: bool,
+    },
+    /// Compare a contact's key with what the contact reads aloud or shows
+    ///
+    /// Shows your own key and the contact's in words and as QR codes (each holds an address, a space and a fingerprint),
+    /// and on a terminal asks for what the contact says. The status is 0 where it is the key known for the contact, 3
+    /// where it is one that must be accepted first, and 4 where it is another one. Words or fingerprints with a slip in
+    /// them are refused with status 2.
+    #[command(group = clap::ArgGroup::new("heard"))]
+    Compare {
+        /// Address
+        #[arg(value_name = "ADDR")]
+        address: String,
+        /// The twelve words that the contact read aloud
+        #[arg(long, value_name = "WORDS", group = "heard")]
+        words: Option<String>,
+        /// The fingerprint that the contact told, or what the contact's QR code holds
+        #[arg(long, value_name = "SHA256:…", group = "heard")]
+        fingerprint: Option<String>,
     },
     /// Trust the key that the contact's server gives now; compare fingerprints first
     Accept {
@@ -512,7 +537,11 @@ mod tests {
             "sealpost key export F --all",
             "sealpost passwd --new-password-file F",
             "sealpost contact list",
-            "sealpost contact show a@b.example",
+            "sealpost contact show a@b.example --qr",
+            "sealpost key show --qr",
+            "sealpost contact compare a@b.example",
+            "sealpost contact compare a@b.example --words W",
+            "sealpost contact compare a@b.example --fingerprint F",
             "sealpost contact accept a@b.example",
             "sealpost contact forget a@b.example",
             "sealpost serve --config F --check",
@@ -541,6 +570,7 @@ mod tests {
             "sealpost send --subject S",
             "sealpost send --to a@b.example --subject S --allow-plain --sealed-only",
             "sealpost read",
+            "sealpost contact compare a@b.example --words W --fingerprint F",
             "sealpost list --mx-port 0",
             "sealpost list --dns nowhere",
             "sealpost demo --no-limits",

@@ -12,7 +12,7 @@ pub enum Exit {
     Usage = 2,
     /// The user must decide; the message names the option or command.
     Decide = 3,
-    /// A message was withheld because of its verdict (profile §6).
+    /// A message was withheld because of its verdict (profile §6), or a key compared is another one.
     Withheld = 4,
     /// It may work later: network, name server, a busy server.
     Later = 5,
@@ -29,7 +29,7 @@ Exit status:
   1  failed, or refused for good
   2  the command line is wrong
   3  refused until you decide: the message names the option or command
-  4  read: the content is withheld because of the verdict
+  4  read: the content is withheld because of the verdict; contact compare: another key
   5  could not be done now (network, server busy); try again later
   6  the password or code was not taken
   141  standard output was closed by its reader

@@ -6,7 +6,10 @@ use crate::{
     exit::{Exit, Failure, Outcome},
     output::{Style, one_line},
 };
-use sealpost_client::client::{ExportedKey, KeyReport, Published};
+use sealpost_client::{
+    client::{ExportedKey, KeyReport, Published},
+    compare::qr_text,
+};
 use serde_json::{Value, json};
 use std::{
     fs::OpenOptions,
@@ -19,7 +22,14 @@ use std::{
 /// `sealpost key …`.
 pub fn key(command: &Key, context: &Context) -> Outcome {
     match command {
-        Key::Show => show(&context.client.key_show()?, "Your key", context),
+        Key::Show { qr } => {
+            let report = context.client.key_show()?;
+            let shown = show(&report, "Your key", context)?;
+            if *qr {
+                context.output.qr(&qr_text(&report.address, &report.fingerprint))?;
+            }
+            Ok(shown)
+        }
         Key::Lookup { address } => lookup(address, context),
         Key::Rotate { no_keyring } => {
             let password = context.password()?;

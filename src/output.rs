@@ -1,6 +1,7 @@
 //! What is printed: text for people or one JSON object for programs.
 
 use crate::exit::{Exit, Failure};
+use sealpost_client::qr::Qr;
 use std::{
     io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
@@ -64,6 +65,12 @@ impl Output {
     pub fn line(self, text: impl AsRef<str>) -> io::Result<()> {
         let text = text.as_ref();
         if self.json { writeln!(io::stderr(), "{text}") } else { writeln!(io::stdout(), "{text}") }
+    }
+
+    /// A QR code for people.
+    pub fn qr(self, text: &str) -> Result<(), Failure> {
+        let qr = Qr::new(text, false)?;
+        Ok(self.line(qr.terminal(self.colour).trim_end_matches('\n'))?)
     }
 
     /// Text from a message: control characters other than line feed and tab cannot reach the terminal, where they

@@ -27,3 +27,4 @@ mod stop;
 mod support;
 mod transfer;
 mod tree;
+mod trust;

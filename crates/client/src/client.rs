@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 pub use crate::transfer::{ExportRequest, ImportRequest, TransferReport};
 pub use crate::{
+    compare::{Comparison, Heard, HeardError, Match},
     contact::{Accepted, ContactReport},
     keys::{ExportedKey, KeyReport, LookupReport, Published, RetiredReport},
     list::ListEntry,
@@ -172,6 +173,10 @@ impl Client {
     /// `contact show`.
     pub fn contact(&self, address: &Mailbox) -> Result<ContactReport, ClientError> {
         self.show_contact(address)
+    }
+    /// `contact compare`: both keys, to be held against what the contact says. From the folder, without network.
+    pub fn contact_compare(&self, address: &Mailbox) -> Result<Comparison, ClientError> {
+        self.compare_contact(address)
     }
     /// `contact accept`: asks [`crate::ui::Question::AcceptKey`], unless `fingerprint` (`SHA256:…`) was given and is
     /// that of the key; then pins it.

@@ -319,13 +319,10 @@ fn import(state: &mut State, keyring: &Keyring) {
                 ours.since = ours.since.min(pin.since);
                 ours.signs |= pin.signs;
             }
-            _ => {
+            ours => {
                 let pin = Pin {
-                    key: pin.key.clone(),
-                    since: pin.since,
-                    learnt: Learnt::Keyring,
                     signs: pin.signs,
-                    accepted_expiry: None,
+                    ..Pin::new(pin.key.clone(), pin.since, Learnt::Keyring, ours.as_deref())
                 };
                 trust.pins.insert(address.clone(), pin);
             }

@@ -3,6 +3,7 @@
 //! Begin at [`client::Client`]: one method for each command.
 
 pub mod client;
+pub mod compare;
 pub mod compose;
 pub mod contact;
 mod derive;
@@ -18,6 +19,7 @@ mod lookups;
 mod mailbox;
 mod mime;
 pub mod open;
+pub mod qr;
 pub mod read;
 mod rotate;
 mod secrets;

@@ -6,7 +6,7 @@ use crate::{
     session::{Session, smtp},
     state::State,
     trust::{
-        pins::{self, Learnt, Observation},
+        pins::{self, Learnt, Observation, Pin},
         policy::{Answer, Source},
     },
 };
@@ -59,7 +59,7 @@ impl Client {
             // A task that panicked leaves its addresses without an answer, which is told below.
             let Ok((domain, mailboxes, answer)) = done else { continue };
             match answer {
-                Ok(answer) => found.extend(Self::direct(state, &domain, answer)),
+                Ok(answer) => found.extend(self.direct(state, &domain, answer)),
                 // The domain itself says so: nobody else needs to be asked.
                 Err(error @ LookupError::NoMail(_)) => {
                     let failed = |m| Found::failed(m, domain.to_string(), error.to_string());
@@ -85,10 +85,10 @@ impl Client {
         ordered
     }
 
-    fn direct(state: &mut State, domain: &Domain, answer: DirectAnswer) -> Vec<Found> {
+    fn direct(&self, state: &mut State, domain: &Domain, answer: DirectAnswer) -> Vec<Found> {
         let source = source(state, domain, &answer);
         if let Source::Direct { unbound: None, keywords, .. } = &source
-            && state.trust.learn_keywords(domain, keywords)
+            && state.trust.learn_keywords(domain, keywords, self.env.clock.now())
         {
             state.trust.mark_dirty();
         }
@@ -162,10 +162,7 @@ impl Client {
             && pin.key != key
             && chain.leads(&pin.key, &key)
         {
-            pin.key = key;
-            pin.since = now;
-            pin.learnt = Learnt::Chain;
-            pin.accepted_expiry = None;
+            *pin = Pin::new(key, now, Learnt::Chain, Some(pin));
             state.trust.mark_dirty();
         }
     }

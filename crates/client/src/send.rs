@@ -382,8 +382,7 @@ impl Client {
             // A pin that moves by its chain has moved when it was looked up.
             let address = recipient.mailbox.canonical();
             let signs = state.trust.signs(&address);
-            let learnt = learnt.clone();
-            let pin = Pin { key: key.clone(), since: now, learnt, signs, accepted_expiry: None };
+            let pin = Pin { signs, ..Pin::new(key.clone(), now, learnt.clone(), None) };
             state.trust.pins.insert(address, pin);
             state.trust.mark_dirty();
         }
@@ -521,8 +520,10 @@ fn remembered(state: &State, address: &Address) -> Remembered {
     let pin = state.trust.pins.get(address);
     Remembered {
         pin: pin.map(|p| p.key.clone()),
+        since: pin.map(|p| p.since),
         accepted_expiry: pin.and_then(|p| p.accepted_expiry),
         keywords: state.trust.keywords(&address.domain()),
+        offered: state.trust.offered.get(address.domain().as_str()).map(|moment| moment.0),
     }
 }
 

@@ -17,6 +17,11 @@ pub fn fingerprint_words(key: &PublicKey) -> String {
     (0..WORDS).map(word).collect::<Vec<_>>().join(" ")
 }
 
+/// Whether this is a word of the list.
+pub fn is_word(word: &str) -> bool {
+    bip39::Language::English.find_word(word).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -42,7 +42,7 @@ fn own() -> OwnKeys {
 }
 
 fn pinned(n: u8) -> Pin {
-    Pin { key: key(n), since: NOW, learnt: Learnt::Accepted, signs: true, accepted_expiry: None }
+    Pin { signs: true, ..Pin::new(key(n), NOW, Learnt::Accepted, None) }
 }
 
 fn observed(published: Option<u8>, authenticated: bool, chain: Vec<SignedStatement>) -> Observation {

@@ -34,6 +34,9 @@ pub(crate) struct Trust {
     /// Keywords seen in authenticated look-ups, by domain (profile §7).
     #[serde(default)]
     pub domains: BTreeMap<String, BTreeSet<String>>,
+    /// When each domain was last seen to offer all that is remembered of it.
+    #[serde(default)]
+    pub offered: BTreeMap<String, Moment>,
     /// Payloads seen by (sender, Message-ID).
     #[serde(default)]
     pub replay: Replay,
@@ -104,13 +107,21 @@ impl Trust {
     }
 
     /// Remembers keywords; `true` if one is new.
-    pub(crate) fn learn_keywords(&mut self, domain: &Domain, seen: &BTreeSet<Keyword>) -> bool {
+    pub(crate) fn learn_keywords(
+        &mut self,
+        domain: &Domain,
+        seen: &BTreeSet<Keyword>,
+        now: Timestamp,
+    ) -> bool {
         if seen.is_empty() {
             return false;
         }
         let names = self.domains.entry(domain.as_str().to_owned()).or_default();
         let before = names.len();
         names.extend(seen.iter().map(|k| keyword_name(*k).to_owned()));
+        if names.iter().filter_map(|name| keyword(name)).all(|k| seen.contains(&k)) {
+            self.offered.insert(domain.as_str().to_owned(), Moment(now));
+        }
         names.len() > before
     }
 
@@ -136,14 +147,15 @@ impl Trust {
         self.observations.remove(address);
         self.signers.remove(address.as_str());
         self.forgotten.insert(address.clone(), Moment(now));
-        self.replace_keywords(&address.domain(), &BTreeSet::new());
+        self.replace_keywords(&address.domain(), &BTreeSet::new(), now);
         self.mark_dirty();
     }
 
     /// Replaces what a domain was seen to offer, by the user's word.
-    pub(crate) fn replace_keywords(&mut self, domain: &Domain, keywords: &BTreeSet<Keyword>) {
+    pub(crate) fn replace_keywords(&mut self, domain: &Domain, keywords: &BTreeSet<Keyword>, now: Timestamp) {
         self.domains.remove(domain.as_str());
-        self.learn_keywords(domain, keywords);
+        self.offered.remove(domain.as_str());
+        self.learn_keywords(domain, keywords, now);
         self.reset_domains.insert(domain.as_str().to_owned());
     }
 

@@ -15,6 +15,9 @@ pub(crate) const OBSERVATIONS_MAX: usize = 2_000;
 /// Look-ups for reading are made at most daily for each contact (profile §8), in seconds.
 pub(crate) const LOOKUP_EVERY: i64 = 86_400;
 
+/// Most earlier keys remembered of a contact: rotated every year, they tell of more than a decade.
+pub(crate) const EARLIER_MAX: usize = 16;
+
 /// A pinned key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pin {
@@ -32,6 +35,42 @@ pub(crate) struct Pin {
     /// A statement that had ended at this moment was accepted by the user all the same.
     #[serde(with = "stored::time_option", default)]
     pub accepted_expiry: Option<Timestamp>,
+    /// Keys pinned before on this device, newest first; at most [`EARLIER_MAX`].
+    #[serde(default)]
+    pub earlier: Vec<Earlier>,
+}
+
+impl Pin {
+    /// A pin made now, in the place of `old` if there was one.
+    pub(crate) fn new(key: PublicKey, since: Timestamp, learnt: Learnt, old: Option<&Self>) -> Self {
+        let mut pin = Self {
+            key,
+            since,
+            learnt,
+            signs: old.is_some_and(|old| old.signs),
+            accepted_expiry: None,
+            earlier: old.map(|old| old.earlier.clone()).unwrap_or_default(),
+        };
+        if let Some(old) = old.filter(|old| old.key != pin.key) {
+            let old = Earlier { key: old.key.clone(), since: old.since, learnt: old.learnt.clone() };
+            pin.earlier.insert(0, old);
+            pin.earlier.truncate(EARLIER_MAX);
+        }
+        pin
+    }
+}
+
+/// A key that was pinned before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Earlier {
+    /// The key.
+    #[serde(with = "stored::key")]
+    pub key: PublicKey,
+    /// Pinned since.
+    #[serde(with = "stored::time")]
+    pub since: Timestamp,
+    /// How it was learnt.
+    pub learnt: Learnt,
 }
 
 /// How a pinned key was learnt.
@@ -42,6 +81,8 @@ pub enum Learnt {
     Server(String),
     /// From a server that nothing ties to the domain (`--trust-first-use`).
     FirstUse(String),
+    /// Passed on by the home server, which could say anything (`--trust-first-use`).
+    Home(String),
     /// By a signed statement of the key pinned before.
     Chain,
     /// The user accepted it.
@@ -50,12 +91,29 @@ pub enum Learnt {
     Keyring,
 }
 
+impl Learnt {
+    /// One word for programs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Server(_) => "look-up",
+            Self::FirstUse(_) => "first-use",
+            Self::Home(_) => "home-server",
+            Self::Chain => "chain",
+            Self::Accepted => "accepted",
+            Self::Keyring => "keyring",
+        }
+    }
+}
+
 impl std::fmt::Display for Learnt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Server(server) => write!(f, "asked at {server}, the domain's own server"),
             Self::FirstUse(server) => {
                 write!(f, "taken on first use from {server}, which nothing ties to the domain")
+            }
+            Self::Home(server) => {
+                write!(f, "taken on first use from {server}, your own server, which could say anything")
             }
             Self::Chain => f.write_str("signed by the key before it"),
             Self::Accepted => f.write_str("accepted by you"),

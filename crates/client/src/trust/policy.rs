@@ -3,7 +3,12 @@
 use super::{keyword_name, pins::Learnt};
 use crate::send::Policy;
 use sealpost_lookup::Keyword;
-use sealpost_proto::{address::Address, key::PublicKey, statement::Chain, time::Timestamp};
+use sealpost_proto::{
+    address::Address,
+    key::PublicKey,
+    statement::{Chain, SignedStatement},
+    time::Timestamp,
+};
 use std::collections::BTreeSet;
 
 /// What is remembered of a contact and its domain.
@@ -11,10 +16,14 @@ use std::collections::BTreeSet;
 pub struct Remembered {
     /// The pinned key.
     pub pin: Option<PublicKey>,
+    /// Since when it is pinned.
+    pub since: Option<Timestamp>,
     /// The end of a statement that the user accepted although it had passed.
     pub accepted_expiry: Option<Timestamp>,
     /// Keywords seen of the domain in authenticated look-ups.
     pub keywords: BTreeSet<Keyword>,
+    /// When the domain was last seen to offer all of these.
+    pub offered: Option<Timestamp>,
 }
 
 /// Who answered a look-up.
@@ -128,6 +137,7 @@ fn decide_contact(
     let forget = format!(
         "Ask {address} in another way; `sealpost contact forget {address}` starts anew, as if you had never met"
     );
+    let known = remembered.since.map_or(String::new(), |since| format!(", since {}", since.to_rfc3339()));
     // Only what can still be sealed to can be accepted.
     let accept = format!("{forget}; `sealpost contact accept {address}` goes on with what is offered now");
     // A pinned key was used for sealing, so encryption was offered, whatever else is remembered.
@@ -135,20 +145,26 @@ fn decide_contact(
     keywords.insert(Keyword::EncryptMessage);
     if let Some(gone) = vanished(&keywords, source) {
         return refuse(format!(
-            "the server of {} offered {gone} before and no longer does. {}",
+            "the server of {} offered {gone} before and no longer does{}. {}",
             address.domain(),
+            last_seen(remembered.offered.or(remembered.since)),
             if offers(source, Keyword::EncryptMessage) { &accept } else { &forget }
         ));
     }
     let Answer::Key(key, chain) = answer else {
-        return refuse(format!("{address} had a key, and now its server says there is none. {forget}"));
+        return refuse(format!(
+            "{address} had a key, and now its server says there is none. The one known is {}{known}. {forget}",
+            pin.fingerprint()
+        ));
     };
     if !chain.leads(pin, key) && pin != key {
         return refuse(format!(
             "the key of {address} has changed to {}, and no signed statement leads there from the one known until \
-             now ({}). Compare fingerprints with {address} in another way; then `sealpost contact accept {address}`",
+             now ({}{known}). {} Compare fingerprints with {address} in another way (`sealpost contact compare \
+             {address}` shows how); then `sealpost contact accept {address}`",
             key.fingerprint(),
             pin.fingerprint(),
+            made(chain, key),
         ));
     }
     if let Some(ended) = expiry(chain, key, now)
@@ -165,8 +181,12 @@ fn decide_contact(
         Decision::Seal { key: key.clone(), pin: PinChange::Keep, why }
     } else {
         let why = format!(
-            "sealed to the new key of {address}, {}, which the one known until now has signed for{}",
+            "sealed to the new key of {address}, {}, which the one known until now has signed for{}{}",
             key.fingerprint(),
+            chain
+                .newest()
+                .filter(|s| s.key == *key)
+                .map_or(String::new(), |s| format!(" on {}", s.created.to_rfc3339())),
             by(source)
         );
         Decision::Seal { key: key.clone(), pin: PinChange::Chain, why }
@@ -186,18 +206,20 @@ fn decide_new(
     // domain offered it, contact new | extension gone
     if let Some(gone) = vanished(&remembered.keywords, source) {
         return refuse(format!(
-            "the servers of {domain} offered {gone} before and no longer do. If {domain} really gave it up, \
-             `sealpost contact forget {address}` forgets what it offered"
+            "the servers of {domain} offered {gone} before and no longer do{}. If {domain} really gave it up, \
+             `sealpost contact forget {address}` forgets what it offered",
+            last_seen(remembered.offered)
         ));
     }
     let unauthenticated = match source {
         Source::Direct { unbound: None, .. } => None,
         Source::Direct { server, unbound: Some(reason), .. } => {
-            Some((server, format!("nothing ties {server} to {domain} ({reason})")))
+            Some((Learnt::FirstUse(server.clone()), format!("nothing ties {server} to {domain} ({reason})")))
         }
-        Source::Home { server } => {
-            Some((server, format!("only {server} could be asked, which is not the server of {domain}")))
-        }
+        Source::Home { server } => Some((
+            Learnt::Home(server.clone()),
+            format!("only {server} could be asked, which is not the server of {domain}"),
+        )),
     };
     let negative = match answer {
         _ if !offers(source, Keyword::EncryptMessage) => {
@@ -244,9 +266,9 @@ fn decide_new(
                         key.fingerprint()
                     ),
                 },
-                Some((name, doubt)) if policy.trust_first_use => Decision::Seal {
+                Some((learnt, doubt)) if policy.trust_first_use => Decision::Seal {
                     key: key.clone(),
-                    pin: PinChange::New(Learnt::FirstUse(name.clone())),
+                    pin: PinChange::New(learnt),
                     why: format!(
                         "sealed to {}, the key given for {address}, trusted on first use although {doubt}; compare \
                          fingerprints when you can{sign}",
@@ -288,6 +310,21 @@ fn vanished(remembered: &BTreeSet<Keyword>, source: &Source) -> Option<String> {
 /// the old chain in place).
 fn expiry(chain: &Chain, key: &PublicKey, now: Timestamp) -> Option<Timestamp> {
     chain.newest().filter(|s| s.key == *key && chain.is_expired(now)).map(|s| s.expires)
+}
+
+/// When what has vanished was last there, in brackets.
+fn last_seen(offered: Option<Timestamp>) -> String {
+    offered.map_or(String::new(), |at| format!(" (it was there on {})", at.to_rfc3339()))
+}
+
+/// When a key that nothing leads to was made, as far as it tells.
+fn made(chain: &Chain, key: &PublicKey) -> String {
+    match chain.statements().iter().map(SignedStatement::statement).rfind(|s| s.key == *key) {
+        Some(statement) => {
+            format!("The new one says of itself that it was made on {}.", statement.created.to_rfc3339())
+        }
+        None => "The new one does not say when it was made.".to_owned(),
+    }
 }
 
 fn server(source: &Source) -> String {

@@ -102,7 +102,7 @@ fn check(row: &str, remembered: &Remembered, source: &Source, answer: &Answer, p
                 (PinChange::Keep, Pinned::Keep)
                 | (PinChange::Chain, Pinned::Chain)
                 | (PinChange::New(Learnt::Server(_)), Pinned::New) => true,
-                (PinChange::New(Learnt::FirstUse(_)), Pinned::FirstUse) => {
+                (PinChange::New(Learnt::FirstUse(_) | Learnt::Home(_)), Pinned::FirstUse) => {
                     why.contains("trusted on first use")
                 }
                 _ => false,
@@ -322,4 +322,87 @@ fn r03_no_combination_downgrades_a_contact() {
             }
         }
     }
+}
+
+/// Each warning of a change says what changed, when, and what to do.
+#[test]
+fn warnings_name_what_changed_when_and_what_to_do() {
+    let (since, offered) = (NOW.plus(-90 * DAY), NOW.plus(-3 * DAY));
+    let remembered = |base: Remembered| Remembered { since: base.pin.as_ref().map(|_| since), ..base };
+    let offering = |base: Remembered| Remembered { offered: Some(offered), ..remembered(base) };
+    let accept = "`sealpost contact accept bob@example.com`";
+    let forget = "`sealpost contact forget bob@example.com`";
+    let compare = "`sealpost contact compare bob@example.com`";
+    let made = NOW.plus(-10 * DAY).to_rfc3339();
+    let ended = NOW.plus(-731 * DAY + LIFE_SECONDS).to_rfc3339();
+    let (known, new) = (key(1).fingerprint(), key(2).fingerprint());
+    let (since, offered) = (since.to_rfc3339(), offered.to_rfc3339());
+    let expired = Answer::Key(key(1), chain(vec![statement(1, 0, -731)]));
+    let no_signing = direct(&[Keyword::EncryptMessage, Keyword::HashedPass]);
+    for (row, remembered, source, answer, words) in [
+        (
+            "another key",
+            remembered(contact(1)),
+            direct(&ALL),
+            published(2),
+            vec![&*known, &*new, &*since, &*made, compare, accept],
+        ),
+        (
+            "another key without a statement",
+            remembered(contact(1)),
+            direct(&ALL),
+            Answer::Key(key(2), Chain::default()),
+            vec![&*known, &*new, &*since, "does not say when", compare, accept],
+        ),
+        ("no key", remembered(contact(1)), direct(&ALL), Answer::NoKey, vec![&*known, &*since, forget]),
+        (
+            "expired",
+            remembered(contact(1)),
+            direct(&ALL),
+            expired.clone(),
+            vec![&*ended, "renews it", accept],
+        ),
+        ("expired stranger", new_contact(), direct(&ALL), expired, vec![&*ended, "renews it", accept]),
+        (
+            "encryption gone",
+            offering(contact(1)),
+            direct(&[]),
+            published(1),
+            vec!["ENCRYPTMESSAGE", &*offered, "another way", forget],
+        ),
+        (
+            "encryption gone, by the pin alone",
+            remembered(Remembered { keywords: BTreeSet::new(), ..contact(1) }),
+            direct(&[]),
+            published(1),
+            vec!["ENCRYPTMESSAGE", &*since, forget],
+        ),
+        (
+            "signing gone",
+            offering(contact(1)),
+            no_signing.clone(),
+            published(1),
+            vec!["SIGNMESSAGE", &*offered, accept, forget],
+        ),
+        (
+            "signing gone at a known domain",
+            offering(known_domain()),
+            no_signing,
+            published(1),
+            vec!["SIGNMESSAGE", &*offered, forget],
+        ),
+    ] {
+        let decision = decide(&bob(), &remembered, &source, &answer, NONE, NOW);
+        let Decision::Refuse { why } = decision else { panic!("{row}: {decision:?}") };
+        for word in words {
+            assert!(why.contains(word), "{row}: {word:?} in {why:?}");
+        }
+    }
+    // What is well and worth a word says when, too.
+    let moved = Answer::Key(key(2), chain(vec![statement(2, 1, -10), statement(1, 0, -20)]));
+    let decision = decide(&bob(), &contact(1), &direct(&ALL), &moved, NONE, NOW);
+    assert!(
+        matches!(&decision, Decision::Seal { why, .. } if why.contains(&new) && why.contains(&made)),
+        "{decision:?}"
+    );
 }

@@ -165,7 +165,7 @@ async fn r04_a_key_from_a_server_of_another_name_needs_trust_first_use() {
     assert!(!sent && report.why.contains("--trust-first-use"), "{report:?}");
     let (sent, report) = send(&alice, BOB, TRUST).await;
     assert!(sent && report.outcome == Outcome::Sealed, "{report:?}");
-    assert!(alice.contact(&mailbox(BOB)).unwrap().learnt.contains("first use"));
+    assert!(alice.contact(&mailbox(BOB)).unwrap().learnt.to_string().contains("first use"));
     assert_eq!(send(&alice, BOB, NONE).await.1.outcome, Outcome::Sealed, "the pin proves it now");
     // A negative of such a server is not definite.
     server.now(&ALL, "550 No public key available for carol@example.org");

@@ -11,5 +11,6 @@ mod hostile;
 mod mail;
 mod message;
 mod middle;
+mod trust;
 
 use sealpost_hostile::world;
