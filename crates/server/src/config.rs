@@ -18,6 +18,9 @@ const MESSAGE_SIZE_MIN: u64 = 64 * 1024;
 /// would be a mistake in the file.
 const MESSAGE_SIZE_MAX: u64 = 16 * 1024 * 1024 * 1024;
 
+/// Octets of what is told to every program that asks; one reads it in one glance.
+const COMMENT_MAX: usize = 1024;
+
 /// Settled configuration of `sealpost serve`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,6 +56,12 @@ pub struct Config {
     /// Account that gets mail for `postmaster`.
     #[serde(default, deserialize_with = "address")]
     pub postmaster: Option<Address>,
+    /// What programs may show of this server (METADATA's /shared/comment).
+    #[serde(default, deserialize_with = "comment")]
+    pub comment: Option<String>,
+    /// URI at which users reach the administrator (METADATA's /shared/admin); see [`Config::admin`].
+    #[serde(default, deserialize_with = "uri")]
+    admin: Option<String>,
     /// Control socket; `data_dir/control.sock` where absent (see [`Config::control_socket`]).
     #[serde(default)]
     control_socket: Option<PathBuf>,
@@ -257,6 +266,13 @@ impl Config {
         self.control_socket.clone().unwrap_or_else(|| self.data_dir.join("control.sock"))
     }
 
+    /// URI at which users reach the administrator: where absent, the postmaster of the first domain, who is always there
+    /// (RFC 5321 §4.5.1).
+    pub fn admin(&self) -> String {
+        let postmaster = || format!("mailto:postmaster@{}", self.domains.first().map_or("", Domain::as_str));
+        self.admin.clone().unwrap_or_else(postmaster)
+    }
+
     /// Whether `domain` is one of ours.
     pub fn is_local(&self, domain: &Domain) -> bool {
         self.domains.contains(domain)
@@ -359,6 +375,30 @@ fn address<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Address>, D::Error>
     Address::parse(&text).map(Some).map_err(|e| de::Error::custom(format!("`{text}`: {e}")))
 }
 
+fn comment<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(d)?;
+    if text.len() <= COMMENT_MAX && !text.contains(char::is_control) {
+        Ok(Some(text))
+    } else {
+        Err(de::Error::custom(format!("a comment is one line of at most {COMMENT_MAX} octets")))
+    }
+}
+
+/// RFC 3986 §3, as far as the scheme goes.
+fn uri<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(d)?;
+    let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+    let fits = text.len() <= COMMENT_MAX
+        && scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+        && text.bytes().all(|b| b.is_ascii_graphic());
+    if fits {
+        Ok(Some(text))
+    } else {
+        Err(de::Error::custom(format!("`{text}` is no URI such as mailto:a@example.net")))
+    }
+}
+
 fn host_name<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
     let text = String::deserialize(d)?;
     Domain::parse(&text)
@@ -408,6 +448,7 @@ mod tests {
         let config = parse(MINIMAL).unwrap();
         assert_eq!(config.limits.message_size, 104_857_600);
         assert_eq!(config.mx_port, 25);
+        assert_eq!(config.admin(), "mailto:postmaster@example.net");
         assert_eq!(config.control_socket(), Path::new("/etc/sealpost/data/control.sock"));
         assert_eq!(config.tls.cert, Path::new("/etc/sealpost/cert.pem"));
     }
@@ -435,6 +476,9 @@ mod tests {
             ("[queue]\nretry = [\"0s\"]", "line 2", "zero"),
             ("[listen]\nsmtp = \"25\"", "line 2, column 8", "25"),
             ("postmaster = \"nobody\"", "line 1, column 14", "nobody"),
+            ("admin = \"nobody\"", "line 1, column 9", "nobody"),
+            ("admin = \"mailto:a b\"", "line 1, column 9", "URI"),
+            ("comment = \"a\\nb\"", "line 1, column 11", "line"),
         ] {
             let error = parse(bad).unwrap_err().to_string();
             assert!(error.contains(line) && error.contains(word), "{bad}: {error}");

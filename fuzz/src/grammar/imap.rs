@@ -99,7 +99,7 @@ fn search(rng: &mut Rng, depth: usize) -> String {
 
 fn command(rng: &mut Rng) -> String {
     let uid = one(rng, &["", "UID "]);
-    match rng.below(19) {
+    match rng.below(21) {
         0 => one(
             rng,
             &[
@@ -127,7 +127,10 @@ fn command(rng: &mut Rng) -> String {
         3 => format!("{} {}", one(rng, &["SELECT", "EXAMINE", "CREATE", "DELETE", "SUBSCRIBE"]), string(rng)),
         4 => format!("RENAME {} {}", string(rng), string(rng)),
         5 => format!("LIST {} {}", string(rng), string(rng)),
-        6 => format!("LIST (SUBSCRIBED) \"\" (INBOX {}) RETURN (STATUS (MESSAGES UIDNEXT))", string(rng)),
+        6 => format!(
+            "LIST (SUBSCRIBED) \"\" (INBOX {}) RETURN (STATUS (MESSAGES UIDNEXT) METADATA (/shared/comment))",
+            string(rng)
+        ),
         7 => format!(
             "STATUS {} (MESSAGES UNSEEN {})",
             string(rng),
@@ -164,6 +167,16 @@ fn command(rng: &mut Rng) -> String {
             let data =
                 one(rng, &["{3}\r\nabc", "~{3+}\r\na\0c", "UTF8 (~{2+}\r\n\u{e4})", "UTF8 ({1}\r\nx)"]);
             format!("{uid}REPLACE {} {} () {data} {data}", one(rng, &["1", "*", "0", "1:2"]), string(rng))
+        }
+        19 => {
+            let options = one(rng, &["", "(DEPTH 1) ", "(MAXSIZE 5 DEPTH infinity) ", "(DEPTH 2) "]);
+            let entries = one(rng, &["/private/comment", "(/SHARED/x \"/private/a b\")", "()", "/private/%"]);
+            format!("GETMETADATA {options}{} {options}{entries}", string(rng))
+        }
+        20 => {
+            let value = one(rng, &["NIL", "~{3+}\r\n\0\r\n", "x"]);
+            let entry = one(rng, &["/private/specialuse", "/shared/comment", "/private/vendor/x", "/a"]);
+            format!("SETMETADATA {} ({entry} {} {entry} {value})", string(rng), string(rng))
         }
         14 => format!("{uid}{} {} {}", one(rng, &["COPY", "MOVE"]), set(rng), string(rng)),
         _ => format!("ID ({} {})", string(rng), one(rng, &["NIL", "\"x\""])),

@@ -3,6 +3,7 @@
 use super::{
     condstore::{ChangedSince, ObjectId, SelectParams},
     date::Day,
+    metadata::{Entry, GetMetadata, SetMetadata},
     types::{Atom, Flag, MailboxName, Secret, SeqNumber, SequenceSet, Tag},
 };
 use crate::time::Timestamp;
@@ -49,6 +50,10 @@ pub enum Body {
     GetQuota(String),
     /// GETQUOTAROOT (RFC 9208)
     GetQuotaRoot(MailboxName),
+    /// GETMETADATA (RFC 5464)
+    GetMetadata(GetMetadata),
+    /// SETMETADATA (RFC 5464)
+    SetMetadata(SetMetadata),
     /// AUTHENTICATE
     Authenticate {
         /// SASL mechanism.
@@ -232,7 +237,7 @@ pub enum ListSelect {
     SpecialUse,
 }
 
-/// LIST return options (RFC 5258 §3, RFC 6154, RFC 5819).
+/// LIST return options (RFC 5258 §3, RFC 6154, RFC 5819, RFC 9590).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListReturn {
     /// SUBSCRIBED
@@ -243,6 +248,8 @@ pub enum ListReturn {
     SpecialUse,
     /// STATUS (…)
     Status(Vec<StatusItem>),
+    /// METADATA (…) (RFC 9590)
+    Metadata(Vec<Entry>),
 }
 
 /// STATUS items.

@@ -49,7 +49,7 @@ impl Encoder {
         self.out.extend_from_slice(text.as_bytes());
     }
     /// `astring`
-    fn astring(&mut self, bytes: &[u8]) {
+    pub(crate) fn astring(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() && bytes.iter().all(|b| is_astring_char(*b)) {
             self.out.extend_from_slice(bytes);
         } else {
@@ -61,11 +61,7 @@ impl Encoder {
     pub(crate) fn string(&mut self, bytes: &[u8]) {
         let plain = bytes.len() <= 512 && bytes.iter().all(|b| matches!(b, 0x20..=0x7e | b'\t'));
         if !plain {
-            self.text(&format!("{{{}}}\r\n", bytes.len()));
-            let bytes_so_far = std::mem::replace(&mut self.out, Zeroizing::new(Vec::new()));
-            self.pieces.push(Piece { bytes: bytes_so_far, wait: true });
-            self.out.extend_from_slice(bytes);
-            return;
+            return self.literal("", bytes);
         }
         self.out.push(b'"');
         for b in bytes {
@@ -76,7 +72,17 @@ impl Encoder {
         }
         self.out.push(b'"');
     }
-    fn mailbox(&mut self, name: &str) {
+    /// `literal8` (RFC 3516)
+    pub(crate) fn literal8(&mut self, bytes: &[u8]) {
+        self.literal("~", bytes);
+    }
+    fn literal(&mut self, tilde: &str, bytes: &[u8]) {
+        self.text(&format!("{tilde}{{{}}}\r\n", bytes.len()));
+        let bytes_so_far = std::mem::replace(&mut self.out, Zeroizing::new(Vec::new()));
+        self.pieces.push(Piece { bytes: bytes_so_far, wait: true });
+        self.out.extend_from_slice(bytes);
+    }
+    pub(crate) fn mailbox(&mut self, name: &str) {
         match self.names {
             Names::Utf7 => self.astring(super::utf7::encode(name).as_bytes()),
             Names::Utf8 => self.astring(name.as_bytes()),
@@ -89,7 +95,7 @@ impl Encoder {
         };
         self.string(wire.as_bytes());
     }
-    fn list<T>(&mut self, items: &[T], mut each: impl FnMut(&mut Self, &T)) {
+    pub(crate) fn list<T>(&mut self, items: &[T], mut each: impl FnMut(&mut Self, &T)) {
         self.text("(");
         for (i, item) in items.iter().enumerate() {
             if i > 0 {
@@ -170,6 +176,8 @@ impl Encoder {
                 self.text("GETQUOTAROOT ");
                 self.mailbox(mailbox.as_str());
             }
+            Body::GetMetadata(get) => self.get_metadata(get),
+            Body::SetMetadata(set) => self.set_metadata(set),
             Body::Delete(mailbox) => {
                 self.text("DELETE ");
                 self.mailbox(mailbox.as_str());
@@ -284,6 +292,10 @@ impl Encoder {
                 ListReturn::Status(items) => {
                     e.text("STATUS ");
                     e.list(items, |e, item| e.text(status_item(*item)));
+                }
+                ListReturn::Metadata(entries) => {
+                    e.text("METADATA ");
+                    e.entries(entries);
                 }
             });
         }

@@ -14,6 +14,7 @@ pub mod date;
 pub mod encode;
 pub mod envelope;
 mod lex;
+pub mod metadata;
 pub mod mime;
 pub mod parse;
 mod parse_append;
@@ -37,6 +38,7 @@ pub use command::{
 pub use condstore::{ChangedSince, ObjectId, Qresync, SelectParams};
 pub use date::{Day, date_time};
 pub use lex::{Cursor, ParseError};
+pub use metadata::{Depth, Entry, GetMetadata, SetMetadata};
 pub use receive::{Limits, LiteralHead, Received, Receiver};
 pub use reply::{Condition, FetchValue, Reply, Text, reply};
 pub use response::quote_mailbox;

@@ -87,6 +87,8 @@ fn plain_body(c: &mut Cursor<'_>, verb: &str, names: Names) -> Result<Body> {
         "UNAUTHENTICATE" => Body::Unauthenticate,
         "GETQUOTA" => c.space().and_then(|()| c.astring_text()).map(Body::GetQuota)?,
         "GETQUOTAROOT" => Body::GetQuotaRoot(mailbox(c)?),
+        "GETMETADATA" => Body::GetMetadata(super::metadata::get_metadata(c, names)?),
+        "SETMETADATA" => Body::SetMetadata(super::metadata::set_metadata(c, names)?),
         "NAMESPACE" => Body::Namespace,
         "IDLE" => Body::Idle,
         "CHECK" => Body::Check,
@@ -234,6 +236,10 @@ fn list(c: &mut Cursor<'_>, names: Names) -> Result<Body> {
                 "STATUS" => {
                     c.space()?;
                     ListReturn::Status(status_items(c)?)
+                }
+                "METADATA" => {
+                    c.space()?;
+                    ListReturn::Metadata(super::metadata::entries(c)?)
                 }
                 _ => return expected("a LIST return option"),
             })

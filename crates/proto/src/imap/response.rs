@@ -39,10 +39,18 @@ pub enum Code {
     Limit,
     /// MAILBOXID (RFC 8474)
     MailboxId(String),
+    /// METADATA LONGENTRIES (RFC 5464): octets of the longest value left out.
+    MetadataLongEntries(u64),
+    /// METADATA MAXSIZE (RFC 5464): octets of the longest value taken.
+    MetadataMaxSize(usize),
+    /// METADATA TOOMANY (RFC 5464)
+    MetadataTooMany,
     /// MODIFIED (RFC 7162): messages that a conditional STORE left alone.
     Modified(String),
     /// NONEXISTENT
     NonExistent,
+    /// NOPERM
+    NoPerm,
     /// OVERQUOTA
     OverQuota,
     /// PERMANENTFLAGS
@@ -90,8 +98,12 @@ impl fmt::Display for Code {
             Self::HighestModSeq(modseq) => write!(f, "HIGHESTMODSEQ {modseq}"),
             Self::Limit => f.write_str("LIMIT"),
             Self::MailboxId(id) => write!(f, "MAILBOXID ({id})"),
+            Self::MetadataLongEntries(octets) => write!(f, "METADATA LONGENTRIES {octets}"),
+            Self::MetadataMaxSize(octets) => write!(f, "METADATA MAXSIZE {octets}"),
+            Self::MetadataTooMany => f.write_str("METADATA TOOMANY"),
             Self::Modified(set) => write!(f, "MODIFIED {set}"),
             Self::NonExistent => f.write_str("NONEXISTENT"),
+            Self::NoPerm => f.write_str("NOPERM"),
             Self::OverQuota => f.write_str("OVERQUOTA"),
             Self::PermanentFlags(flags) => write!(f, "PERMANENTFLAGS ({flags})"),
             Self::PrivacyRequired => f.write_str("PRIVACYREQUIRED"),
@@ -162,6 +174,21 @@ pub fn string(out: &mut Vec<u8>, bytes: &[u8]) {
         out.extend_from_slice(format!("{{{}}}\r\n", clean.len()).as_bytes());
         out.extend_from_slice(&clean);
     }
+}
+
+/// `astring`
+pub fn astring(out: &mut Vec<u8>, bytes: &[u8]) {
+    if !bytes.is_empty() && bytes.iter().all(|b| is_astring_char(*b)) && !bytes.eq_ignore_ascii_case(b"NIL") {
+        out.extend_from_slice(bytes);
+    } else {
+        string(out, bytes);
+    }
+}
+
+/// `literal8` (RFC 3516): octets, NUL among them.
+pub fn literal8(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(format!("~{{{}}}\r\n", bytes.len()).as_bytes());
+    out.extend_from_slice(bytes);
 }
 
 /// `nstring`

@@ -135,14 +135,37 @@ fn status_items() -> impl Strategy<Value = Vec<StatusItem>> {
 }
 fn list() -> impl Strategy<Value = List> {
     let select = vec(prop_oneof![Just(ListSelect::Subscribed), Just(ListSelect::SpecialUse)], 0..3);
-    let returns =
-        vec(prop_oneof![Just(ListReturn::Children), status_items().prop_map(ListReturn::Status)], 0..3);
+    let returns = vec(
+        prop_oneof![
+            Just(ListReturn::Children),
+            status_items().prop_map(ListReturn::Status),
+            vec(entry(), 1..3).prop_map(ListReturn::Metadata)
+        ],
+        0..3,
+    );
     (select, "[a-z/ä]{0,5}", vec("[a-z*%/ä ]{0,6}", 1..3), returns).prop_map(
         |(select, reference, patterns, returns)| {
             let extended = !select.is_empty() || !returns.is_empty() || patterns.len() > 1;
             List { select, reference, patterns, returns, extended }
         },
     )
+}
+fn entry() -> impl Strategy<Value = Entry> {
+    "/(private|shared)/[a-z .\"]{1,9}(/[a-z\\x1a]{1,3}){0,2}".prop_map(|t| Entry::new(t).unwrap())
+}
+fn metadata() -> impl Strategy<Value = Body> {
+    let depth = prop_oneof![Just(Depth::Zero), Just(Depth::One), Just(Depth::Infinity)];
+    let place = || "[ -~ä]{0,9}".prop_map(|t| MailboxName::new(t).unwrap());
+    let entry = || entry().prop_filter("a vendor's has more components", Entry::can_have_value);
+    prop_oneof![
+        (place(), option::of(0..99u64), depth, vec(entry(), 1..4)).prop_map(
+            |(mailbox, max_size, depth, entries)| {
+                Body::GetMetadata(GetMetadata { mailbox, max_size, depth, entries })
+            }
+        ),
+        (place(), vec((entry(), option::of(vec(any::<u8>(), 0..20))), 1..4))
+            .prop_map(|(mailbox, values)| Body::SetMetadata(SetMetadata { mailbox, values })),
+    ]
 }
 fn modseq() -> impl Strategy<Value = u64> {
     0..=9_223_372_036_854_775_807_u64
@@ -173,6 +196,7 @@ fn body() -> impl Strategy<Value = Body> {
         Just(Body::Compress(Atom::new("DEFLATE").unwrap())),
         "[ -~]{0,9}".prop_map(Body::GetQuota),
         mailbox().prop_map(Body::GetQuotaRoot),
+        metadata(),
         Just(Body::Idle),
         Just(Body::Expunge { uids: None }),
         set().prop_map(|s| Body::Expunge { uids: Some(s) }),
@@ -274,7 +298,7 @@ proptest! {
     }
 
     #[test]
-    fn octets_to_value_and_back(line in "[a-z]{1,2} (UID )?(FETCH|STORE|SEARCH|SORT|THREAD|LIST|STATUS|SELECT|COPY) [ -~]{0,40}") {
+    fn octets_to_value_and_back(line in "[a-z]{1,2} (UID )?(FETCH|STORE|SEARCH|SORT|THREAD|LIST|STATUS|SELECT|COPY|GETMETADATA|SETMETADATA) [ -~]{0,40}") {
         if let Ok(command) = parse::command(format!("{line}\r\n").as_bytes(), Names::Utf7) {
             let again = parse::command(&wire(&command, Names::Utf7), Names::Utf7);
             prop_assert_eq!(again, Ok(command));
@@ -314,6 +338,8 @@ proptest! {
             | Body::Compress(_)
             | Body::GetQuota(_)
             | Body::GetQuotaRoot(_)
+            | Body::GetMetadata(_)
+            | Body::SetMetadata(_)
             | Body::Sort { .. }
             | Body::Thread { .. }
             | Body::Enable(_)

@@ -1,7 +1,10 @@
 //! What a client has turned on: ENABLE (RFC 5161), and the commands that show that a client knows MODSEQs
 //! (RFC 7162 §3.1).
 
-use super::session::{Done, Refusal, Session, ok};
+use super::{
+    metadata::Heard,
+    session::{Done, Refusal, Session, ok},
+};
 use sealpost_proto::imap::{
     Atom, Condition, Names,
     response::{self, Code},
@@ -32,7 +35,7 @@ impl Enabled {
 impl Session {
     /// ENABLE: names that are not known are ignored.
     pub(super) fn enable(&mut self, names: &[Atom]) -> Result<Done, Refusal> {
-        self.account()?;
+        let account = self.account()?;
         let mut enabled = String::new();
         let first = |on: &mut bool| !std::mem::replace(on, true);
         for name in names {
@@ -46,6 +49,9 @@ impl Session {
             } else if name.is("CONDSTORE") && !self.enabled.condstore {
                 enabled.push_str(" CONDSTORE");
                 self.enable_condstore();
+            } else if name.is("METADATA") && self.heard.is_none() {
+                enabled.push_str(" METADATA");
+                self.heard = Some(Heard::new(self.ctx.store.watch(account)));
             }
         }
         response::line(&mut self.out, format_args!("* ENABLED{enabled}"));

@@ -10,7 +10,7 @@ use sealpost_proto::imap::{
 };
 use sealpost_store::{
     StoreError,
-    mailbox::{MailboxId, MailboxInfo, MailboxStatus, SpecialUse},
+    mailbox::{MailboxId, MailboxStatus, SpecialUse},
 };
 
 /// Most mailboxes of one account: LIST of them all stays below a second.
@@ -34,7 +34,7 @@ impl Session {
         // RFC 6154 §3. A mailbox has one use here, and a use one mailbox.
         let wanted = match uses {
             [] => None,
-            [one] => Some(special_use(one).ok_or_else(use_refused)?),
+            [one] => Some(use_named(one.as_str()).ok_or_else(use_refused)?),
             _ => return Err(use_refused()),
         };
         if self.ctx.store.mailboxes(account).await?.len() >= MAILBOXES_MAX {
@@ -129,7 +129,7 @@ impl Session {
     }
 }
 
-fn use_refused() -> Refusal {
+pub(super) fn use_refused() -> Refusal {
     Refusal::no(
         Code::UseAttr,
         "a mailbox has one use of \\Drafts, \\Sent, \\Archive, \\Junk and \\Trash, which no other has; see LIST",
@@ -144,19 +144,18 @@ fn creatable(name: &MailboxName) -> Result<&MailboxName, Refusal> {
 }
 
 /// `\Sent` and its kin.
-pub(super) fn use_attribute(mailbox: &MailboxInfo) -> Option<&'static str> {
-    use SpecialUse as S;
-    mailbox.special_use.map(|special| match special {
-        S::Drafts => "\\Drafts",
-        S::Sent => "\\Sent",
-        S::Archive => "\\Archive",
-        S::Junk => "\\Junk",
-        S::Trash => "\\Trash",
-    })
+pub(super) fn use_attribute(special_use: SpecialUse) -> &'static str {
+    match special_use {
+        SpecialUse::Drafts => "\\Drafts",
+        SpecialUse::Sent => "\\Sent",
+        SpecialUse::Archive => "\\Archive",
+        SpecialUse::Junk => "\\Junk",
+        SpecialUse::Trash => "\\Trash",
+    }
 }
 
 /// Special uses by name.
-fn special_use(name: &Atom) -> Option<SpecialUse> {
+pub(super) fn use_named(name: &str) -> Option<SpecialUse> {
     [
         ("Drafts", SpecialUse::Drafts),
         ("Sent", SpecialUse::Sent),
@@ -165,6 +164,6 @@ fn special_use(name: &Atom) -> Option<SpecialUse> {
         ("Trash", SpecialUse::Trash),
     ]
     .into_iter()
-    .find(|(n, _)| name.is(n))
+    .find(|(n, _)| name.eq_ignore_ascii_case(n))
     .map(|(_, s)| s)
 }

@@ -44,13 +44,15 @@ impl Session {
                 }
             }
             let silence = end.saturating_duration_since(Instant::now());
-            // The view is taken out for the wait: both it and the connection are waited for.
-            let mut view = self.selected.take();
+            // What may change is taken out for the wait: both it and the connection are waited for.
+            let (mut view, mut heard) = (self.selected.take(), self.heard.take());
             let event = {
                 let changed = async {
-                    match &mut view {
-                        Some(view) => view.changed().await,
-                        None => std::future::pending().await,
+                    match (&mut view, &mut heard) {
+                        // Both see every change in the account.
+                        (Some(view), _) => view.changed().await,
+                        (None, Some(heard)) => heard.changed().await,
+                        (None, None) => std::future::pending().await,
                     }
                 };
                 tokio::select! {
@@ -58,7 +60,7 @@ impl Session {
                     () = changed => None,
                 }
             };
-            self.selected = view;
+            (self.selected, self.heard) = (view, heard);
             let Some(event) = event.transpose()? else { continue };
             if matches!(event, Event::End) {
                 return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());

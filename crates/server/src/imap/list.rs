@@ -2,7 +2,7 @@
 
 use super::{
     folders::use_attribute,
-    session::{Done, Refusal, Session, ok},
+    session::{Done, OUTPUT_MAX, Refusal, Session, ok},
 };
 use sealpost_proto::imap::{List, ListReturn, ListSelect, MailboxName, quote_mailbox, response};
 use sealpost_store::mailbox::{MailboxId, MailboxInfo};
@@ -44,12 +44,13 @@ impl Session {
             let all = self.ctx.store.statuses(&ids).await?;
             statuses.extend(ids.into_iter().zip(all).filter_map(|(id, status)| Some((id, status?))));
         }
+        let annotations = self.list_annotations(account, &list.returns).await?;
         let tells_subscribed = subscribed_only || list.returns.contains(&ListReturn::Subscribed);
         for (text, name) in &names {
             if !patterns.iter().any(|p| matches(p, text)) {
                 continue;
             }
-            let special = name.mailbox.and_then(use_attribute);
+            let special = name.mailbox.and_then(|mailbox| mailbox.special_use).map(use_attribute);
             let fits = (!subscribed_only || name.subscribed) && (!special_only || special.is_some());
             // CHILDINFO: shown for what lies below, where that does not show itself (RFC 5258 §3.5).
             let childinfo = recursive && subscribed_only && name.subscribed_below;
@@ -82,6 +83,12 @@ impl Session {
                 && let Some(status) = statuses.get(&mailbox.id)
             {
                 self.write_status(&mailbox_name, mailbox.id, status, items).await?;
+            }
+            if let (Some(annotations), Some(mailbox)) = (&annotations, name.mailbox) {
+                annotations.write(&mut self.out, mailbox, &mailbox_name, self.enabled.names());
+            }
+            if self.out.len() > OUTPUT_MAX {
+                self.flush().await?;
             }
         }
         ok("LIST done")

@@ -16,6 +16,7 @@ pub mod index;
 mod list;
 mod login;
 mod messages;
+mod metadata;
 mod narrow;
 mod objectid;
 mod preview;

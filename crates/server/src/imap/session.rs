@@ -1,13 +1,19 @@
 //! The session: its state, the loop from command to reply, and what ends it.
 
-use super::{enable::Enabled, messages::StoreChange, view::View};
+use super::{
+    enable::Enabled,
+    messages::StoreChange,
+    metadata::{self, Heard},
+    view::View,
+};
 use crate::{auth::SignedIn, conn::Conn, context::Context};
 use sealpost_proto::imap::{
     Body, Command, Condition, Limits, LiteralHead, Received, Receiver, Tag,
+    metadata::is_set_metadata,
     parse::{self, BadCommand},
     response::{self, Code},
 };
-use sealpost_store::{StoreError, account::AccountId};
+use sealpost_store::{StoreError, account::AccountId, annotation::VALUE_MAX};
 use std::{io, time::Duration};
 use tokio::time::Instant;
 
@@ -22,7 +28,7 @@ pub(super) const LITERAL_TIMEOUT: Duration = Duration::from_secs(300);
 /// Faulty commands in a row until the session ends: a program that does not speak IMAP is not helped by more.
 const FAULTS_MAX: u32 = 20;
 /// Output held back at most: replies to pipelined commands go out together.
-const OUTPUT_MAX: usize = 64 * 1024;
+pub(super) const OUTPUT_MAX: usize = 64 * 1024;
 /// A literal that does not wait for `+` is read and dropped when it is refused, up to this; a longer one ends the
 /// session (RFC 7888 §4).
 const SKIP_MAX: u64 = 1024 * 1024;
@@ -125,6 +131,10 @@ pub(super) struct Session {
     pub(super) signed_in: Option<SignedIn>,
     pub(super) selected: Option<View>,
     pub(super) enabled: Enabled,
+    /// Set where METADATA is enabled (RFC 5464 §4.4).
+    pub(super) heard: Option<Heard>,
+    /// A value that is too long for an annotation is being skipped.
+    long_value: bool,
     faults: u32,
     started: Instant,
     /// LOGOUT was answered, or BYE said.
@@ -141,6 +151,8 @@ impl Session {
             signed_in: None,
             selected: None,
             enabled: Enabled::default(),
+            heard: None,
+            long_value: false,
             faults: 0,
             started: Instant::now(),
             over: false,
@@ -153,6 +165,7 @@ impl Session {
         self.selected = None;
         self.signed_in = None;
         self.enabled = Enabled::default();
+        self.heard = None;
         self.faults = 0;
         self.started = Instant::now();
     }
@@ -197,7 +210,12 @@ impl Session {
                 }
                 Received::TooLong => {
                     let tag = parse::tag_of(&self.receiver.take());
-                    self.fault(tag.as_ref(), "this command is too long; split it");
+                    match tag {
+                        Some(tag) if std::mem::take(&mut self.long_value) => {
+                            self.reply(&tag, Err(metadata::value_too_long()))?;
+                        }
+                        tag => self.fault(tag.as_ref(), "this command is too long; split it"),
+                    }
                 }
                 Received::Endless => self.bye(NO_END),
                 Received::Literal(head) => self.literal(head).await?,
@@ -315,10 +333,19 @@ impl Session {
             return Ok(());
         }
         let tag = parse::tag_of(self.receiver.so_far());
-        if self.drop_literal(head) {
-            self.fault(tag.as_ref(), "this literal is too long for an argument");
+        // RFC 5464 §4.3 has a word for values that are too long, however long they are.
+        let value = allowed && head.len > VALUE_MAX as u64 && is_set_metadata(self.receiver.so_far());
+        if !self.drop_literal(head) {
+            self.long_value = value;
+            return Ok(());
         }
-        Ok(())
+        match tag {
+            Some(tag) if value => self.reply(&tag, Err(metadata::value_too_long())),
+            tag => {
+                self.fault(tag.as_ref(), "this literal is too long for an argument");
+                Ok(())
+            }
+        }
     }
 
     /// Refuses a literal. `true`: the command ends here and wants its reply; `false`: it will be reported as too
@@ -388,6 +415,8 @@ impl Session {
             Body::Unauthenticate => return self.unauthenticate(),
             Body::GetQuota(root) => self.get_quota(&root).await,
             Body::GetQuotaRoot(mailbox) => self.get_quota_root(&mailbox).await,
+            Body::GetMetadata(get) => self.get_metadata(&get).await,
+            Body::SetMetadata(set) => self.set_metadata(set).await,
             Body::Authenticate { mechanism, initial } => return self.authenticate(&mechanism, initial).await,
             Body::Login { user, password } => return self.login(&user, &password).await,
             Body::Enable(names) => self.enable(&names),

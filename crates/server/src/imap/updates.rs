@@ -14,6 +14,7 @@ impl Session {
     /// Tells what other sessions changed: EXPUNGE only where `numbers_may_shift`. A store that fails here is logged;
     /// the changes are told after a later command.
     pub(super) async fn updates(&mut self, numbers_may_shift: bool) {
+        self.annotation_updates().await;
         let Some(view) = &mut self.selected else { return };
         let store = self.ctx.store.clone();
         let news = match view.take_changes(&*store, numbers_may_shift).await {

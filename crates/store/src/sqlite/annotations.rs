@@ -139,10 +139,12 @@ fn set(
     }
     let total = count(tx, account, octets)?;
     if octets > 0 && total > signed(ACCOUNT_MAX) {
-        return Err(StoreError::Limit("octets of annotations in this account"));
+        return Err(StoreError::Limit("annotations in this account"));
     }
     if more && live(tx.conn, account, place)? > signed(ANNOTATIONS_MAX) {
-        return Err(StoreError::Limit("annotations of this mailbox"));
+        let what =
+            if mailbox.is_some() { "annotations of this mailbox" } else { "annotations of the server" };
+        return Err(StoreError::Limit(what));
     }
     forget_removed(tx, account)?;
     tx.touch(account);

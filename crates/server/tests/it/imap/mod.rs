@@ -13,6 +13,7 @@ mod harness;
 mod hostile;
 mod login;
 mod messages;
+mod metadata;
 mod model;
 mod multiappend;
 mod objectid;
