@@ -3,7 +3,7 @@
 use super::{
     modseq::Aware,
     script::Opening,
-    session::{Answer, Known, Rules, Selected},
+    session::{Answer, Known, Rules, Selected, Session},
     truth::{Message, Seen},
     world::{Checked, World, exists, must},
 };
@@ -74,6 +74,7 @@ impl World<'_> {
             heard: vec![modseq],
             gone: Vec::new(),
             saved: Vec::new(),
+            count: 0,
         });
         let fetched = self.hear(who, &answer, Rules::FREE)?;
         match missed.filter(|missed| missed.validity() == validity) {
@@ -130,8 +131,17 @@ impl World<'_> {
     }
 
     pub(super) async fn delete(&mut self, who: usize, name: &str) -> Checked {
-        let answer = self.ask(who, &format!("DELETE {name}")).await?;
         let id = self.truth.names.get(name).copied();
+        let open = |session: &Session| {
+            session.knows.qresync && session.selected.as_ref().is_some_and(|s| Some(s.id) == id)
+        };
+        // Who wants UIDs of what has gone may be sent away, where they are not known any more.
+        for other in (0..self.sessions.len()).filter(|other| *other != who) {
+            if open(&self.sessions[other]) {
+                self.close(other, false).await?;
+            }
+        }
+        let answer = self.ask(who, &format!("DELETE {name}")).await?;
         let may = name != "INBOX" && id.is_some();
         must(answer.is_ok() == may, || format!("DELETE {name} must be {}", verdict(may)))?;
         if may {

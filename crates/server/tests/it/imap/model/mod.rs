@@ -5,8 +5,9 @@
 //! server and on the model (`truth.rs`). What must hold at every step: the tagged response is the one that the model
 //! gives; what each session was told (EXISTS, EXPUNGE, FETCH) makes sense, and is the truth at each NOOP; no EXPUNGE
 //! comes while FETCH, STORE or SEARCH is answered; UIDs ascend and never come again; UIDVALIDITY stays; MODSEQs are in
-//! the order of the changes (`modseq.rs`), and a client that comes back is told all that it missed (`resync.rs`). At each
-//! restart and at the end another session reads everything.
+//! the order of the changes (`modseq.rs`), and a client that comes back is told all that it missed (`resync.rs`);
+//! commands in flight at the same time come to what one order of them gives (`together.rs`). At each restart and at the
+//! end another session reads everything.
 //!
 //! What fails shrinks to a short script, which is shown as the commands and answers that it came to. `MODEL_SECONDS`
 //! and `MODEL_SEED` of the environment make it longer, and other.
@@ -21,6 +22,7 @@ mod script;
 mod search;
 mod session;
 mod store;
+mod together;
 mod truth;
 mod world;
 

@@ -152,6 +152,8 @@ pub(super) enum Act {
     Lsub,
     Status(Name),
     Noop,
+    /// Commands in flight at the same time.
+    Together(Vec<Step>),
     /// The server ends and starts again; everybody logs in anew.
     Restart,
 }
@@ -226,7 +228,8 @@ fn key() -> impl Strategy<Value = Key> {
     })
 }
 
-fn act() -> impl Strategy<Value = Act> {
+/// What may be in flight beside others.
+fn one() -> impl Strategy<Value = Act> + Clone {
     let how = prop_oneof![1 => Just(How::Replace), 3 => Just(How::Add), 2 => Just(How::Remove)];
     let item = prop_oneof![3 => Just(Item::Flags), 2 => Just(Item::Modseq), 1 => Just(Item::Size), 1 => Just(Item::Peek), 1 => Just(Item::Body)];
     let drafts =
@@ -258,6 +261,40 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::Lsub),
         2 => name().prop_map(Act::Status),
         6 => Just(Act::Noop),
+    ]
+    .boxed()
+}
+
+/// MODSEQs that come up meanwhile are above those that were heard, so none beside them is asked for; and what opens a
+/// mailbox, or asks which messages it has been given, is done alone.
+fn may_be_together(act: &Act) -> bool {
+    let low = |since: &Since| since.beside <= 0;
+    match act {
+        Act::Store { guard, .. } => guard.as_ref().is_none_or(low),
+        Act::Fetch { since, .. } => since.is_none(),
+        Act::Search { key, .. } => !asks_modseq(key),
+        Act::Rename { from, .. } => NAMES[*from] != "INBOX",
+        Act::Select { .. } | Act::Enable(_) | Act::Delete(_) => false,
+        _ => true,
+    }
+}
+
+/// Whether a key has a MODSEQ in it.
+pub(super) fn asks_modseq(key: &Key) -> bool {
+    match key {
+        Key::Modseq(_) => true,
+        Key::Not(key) => asks_modseq(key),
+        Key::Or(a, b) | Key::And(a, b) => asks_modseq(a) || asks_modseq(b),
+        _ => false,
+    }
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let beside = one().prop_filter("is done alone", may_be_together);
+    let step = (0..SESSIONS, beside).prop_map(|(who, act)| Step { who, act });
+    prop_oneof![
+        60 => one(),
+        8 => prop::collection::vec(step, 2..5).prop_map(Act::Together),
         1 => Just(Act::Restart),
     ]
 }

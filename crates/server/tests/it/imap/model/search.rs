@@ -2,10 +2,10 @@
 
 use super::{
     messages::refused,
-    script::{FLAGS, Key, WORDS},
+    script::{FLAGS, Key, WORDS, asks_modseq},
     session::{Answer, Rules, Selected, numbers},
     truth::{Mailbox, Message},
-    world::{Checked, World, must},
+    world::{Checked, Way, World, must},
 };
 
 impl World<'_> {
@@ -48,9 +48,16 @@ impl World<'_> {
             });
             must(may, || format!("UID {} is {}found", known.uid, if is { "" } else { "not " }))?;
         }
-        let places = (1..).zip(&selected.known);
-        let found = places.filter(|(place, known)| found.contains(if uid { &known.uid } else { place }));
-        let uids = found.map(|(_, known)| known.uid).collect();
+        let mut uids = found;
+        if !uid {
+            let of = |number: &u32| Some(selected.known.get(number.checked_sub(1)? as usize)?.uid);
+            uids = uids.iter().map(of).collect::<Option<_>>().ok_or("a number that there is not")?;
+        }
+        // Beside others a session may have been told of more by now.
+        let known = |uid: &u32| selected.known.iter().any(|known| known.uid == *uid);
+        must(matches!(self.way, Way::Replay { .. }) || uids.iter().all(known), || {
+            format!("{uids:?} were found, of which the client does not know all")
+        })?;
         self.save(who, saves, uids);
         self.hear(who, &answer, Rules::of(uid)).map(drop)
     }
@@ -102,15 +109,6 @@ fn written(key: &Key, selected: Option<&Selected>) -> String {
         Key::Not(key) => format!("NOT ({})", inner(key)),
         Key::Or(a, b) => format!("OR ({}) ({})", inner(a), inner(b)),
         Key::And(a, b) => format!("({} {})", inner(a), inner(b)),
-    }
-}
-
-fn asks_modseq(key: &Key) -> bool {
-    match key {
-        Key::Modseq(_) => true,
-        Key::Not(key) => asks_modseq(key),
-        Key::Or(a, b) | Key::And(a, b) => asks_modseq(a) || asks_modseq(b),
-        _ => false,
     }
 }
 

@@ -4,8 +4,9 @@ use super::{
     super::harness::{Client, Server},
     modseq::Aware,
     script::{Set, Since},
-    truth::{Flags, State, Truth},
+    truth::{Flags, Message, State, Truth},
 };
+use std::{collections::BTreeMap, fmt::Write as _};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -33,6 +34,8 @@ pub(super) struct Selected {
     pub(super) gone: Vec<u32>,
     /// What the last SEARCH saved (RFC 5182).
     pub(super) saved: Vec<u32>,
+    /// How many messages the client was told of, where which ones is not followed (`together.rs`).
+    pub(super) count: usize,
 }
 
 /// How untagged responses about messages are to be taken.
@@ -208,9 +211,21 @@ impl Selected {
         if there { Err(format!("UID {uid} is told to be gone, and is there")) } else { Ok(()) }
     }
 
+    /// The client has just fetched everything.
+    pub(super) fn knows_all(&mut self, messages: &BTreeMap<u32, Message>) {
+        let known = messages.iter().map(|(uid, message)| Known {
+            uid: *uid,
+            flags: Some(message.flags.clone()),
+            been: vec![message.state()],
+        });
+        let before = std::mem::replace(&mut self.known, known.collect());
+        self.gone.extend(before.iter().map(|known| known.uid).filter(|uid| !messages.contains_key(uid)));
+        self.top = self.top.max(messages.keys().last().copied().unwrap_or_default());
+    }
+
     /// What must hold when the server has told everything.
     fn is_up_to_date(&mut self, truth: &Truth) -> Result<(), String> {
-        let empty = std::collections::BTreeMap::new();
+        let empty = BTreeMap::new();
         let messages = truth.mailboxes.get(&self.id).map_or(&empty, |mailbox| &mailbox.messages);
         let known: Vec<u32> = self.known.iter().map(|known| known.uid).collect();
         let there: Vec<u32> = messages.keys().copied().collect();
@@ -275,7 +290,7 @@ impl Fetched {
 }
 
 /// Everything up to the tagged response; literals stand in their lines.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub(super) untagged: Vec<String>,
     pub(super) tagged: String,
@@ -303,14 +318,16 @@ impl Answer {
 
 pub(super) struct Session {
     client: Client<TlsStream<TcpStream>>,
-    commands: usize,
+    /// Commands.
+    sent: usize,
+    answered: usize,
     pub(super) selected: Option<Selected>,
     pub(super) knows: Knows,
 }
 
 impl Session {
     pub(super) async fn new(server: &Server) -> Self {
-        Self { client: server.session().await, commands: 0, selected: None, knows: Knows::default() }
+        Self { client: server.session().await, sent: 0, answered: 0, selected: None, knows: Knows::default() }
     }
 
     /// A command was sent that shows that the client knows MODSEQs.
@@ -324,9 +341,25 @@ impl Session {
 
     /// A command and all that comes back.
     pub(super) async fn ask(&mut self, command: &str) -> Result<Answer, String> {
-        self.commands += 1;
-        let tag = format!("c{} ", self.commands);
-        self.client.send(format!("{tag}{command}\r\n")).await;
+        self.send(&[command]).await;
+        self.answer(command).await
+    }
+
+    /// Sends commands at once; [`Session::answer`] is to be called for each.
+    pub(super) async fn send(&mut self, commands: &[&str]) {
+        let mut text = String::new();
+        for command in commands {
+            self.sent += 1;
+            // Writing into a String cannot fail.
+            let _ = write!(text, "c{} {command}\r\n", self.sent);
+        }
+        self.client.send(text).await;
+    }
+
+    /// The answer to the first command that has none.
+    pub(super) async fn answer(&mut self, command: &str) -> Result<Answer, String> {
+        self.answered += 1;
+        let tag = format!("c{} ", self.answered);
         let mut untagged = Vec::new();
         loop {
             let mut line = self.client.line().await;
@@ -348,6 +381,18 @@ impl Session {
             }
             untagged.push(line);
         }
+    }
+
+    /// What FETCH responses say, which are taken in later.
+    pub(super) fn overhear(&self, answer: &Answer) -> Vec<Fetched> {
+        let known = self.selected.as_ref().map_or(&[][..], |selected| &selected.known);
+        let lines = answer.untagged.iter().filter_map(|line| {
+            let number = line.strip_prefix("* ")?.split_once(" FETCH (")?.0;
+            let by_number = || Some(known.get(number.parse::<usize>().ok()?.checked_sub(1)?)?.uid);
+            let fetched = Fetched::parse(line);
+            Some(Fetched { uid: fetched.uid.or_else(by_number), ..fetched })
+        });
+        lines.collect()
     }
 
     /// Takes in what was told of messages, in its order; what FETCH responses said.

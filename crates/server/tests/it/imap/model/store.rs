@@ -6,7 +6,7 @@ use super::{
     script::{How, Set, Since},
     session::{Answer, Fetched, Rules, numbers},
     truth::Flags,
-    world::{Checked, World, list, must},
+    world::{Checked, Way, World, list, must},
 };
 
 /// What STORE is to do.
@@ -54,7 +54,7 @@ impl World<'_> {
         let done = Self::judge(&target, uid, &answer, !target.read_only)?;
         let mut served = target.there.clone();
         if let (true, Some(guard)) = (done, guard) {
-            let changed = self.changed_since(&target, guard)?;
+            let changed = self.changed_since(&target, guard);
             self.told_modified(who, uid, &target, &changed, &answer)?;
             served.retain(|uid| !changed.contains(uid));
         }
@@ -79,10 +79,14 @@ impl World<'_> {
         for uid in served.iter().filter(|_| done) {
             let flags = &self.truth.mailboxes[&target.id].messages[uid].flags;
             let told = |fetched: &&Fetched| fetched.uid == Some(*uid);
-            let last = fetched.iter().rev().filter(told).find(|f| f.flags.is_some());
-            must(what.silent || last.is_some_and(|told| told.flags.as_ref() == Some(flags)), || {
-                format!("UID {uid} has {flags:?} now, which was not told")
-            })?;
+            let mut told_flags = fetched.iter().rev().filter(told).filter(|f| f.flags.is_some());
+            // At the same time as others it may be told what came later as well.
+            let is = |told: &Fetched| told.flags.as_ref() == Some(flags);
+            let right = match self.way {
+                Way::Live => told_flags.next().is_some_and(is),
+                _ => told_flags.any(is),
+            };
+            must(what.silent || right, || format!("UID {uid} has {flags:?} now, which was not told"))?;
             // RFC 7162 §3.1.3: even with .SILENT.
             must(!aware || fetched.iter().filter(told).any(|f| f.modseq.is_some()), || {
                 format!("the MODSEQ of UID {uid} was not told")
@@ -92,16 +96,17 @@ impl World<'_> {
     }
 
     /// Which of the messages have a MODSEQ above one.
-    fn changed_since(&self, target: &Target, since: u64) -> Result<Vec<u32>, String> {
+    fn changed_since(&self, target: &Target, since: u64) -> Vec<u32> {
         let mut changed = Vec::new();
         for uid in &target.there {
             let mailbox = &self.truth.mailboxes[&target.id];
+            // What changes at the same time has no value yet, and then one above all that were heard.
             let modseq = mailbox.modseq(*uid, &mailbox.messages[uid].state());
-            if modseq.ok_or("a MODSEQ that was never told")? > since {
+            if modseq.is_none_or(|modseq| modseq > since) {
                 changed.push(*uid);
             }
         }
-        Ok(changed)
+        changed
     }
 
     /// [MODIFIED]: those, in numbers or UIDs as the command had them; of messages that are gone nothing is asked.

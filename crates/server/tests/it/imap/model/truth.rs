@@ -69,7 +69,7 @@ pub(super) struct Seen {
     pub(super) uids: Vec<u32>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Truth {
     pub(super) mailboxes: BTreeMap<u64, Mailbox>,
     pub(super) names: BTreeMap<String, u64>,
@@ -96,6 +96,16 @@ impl Truth {
     fn number(&mut self) -> u64 {
         self.last += 1;
         self.last
+    }
+
+    /// The last number that was given.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// The next number is above this one.
+    pub(super) fn skip(&mut self, number: u64) {
+        self.last = number;
     }
 
     /// A number of its own for a message.

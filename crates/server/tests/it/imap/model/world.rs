@@ -18,7 +18,19 @@ pub(super) struct World<'t> {
     pub(super) said: &'t mut String,
     pub(super) sessions: Vec<Session>,
     /// Looks at everything, and changes nothing.
-    observer: Session,
+    pub(super) observer: Session,
+    pub(super) way: Way,
+}
+
+/// What becomes of a command.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// It is sent, and answered.
+    Live,
+    /// It is kept, and no more happens.
+    Draft(Option<String>),
+    /// It was answered before; how its answer is to be heard is kept.
+    Replay { command: String, answer: Answer, rules: Option<Rules> },
 }
 
 pub(super) fn bits(flags: FlagBits) -> Flags {
@@ -44,11 +56,22 @@ impl<'t> World<'t> {
         for _ in 0..SESSIONS {
             sessions.push(Session::new(server).await);
         }
-        Self { truth, said, sessions, observer: Session::new(server).await }
+        Self { truth, said, sessions, observer: Session::new(server).await, way: Way::Live }
     }
 
     /// A command of a session; script and answer are noted.
     pub(super) async fn ask(&mut self, who: usize, command: &str) -> Result<Answer, String> {
+        match &mut self.way {
+            Way::Live => {}
+            Way::Draft(draft) => {
+                *draft = Some(command.to_owned());
+                return Err("a draft".to_owned());
+            }
+            Way::Replay { command: sent, answer, .. } => {
+                must(sent == command, || format!("{command} is not what was sent, {sent}"))?;
+                return Ok(answer.clone());
+            }
+        }
         // Writing into a String cannot fail.
         let _ = writeln!(self.said, "{who}: {}", command.escape_debug());
         let answer = self.sessions[who].ask(command).await?;
@@ -62,6 +85,10 @@ impl<'t> World<'t> {
     }
 
     pub(super) fn hear(&mut self, who: usize, answer: &Answer, rules: Rules) -> Result<Vec<Fetched>, String> {
+        if let Way::Replay { rules: kept, .. } = &mut self.way {
+            *kept = Some(rules);
+            return Ok(self.sessions[who].overhear(answer));
+        }
         self.sessions[who].hear(answer, self.truth, rules)
     }
 
@@ -85,6 +112,9 @@ impl<'t> World<'t> {
 
     /// One step, and what it did to MODSEQs.
     pub(super) async fn step(&mut self, step: &Step) -> Checked {
+        if let Act::Together(steps) = &step.act {
+            return self.together(steps).await;
+        }
         self.truth.tick += 1;
         self.act(step).await?;
         let tick = self.truth.tick;
@@ -96,7 +126,7 @@ impl<'t> World<'t> {
         Ok(())
     }
 
-    async fn act(&mut self, step: &Step) -> Checked {
+    pub(super) async fn act(&mut self, step: &Step) -> Checked {
         let who = step.who;
         match &step.act {
             Act::Select { name, read_only, opening } => {
@@ -126,6 +156,7 @@ impl<'t> World<'t> {
             Act::Noop => self.noop(who).await,
             // Whoever runs the script starts the server anew.
             Act::Restart => Ok(()),
+            Act::Together(_) => Err("together within together".to_owned()),
         }
     }
 
@@ -216,6 +247,9 @@ impl<'t> World<'t> {
         let answer = self.ask(who, "NOOP").await?;
         must(answer.is_ok(), || "NOOP was refused".to_owned())?;
         self.hear(who, &answer, Rules::FREE)?;
+        if let Way::Replay { .. } = self.way {
+            return Ok(());
+        }
         self.sessions[who].is_up_to_date(self.truth)
     }
 }
