@@ -41,6 +41,9 @@ impl Session {
         if changed_since.is_some() || items.contains(&FetchItem::ModSeq) {
             self.enable_condstore();
         }
+        if items.contains(&FetchItem::Flags) && self.view()?.is_stale() {
+            self.keyword_updates().await;
+        }
         let store = self.ctx.store.clone();
         let view = self.numbered().await?;
         let mut pick = view.resolve(set, uid)?;

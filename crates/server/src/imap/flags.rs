@@ -40,6 +40,17 @@ pub(super) fn split_flags(flags: &[Flag]) -> Result<(Flags, Vec<String>), Refusa
     Ok((bits, keywords))
 }
 
+/// The flags of a mailbox: those of the system, and the keywords that it has.
+pub(super) fn all_flags(keywords: &[String]) -> String {
+    let system = SYSTEM.iter().map(|(_, name)| *name);
+    system.chain(keywords.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
+}
+
+/// PERMANENTFLAGS of the same: where flags can be set, clients make up keywords as they like.
+pub(super) fn permanent_flags(flags: &str, read_only: bool) -> Code {
+    Code::PermanentFlags(if read_only { String::new() } else { format!("{flags} \\*") })
+}
+
 /// `flag-list`: `(\Seen $Forwarded)`. Written without formatting: a mailbox has many of them.
 pub(super) fn write_flag_list(out: &mut Vec<u8>, flags: Flags, keywords: &[String]) {
     out.push(b'(');

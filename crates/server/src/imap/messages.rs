@@ -46,6 +46,9 @@ impl Session {
         let store = self.ctx.store.clone();
         let stored = store.store_flags(id, &uids, how, bits, &keywords, change.unchanged_since).await;
         let (changed, left) = stored?;
+        if !keywords.is_empty() || !left.is_empty() {
+            self.keyword_updates().await;
+        }
         for Changed { entry, before } in changed {
             let view = self.view()?;
             // With .SILENT a client knows the outcome only where it knew the message before; else it is told after all,

@@ -2,7 +2,7 @@
 
 use super::{
     batches::Wants,
-    flags::SYSTEM,
+    flags::{all_flags, permanent_flags},
     objectid,
     session::{Done, Refusal, Session, ok},
     uids::intersect,
@@ -48,10 +48,9 @@ impl Session {
         let id = self.find(account, name).await?;
         let status = store.status(id).await?;
         let keywords = store.keywords(id).await?;
-        let system = SYSTEM.map(|(_, name)| name).join(" ");
-        let words = keywords.iter().fold(String::new(), |all, k| all + " " + k);
+        let flags = all_flags(&keywords);
         let out = &mut self.out;
-        response::line(out, format_args!("* FLAGS ({system}{words})"));
+        response::line(out, format_args!("* FLAGS ({flags})"));
         response::line(out, format_args!("* {} EXISTS", status.messages));
         if self.enabled.rev2 {
             // RFC 9051 §6.3.2: which mailbox it is, in the spelling of the server.
@@ -60,16 +59,15 @@ impl Session {
         } else {
             response::line(out, format_args!("* 0 RECENT"));
         }
-        let permanent = if read_only { String::new() } else { format!("{system}{words} \\*") };
         let mut code = |code: Code, text: &str| {
             response::status(out, None, Condition::Ok, Some(&code), text);
         };
-        code(Code::PermanentFlags(permanent), "flags that are kept");
+        code(permanent_flags(&flags, read_only), "flags that are kept");
         code(Code::UidValidity(status.uid_validity), "UIDs are valid");
         code(Code::UidNext(status.uid_next), "next UID");
         code(Code::HighestModSeq(status.modseq), "MODSEQ of the last change");
         code(Code::MailboxId(objectid::mailbox(id)), "the mailbox's own name");
-        self.selected = Some(View::new(id, read_only, &status, watch));
+        self.selected = Some(View::new(id, read_only, &status, keywords.len(), watch));
         if let Some(qresync) = &params.qresync
             && qresync.uid_validity.get() == status.uid_validity
         {

@@ -1,7 +1,12 @@
 //! Untagged responses that tell of changes (RFC 9051 §7.4, §7.5).
 
-use super::{batches::Message, flags::write_flag_list, session::Session, view::ranges};
-use sealpost_proto::imap::response;
+use super::{
+    batches::Message,
+    flags::{all_flags, permanent_flags, write_flag_list},
+    session::Session,
+    view::ranges,
+};
+use sealpost_proto::imap::{Condition, response};
 use sealpost_store::{
     StoreError,
     mailbox::{Uid, UidRange},
@@ -42,12 +47,38 @@ impl Session {
             }
         };
         self.write_gone(&news.gone);
+        if news.keywords {
+            self.keyword_updates().await;
+        }
         if let Some(exists) = news.exists {
             response::line(&mut self.out, format_args!("* {exists} EXISTS"));
         }
         for message in &news.flags {
             self.write_flags(message);
         }
+    }
+
+    /// Tells the flags of the mailbox anew where it has keywords that the client does not know: before any message is told to
+    /// have them (RFC 9051 §7.3.5).
+    pub(super) async fn keyword_updates(&mut self) {
+        let Some(view) = &mut self.selected else { return };
+        let keywords = match self.ctx.store.keywords(view.id).await {
+            Ok(keywords) => keywords,
+            Err(error) => {
+                if !matches!(error, StoreError::Gone(_)) {
+                    tracing::error!(%error, "the store failed");
+                }
+                return;
+            }
+        };
+        if keywords.len() <= view.keywords {
+            return;
+        }
+        view.keywords = keywords.len();
+        let flags = all_flags(&keywords);
+        let permanent = permanent_flags(&flags, view.read_only);
+        response::line(&mut self.out, format_args!("* FLAGS ({flags})"));
+        response::status(&mut self.out, None, Condition::Ok, Some(&permanent), "there are new keywords");
     }
 
     /// Makes the next [`Session::updates`] ask the store, whatever the watch says.

@@ -30,6 +30,8 @@ pub(super) struct Pick {
 pub(super) struct View {
     pub(super) id: MailboxId,
     pub(super) read_only: bool,
+    /// How many keywords the client was told of: a mailbox gets more, and never fewer.
+    pub(super) keywords: usize,
     /// What SEARCH RETURN (SAVE) kept (RFC 5182).
     pub(super) saved: Vec<UidRange>,
     /// Messages that the client was told of, those of `vanished` among them.
@@ -56,6 +58,8 @@ pub(super) struct News {
     pub(super) exists: Option<u32>,
     /// Messages whose flags were changed.
     pub(super) flags: Vec<Message>,
+    /// Whether messages that are new or were changed have keywords.
+    pub(super) keywords: bool,
 }
 
 impl View {
@@ -64,11 +68,13 @@ impl View {
         id: MailboxId,
         read_only: bool,
         status: &MailboxStatus,
+        keywords: usize,
         watch: watch::Receiver<u64>,
     ) -> Self {
         Self {
             id,
             read_only,
+            keywords,
             saved: Vec::new(),
             exists: status.messages,
             uids: (status.messages == 0).then(Uids::default),
@@ -211,6 +217,7 @@ impl View {
         if self.is_stale() {
             self.watch.mark_unchanged();
             let changes = store.changes(self.id, self.modseq).await?;
+            news.keywords = changes.entries.iter().any(|entry| !entry.keywords.is_empty());
             let (arrived, known): (_, Vec<Entry>) =
                 changes.entries.into_iter().partition(|e| e.uid >= self.uid_next);
             let mut vanished = changes.vanished;

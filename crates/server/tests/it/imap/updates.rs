@@ -54,6 +54,46 @@ async fn silent_stores_do_not_hide_the_changes_of_others() {
     assert_eq!(told, ["* 1 FETCH (UID 1 FLAGS (\\Flagged \\Seen))", "* 2 FETCH (UID 2 FLAGS (\\Seen))"]);
 }
 
+/// A keyword that is new to the mailbox is told before a message is told to have it (RFC 9051 §7.3.5).
+#[tokio::test]
+async fn new_keywords_are_told_to_all_who_have_the_mailbox_open() {
+    let server = Server::start().await;
+    let mut one = server.inbox().await;
+    one.append("INBOX", b"A: 1\r\n\r\nfirst").await;
+    let (mut two, mut reader) = (server.inbox().await, server.session().await);
+    reader.ok("EXAMINE INBOX").await;
+    one.ok("NOOP").await;
+    let system = "\\Answered \\Flagged \\Deleted \\Seen \\Draft";
+    let flags = |words: &str| format!("* FLAGS ({system} {words})");
+    let permanent =
+        |words: &str| format!("* OK [PERMANENTFLAGS ({system} {words} \\*)] there are new keywords");
+    // By the session itself.
+    let told = one.ok("STORE 1 +FLAGS ($Work)").await;
+    assert_eq!(told, [&flags("$Work"), &permanent("$Work"), "* 1 FETCH (UID 1 FLAGS ($Work))"]);
+    assert_eq!(one.ok("STORE 1 +FLAGS ($work)").await, ["* 1 FETCH (UID 1 FLAGS ($Work))"], "known already");
+    // By another one, whichever command is next; who only reads can keep none.
+    let told = two.ok("NOOP").await;
+    assert_eq!(told, [&flags("$Work"), &permanent("$Work"), "* 1 FETCH (UID 1 FLAGS ($Work))"]);
+    let told = reader.ok("FETCH 1 FLAGS").await;
+    let nothing = "* OK [PERMANENTFLAGS ()] there are new keywords";
+    assert_eq!(told[..3], [&flags("$Work"), nothing, "* 1 FETCH (FLAGS ($Work))"]);
+    // With a message that comes with it, while IDLE waits.
+    two.send("i IDLE\r\n").await;
+    two.line().await;
+    assert!(one.append("INBOX ($Home)", b"A: 2\r\n\r\n").await.starts_with("OK"));
+    assert_eq!(two.line().await, flags("$Home $Work"));
+    assert_eq!(two.line().await, permanent("$Home $Work"));
+    assert_eq!(two.line().await, "* 2 EXISTS");
+    two.send("DONE\r\n").await;
+    two.until("i").await;
+    // One that no message has any more is told all the same, with the next.
+    one.ok("STORE 1 FLAGS (a)").await;
+    one.ok("STORE 1 FLAGS (b)").await;
+    assert!(two.ok("NOOP").await.contains(&flags("$Home $Work a b")));
+    one.ok("STORE 1 -FLAGS (b)").await;
+    assert_eq!(two.ok("NOOP").await, ["* 1 FETCH (UID 1 FLAGS ())"]);
+}
+
 /// Numbers are those of the moment of SELECT, however late they are asked for.
 #[tokio::test]
 async fn numbers_asked_for_late_are_those_of_select() {
