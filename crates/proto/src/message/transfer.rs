@@ -1,32 +1,21 @@
 //! Content-Transfer-Encoding undone piece by piece (RFC 2045 §6): what makes no sense is passed over or left standing,
 //! as RFC 2045 asks of readers.
 
-use crate::base64;
-
 /// Longest run of white space held back in quoted-printable until it is known whether the line ends behind it.
 const MAX_HELD_SPACE_OCTETS: usize = 1_000;
 
 /// A decoder in progress.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Decoder(Encoding);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Encoding {
     /// 7bit, 8bit, binary, or an encoding we do not know.
     Identity,
-    /// base64: characters that wait until there are four.
-    Base64(Vec<u8>),
+    /// base64.
+    Base64(Base64),
     /// quoted-printable.
     Quoted(Quoted),
-}
-
-/// What quoted-printable has seen and not yet decided.
-#[derive(Debug, Default)]
-struct Quoted {
-    /// An `=` and what followed it.
-    escape: Vec<u8>,
-    /// White space that goes if the line ends here (RFC 2045 §6.7 (3)).
-    space: Vec<u8>,
 }
 
 impl Decoder {
@@ -38,7 +27,7 @@ impl Decoder {
     /// The same; `None` for an encoding that we do not know. None at all is 7bit (RFC 2045 §6.1).
     pub fn known(encoding: &str) -> Option<Self> {
         Some(Self(match encoding.trim().to_ascii_lowercase().as_str() {
-            "base64" => Encoding::Base64(Vec::new()),
+            "base64" => Encoding::Base64(Base64::default()),
             "quoted-printable" => Encoding::Quoted(Quoted::default()),
             "" | "7bit" | "8bit" | "binary" => Encoding::Identity,
             _ => return None,
@@ -54,19 +43,8 @@ impl Decoder {
     pub fn feed(&mut self, octets: &[u8], out: &mut Vec<u8>) {
         match &mut self.0 {
             Encoding::Identity => out.extend_from_slice(octets),
-            Encoding::Base64(waiting) => {
-                waiting.extend(
-                    octets.iter().filter(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=')),
-                );
-                let whole = waiting.len() / 4 * 4;
-                decode_base64(&waiting[..whole], out);
-                waiting.drain(..whole);
-            }
-            Encoding::Quoted(quoted) => {
-                for &b in octets {
-                    quoted.push(b, out);
-                }
-            }
+            Encoding::Base64(base64) => base64.feed(octets, out),
+            Encoding::Quoted(quoted) => quoted.feed(octets, out),
         }
     }
 
@@ -74,44 +52,100 @@ impl Decoder {
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         match &mut self.0 {
             Encoding::Identity => {}
-            Encoding::Base64(waiting) => {
-                while waiting.len() % 4 != 0 {
-                    waiting.push(b'=');
-                }
-                decode_base64(waiting, out);
-                waiting.clear();
-            }
-            Encoding::Quoted(quoted) => {
-                if !quoted.escape.is_empty() && quoted.escape != b"=" && quoted.escape != b"=\r" {
-                    out.append(&mut quoted.escape);
-                }
-                quoted.escape.clear();
-                quoted.space.clear();
-            }
+            Encoding::Base64(base64) => base64.end(out),
+            Encoding::Quoted(quoted) => quoted.end(out),
         }
     }
 }
 
-/// Whole groups of four. Padding in the middle (two encodings joined) starts anew; a bad group is passed over.
-fn decode_base64(groups: &[u8], out: &mut Vec<u8>) {
-    if let Ok(decoded) = base64::decode(groups) {
-        out.extend_from_slice(&decoded);
-        return;
+/// Sextets that do not make octets yet. Whatever is no sextet is passed over, but for padding, which ends a run: what
+/// follows it (two encodings joined) starts anew.
+#[derive(Debug, Clone, Default)]
+struct Base64 {
+    bits: u32,
+    /// Sextets in them, up to three.
+    count: u8,
+}
+
+/// Two that are no values of sextets.
+const OTHER: u8 = 64;
+const PADDING: u8 = 65;
+
+/// What each octet is in base64.
+const VALUES: [u8; 256] = {
+    let mut values = [OTHER; 256];
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut value = 0;
+    while value < OTHER {
+        values[alphabet[value as usize] as usize] = value;
+        value += 1;
     }
-    for group in groups.chunks(4) {
-        let mut group = group.to_vec();
-        // Non-zero bits behind the end are cut off rather than refused.
-        let end = group.iter().position(|&b| b == b'=').unwrap_or(4);
-        if let Some(mask) = [None, None, Some(0x30), Some(0x3c)].get(end).copied().flatten()
-            && let Some(value) = ALPHABET.iter().position(|&b| b == group[end - 1])
-        {
-            group[end - 1] = ALPHABET[value & mask];
-            group[end..].fill(b'=');
-        }
-        if let Ok(decoded) = base64::decode(&group) {
-            out.extend_from_slice(&decoded);
+    values[b'=' as usize] = PADDING;
+    values
+};
+
+impl Base64 {
+    fn feed(&mut self, octets: &[u8], out: &mut Vec<u8>) {
+        let mut rest = octets;
+        loop {
+            while self.count == 0
+                && let Some((group, behind)) = rest.split_first_chunk::<4>()
+            {
+                let values = group.map(|octet| VALUES[usize::from(octet)]);
+                if values.iter().any(|value| *value >= OTHER) {
+                    break;
+                }
+                let bits = values.iter().fold(0, |bits, value| bits << 6 | u32::from(*value));
+                out.extend_from_slice(&bits.to_be_bytes()[1..]);
+                rest = behind;
+            }
+            let Some((octet, behind)) = rest.split_first() else { return };
+            rest = behind;
+            match VALUES[usize::from(*octet)] {
+                OTHER => {}
+                PADDING => self.end(out),
+                value => {
+                    self.bits = self.bits << 6 | u32::from(value);
+                    self.count += 1;
+                    if self.count == 4 {
+                        out.extend_from_slice(&self.bits.to_be_bytes()[1..]);
+                        *self = Self::default();
+                    }
+                }
+            }
         }
     }
+
+    /// Two or three sextets are one or two octets; bits behind these are cut off rather than refused.
+    fn end(&mut self, out: &mut Vec<u8>) {
+        let Self { bits, count } = std::mem::take(self);
+        let octets = (bits << (6 * (4 - u32::from(count.min(4))))).to_be_bytes();
+        out.extend_from_slice(&octets[1..usize::from(count.max(1))]);
+    }
+}
+
+/// The text of an encoded word in the encoding `Q` (RFC 2047 §4.2). What is no encoding stands as it is, with the octets
+/// that were looked at; one that the end cuts off is left out. What servers have sketched of stored headers rests on this.
+pub fn decode_q(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let spaced = |octet: u8| if octet == b'_' { b' ' } else { octet };
+    let mut rest = text;
+    while let Some((octet, behind)) = rest.split_first() {
+        let taken = match *behind {
+            _ if *octet != b'=' => 1,
+            [high, low, ..] if hex_pair(high, low).is_some() => {
+                out.extend(hex_pair(high, low));
+                rest = &behind[2..];
+                continue;
+            }
+            [high, _, ..] if high.is_ascii_hexdigit() => 3,
+            [other, ..] if !other.is_ascii_hexdigit() => 2,
+            _ => return out,
+        };
+        out.extend(rest[..taken].iter().copied().map(spaced));
+        rest = &rest[taken..];
+    }
+    out
 }
 
 /// Two hex digits, in either case.
@@ -120,9 +154,59 @@ pub fn hex_pair(high: u8, low: u8) -> Option<u8> {
     Some(digit(high)? << 4 | digit(low)?)
 }
 
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+/// What quoted-printable has seen and not yet decided.
+#[derive(Debug, Clone, Default)]
+struct Quoted {
+    /// An `=` and what followed it.
+    escape: Vec<u8>,
+    /// White space that goes if the line ends here (RFC 2045 §6.7 (3)).
+    space: Vec<u8>,
+}
 
 impl Quoted {
+    fn feed(&mut self, octets: &[u8], out: &mut Vec<u8>) {
+        let mut rest = octets;
+        while let Some(first) = rest.first() {
+            if !self.escape.is_empty() {
+                self.push(*first, out);
+                rest = &rest[1..];
+                continue;
+            }
+            // Up to the next octet that means anything, all but the white space before it stands as it is.
+            let (run, behind) = rest.split_at(memchr::memchr2(b'=', b'\n', rest).unwrap_or(rest.len()));
+            let is_space = |octet: &u8| matches!(octet, b' ' | b'\t' | b'\r');
+            let (plain, space) = run.split_at(run.iter().rposition(|b| !is_space(b)).map_or(0, |at| at + 1));
+            if !plain.is_empty() {
+                out.append(&mut self.space);
+                out.extend_from_slice(plain);
+            }
+            for octet in space {
+                self.push(*octet, out);
+            }
+            rest = behind;
+            match *behind {
+                [b'=', high, low, ref behind @ ..] if hex_pair(high, low).is_some() => {
+                    out.append(&mut self.space);
+                    out.extend(hex_pair(high, low));
+                    rest = behind;
+                }
+                [octet, ref behind @ ..] => {
+                    self.push(octet, out);
+                    rest = behind;
+                }
+                [] => {}
+            }
+        }
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        if !self.escape.is_empty() && self.escape != b"=" && self.escape != b"=\r" {
+            out.append(&mut self.escape);
+        }
+        self.escape.clear();
+        self.space.clear();
+    }
+
     fn push(&mut self, b: u8, out: &mut Vec<u8>) {
         if !self.escape.is_empty() {
             self.escape.push(b);
@@ -234,7 +318,7 @@ mod tests {
 
     #[test]
     fn base64_of_the_wild() {
-        let rows: [(&[u8], &[u8]); 9] = [
+        let rows: [(&[u8], &[u8]); 11] = [
             (b"aGVsbG8=", b"hello"),
             (b"aGVs\r\nbG8=\r\n", b"hello"),
             (b"aGVsbG8", b"hello"),
@@ -244,6 +328,9 @@ mod tests {
             (b"", b""),
             (b"a", b""),
             (b"====", b""),
+            // Padding where none belongs.
+            (b"aGU=bG8=x", b"helo"),
+            (b"aG=VsbG8=", b"h\x56\xc6\xc6"),
         ];
         for (text, want) in rows {
             for cut in 0..=text.len() {
@@ -252,7 +339,54 @@ mod tests {
         }
     }
 
+    #[test]
+    fn q_of_the_wild() {
+        let rows: [(&[u8], &[u8]); 10] = [
+            (b"a_b", b"a b"),
+            (b"a_", b"a "),
+            (b"=C3=bc_=3D", "\u{fc} =".as_bytes()),
+            (b"a=4", b"a"),
+            (b"a=", b"a"),
+            (b"==41", b"==41"),
+            (b"===41", b"==A"),
+            (b"=4_=4=41=__", b"=4 =4=41=  "),
+            (b"=zz=5F", b"=zz_"),
+            (b"", b""),
+        ];
+        for (text, want) in rows {
+            assert_eq!(decode_q(text), want, "{:?}", String::from_utf8_lossy(text));
+        }
+    }
+
+    /// The way in which headers were decoded for sketches up to schema version 6.
+    fn q_of_version_6(text: &[u8]) -> Vec<u8> {
+        let (mut pending, mut out) = (Vec::new(), Vec::new());
+        for octet in text {
+            let octet = if *octet == b'_' { b' ' } else { *octet };
+            if pending.is_empty() && octet != b'=' {
+                out.push(octet);
+                continue;
+            }
+            pending.push(octet);
+            match pending.as_slice() {
+                [_] => {}
+                [_, a, b] if hex_pair(*a, *b).is_some() => {
+                    out.extend(hex_pair(*a, *b));
+                    pending.clear();
+                }
+                [_, a] if a.is_ascii_hexdigit() => {}
+                _ => out.append(&mut pending),
+            }
+        }
+        out
+    }
+
     proptest! {
+        #[test]
+        fn q_is_what_stored_sketches_have(text in "[=_4aG]{0,20}") {
+            prop_assert_eq!(decode_q(text.as_bytes()), q_of_version_6(text.as_bytes()));
+        }
+
         #[test]
         fn what_we_write_we_read(text in "[ -~\t\näF.=]{0,300}", cut in 0..300_usize) {
             let trimmed = text.trim_end_matches('\n');
@@ -262,10 +396,31 @@ mod tests {
         }
 
         #[test]
-        fn cuts_change_nothing(text in proptest::collection::vec(any::<u8>(), 0..120), cut in 0..120_usize) {
-            for encoding in ["base64", "quoted-printable", "7bit"] {
-                prop_assert_eq!(decode(encoding, &text, cut), decode(encoding, &text, 0));
+        fn cuts_change_nothing(
+            octets in proptest::collection::vec(any::<u8>(), 0..120),
+            text in "[=\\r\\n \tA-Fa4/]{0,120}",
+            cut in 0..120_usize,
+        ) {
+            for text in [&octets[..], text.as_bytes()] {
+                for encoding in ["base64", "quoted-printable", "7bit"] {
+                    let whole = decode(encoding, text, 0);
+                    prop_assert_eq!(decode(encoding, text, cut), whole.as_slice());
+                    // Octet by octet, where nothing is passed in bulk.
+                    let (mut decoder, mut out) = (Decoder::new(encoding), Vec::new());
+                    for octet in text {
+                        decoder.feed(&[*octet], &mut out);
+                    }
+                    decoder.finish(&mut out);
+                    prop_assert_eq!(out, whole);
+                }
             }
+        }
+
+        #[test]
+        fn base64_is_what_the_crate_makes_of_it(octets in proptest::collection::vec(any::<u8>(), 0..120)) {
+            let text = crate::base64::encode(&octets);
+            prop_assert_eq!(decode("base64", text.as_bytes(), 0), octets.as_slice());
+            prop_assert_eq!(decode("base64", text.trim_end_matches('=').as_bytes(), 0), octets);
         }
     }
 }

@@ -16,6 +16,7 @@ use sealpost_proto::{
         mime::{self, Field, Kind, Node, Scanner, Structure},
         structure, threading,
     },
+    message::transfer::Decoder,
     time::Timestamp,
 };
 use sealpost_store::{
@@ -101,6 +102,17 @@ pub(super) enum Encoding {
     Identity,
     QuotedPrintable,
     Base64,
+}
+
+impl Encoding {
+    /// What takes it off.
+    pub(super) fn decoder(self) -> Decoder {
+        Decoder::new(match self {
+            Self::Identity => "8bit",
+            Self::QuotedPrintable => "quoted-printable",
+            Self::Base64 => "base64",
+        })
+    }
 }
 
 /// Gathers what is kept of a message beside its octets, while they pass.

@@ -1,11 +1,11 @@
 //! PREVIEW (RFC 8970): the first words of a message, made when they are asked for from at most 64 KiB of its first text.
 
 use super::{
-    index::{Encoding, Index, Part},
+    index::{Index, Part},
     section::{field_value, read},
     text::decoder,
 };
-use sealpost_proto::{imap::response, message::SEALED_CONTENT_TYPE, message::transfer::Decoder};
+use sealpost_proto::{imap::response, message::SEALED_CONTENT_TYPE};
 use sealpost_store::mailbox::ContentReader;
 use std::io;
 
@@ -64,11 +64,7 @@ fn is_sealed(index: &Index) -> bool {
 fn beginning(part: &Part, content: &dyn ContentReader) -> io::Result<String> {
     let Some(text) = &part.text else { return Ok(String::new()) };
     let octets = read(content, part.body..part.end, LOOKED_AT_MAX)?;
-    let mut transfer = Decoder::new(match text.encoding {
-        Encoding::Identity => "8bit",
-        Encoding::QuotedPrintable => "quoted-printable",
-        Encoding::Base64 => "base64",
-    });
+    let mut transfer = text.encoding.decoder();
     let mut raw = Vec::new();
     transfer.feed(&octets, &mut raw);
     let mut decoder = decoder(&text.charset);

@@ -6,7 +6,7 @@ use super::{
     section::{each_field, read},
 };
 use encoding_rs::{Decoder, UTF_8, WINDOWS_1252};
-use sealpost_proto::imap::mime::Kind;
+use sealpost_proto::{imap::mime::Kind, message::transfer::decode_q};
 use sealpost_store::mailbox::ContentReader;
 use std::{io, ops::Range};
 
@@ -190,7 +190,7 @@ fn decoded_text(
 ) -> io::Result<()> {
     sink.part();
     let mut decoder = decoder(&text.charset);
-    let mut transfer = Transfer::new(text.encoding);
+    let mut transfer = text.encoding.decoder();
     let whole = usize::try_from(range.end - range.start).unwrap_or(CHUNK);
     let mut buffer = vec![0; CHUNK.min(whole)];
     let mut raw = Vec::new();
@@ -203,8 +203,11 @@ fn decoded_text(
         }
         at += n as u64;
         raw.clear();
-        transfer.decode(&buffer[..n], &mut raw);
+        transfer.feed(&buffer[..n], &mut raw);
         let last = at == range.end;
+        if last {
+            transfer.finish(&mut raw);
+        }
         let mut out = String::with_capacity(decoder.max_utf8_buffer_length(raw.len()).unwrap_or(CHUNK * 4));
         let _ = decoder.decode_to_string(&raw, &mut out, last);
         sink.push(&fold(&out));
@@ -221,91 +224,6 @@ pub(super) fn decoder(charset: &str) -> Decoder {
         _ => UTF_8,
     };
     encoding.new_decoder_without_bom_handling()
-}
-
-/// Content-Transfer-Encoding, taken off piece by piece.
-enum Transfer {
-    Identity,
-    /// Bits collected, and how many sextets.
-    Base64(u32, u8),
-    /// `=` and what followed it so far.
-    Quoted(Vec<u8>),
-}
-
-impl Transfer {
-    fn new(encoding: Encoding) -> Self {
-        match encoding {
-            Encoding::Identity => Self::Identity,
-            Encoding::Base64 => Self::Base64(0, 0),
-            Encoding::QuotedPrintable => Self::Quoted(Vec::new()),
-        }
-    }
-
-    fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) {
-        match self {
-            Self::Identity => out.extend_from_slice(input),
-            Self::Base64(bits, count) => {
-                for byte in input {
-                    let value = match byte {
-                        b'A'..=b'Z' => byte - b'A',
-                        b'a'..=b'z' => byte - b'a' + 26,
-                        b'0'..=b'9' => byte - b'0' + 52,
-                        b'+' => 62,
-                        b'/' => 63,
-                        b'=' => {
-                            // The end of a run: two or three sextets are one or two octets.
-                            let octets = bits
-                                .checked_shl(u32::from(4 - (*count).min(4)) * 6)
-                                .unwrap_or(0)
-                                .to_be_bytes();
-                            out.extend_from_slice(&octets[1..usize::from((*count).max(1))]);
-                            (*bits, *count) = (0, 0);
-                            continue;
-                        }
-                        _ => continue,
-                    };
-                    *bits = *bits << 6 | u32::from(value);
-                    *count += 1;
-                    if *count == 4 {
-                        out.extend_from_slice(&bits.to_be_bytes()[1..]);
-                        (*bits, *count) = (0, 0);
-                    }
-                }
-            }
-            Self::Quoted(pending) => {
-                for &byte in input {
-                    if pending.is_empty() {
-                        if byte == b'=' {
-                            pending.push(byte);
-                        } else {
-                            out.push(byte);
-                        }
-                        continue;
-                    }
-                    pending.push(byte);
-                    match pending.as_slice() {
-                        [_, b'\n'] | [_, b'\r', b'\n'] => pending.clear(),
-                        [_, b'\r'] => {}
-                        [_, a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => {
-                            out.push(hex(*a) << 4 | hex(*b));
-                            pending.clear();
-                        }
-                        [_, a] if a.is_ascii_hexdigit() => {}
-                        // Not an escape: it stands as it is.
-                        _ => out.append(pending),
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn hex(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        b'a'..=b'f' => digit - b'a' + 10,
-        _ => digit.wrapping_sub(b'A').wrapping_add(10),
-    }
 }
 
 /// A header as people read it: unfolded, encoded words (RFC 2047) decoded.
@@ -349,15 +267,16 @@ fn encoded_word(text: &str) -> Option<(String, usize)> {
         return None;
     }
     let len = 2 + charset.len() + 1 + encoding.len() + 1 + encoded.len() + 2;
-    let mut octets = Vec::new();
-    match encoding {
-        "B" | "b" => Transfer::new(Encoding::Base64).decode(format!("{encoded}=").as_bytes(), &mut octets),
-        "Q" | "q" => {
-            Transfer::new(Encoding::QuotedPrintable)
-                .decode(encoded.replace('_', " ").as_bytes(), &mut octets);
+    let octets = match encoding {
+        "B" | "b" => {
+            let (mut decoder, mut octets) = (Encoding::Base64.decoder(), Vec::new());
+            decoder.feed(encoded.as_bytes(), &mut octets);
+            decoder.finish(&mut octets);
+            octets
         }
+        "Q" | "q" => decode_q(encoded.as_bytes()),
         _ => return None,
-    }
+    };
     // `charset*language` (RFC 2231 §5).
     let charset = charset.split('*').next().unwrap_or_default();
     let mut out = String::with_capacity(octets.len() * 4 + 16);
@@ -384,6 +303,7 @@ mod tests {
             ("=?utf-8?B?w6Q", "=?utf-8?B?w6Q"),
             ("folded\r\n here", "folded here"),
             ("=?utf-8?B?YQ?=", "a"),
+            ("=?utf-8?q?a_?= b", "a  b"),
         ] {
             assert_eq!(decode_header(wire.as_bytes()), text, "{wire}");
         }
@@ -396,13 +316,15 @@ mod tests {
             b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
             --b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n\
             w4RwZmVsIHVu\r\nZCBCaXJuZW4=\r\n--b\r\nContent-Type: text/html; charset=iso-8859-1\r\n\
-            Content-Transfer-Encoding: quoted-printable\r\n\r\nsoft=\r\nwrap =FCber\r\n--b\r\n\
+            Content-Transfer-Encoding: quoted-printable\r\n\r\nsoft= \r\nwrap =FCber \t\r\nline\r\n--b\r\n\
+            Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\nd2l0aG91dCBwYWRkaW5n\r\nIQ\r\n--b\r\n\
             Content-Type: application/x\r\n\r\nhidden\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n\
             Subject: within\r\n\r\ndeep\r\n--b--\r\n";
         let (content, index) = (Octets(message.to_vec()), index_of(message));
         for (needle, expected) in [
             ("äpfel und birnen", true),
-            ("softwrap über", true),
+            ("softwrap über\r\nline", true),
+            ("without padding!", true),
             ("hidden", false),
             ("within", true),
             ("deep", true),
@@ -431,10 +353,6 @@ mod tests {
         #[test]
         fn never_panics(octets in proptest::collection::vec(any::<u8>(), 0..200), needle in ".{0,5}") {
             let _ = decode_header(&octets);
-            for encoding in [Encoding::Base64, Encoding::QuotedPrintable] {
-                let mut out = Vec::new();
-                Transfer::new(encoding).decode(&octets, &mut out);
-            }
             let index = index_of(&octets);
             let content = Octets(octets);
             let _ = text_has(&index, &content, &fold(&needle)).unwrap();

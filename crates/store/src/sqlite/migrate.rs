@@ -11,6 +11,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("schema/0004.sql"),
     include_str!("schema/0005.sql"),
     include_str!("schema/0006.sql"),
+    include_str!("schema/0007.sql"),
 ];
 
 /// Brings the database to the newest version; refuses one that is newer still.
@@ -83,5 +84,20 @@ mod tests {
         let mut conn = Connection::open_in_memory().expect("opens");
         migrate(&mut conn, MIGRATIONS).expect("runs");
         assert_eq!(version(&conn), i64::try_from(MIGRATIONS.len()).expect("few"));
+    }
+    /// Sketches that could rule out what is found today are gone; the others stay.
+    #[test]
+    fn version_7_keeps_sketches_of_headers_alone() {
+        let mut conn = Connection::open_in_memory().expect("opens");
+        migrate(&mut conn, &MIGRATIONS[..6]).expect("version 6");
+        conn.execute_batch(
+            "INSERT INTO content (id, refs, size, idx, sketch) VALUES (1, 1, 1, x'', x'ff');
+             INSERT INTO text_sketch VALUES (1, x'ff');",
+        )
+        .expect("a message");
+        migrate(&mut conn, MIGRATIONS).expect("runs");
+        let count = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a number");
+        assert_eq!(count("SELECT count(*) FROM text_sketch"), 0);
+        assert_eq!(count("SELECT count(*) FROM content WHERE sketch = x'ff'"), 1);
     }
 }
