@@ -1,32 +1,26 @@
 //! APPEND of one message and of several (RFC 3502), and REPLACE (RFC 8508).
 
 use super::{
+    content,
     messages::refused,
-    script::{Draft, NAMES, Name, Set, WORDS},
+    script::{Draft, NAMES, Name, Set},
     session::{Answer, Rules, numbers},
     truth::{Flags, Message},
     world::{Checked, World, bits, list, must},
 };
 
-/// The octets of a message. `drawn` decides subject, body and size.
-fn text(serial: u64, drawn: u8) -> String {
-    let word = |n: u8| WORDS[usize::from(n) % WORDS.len()];
-    format!(
-        "Message-ID: <{serial}@example.net>\r\nSubject: {} {serial}\r\n\r\n{}\r\n{}\r\n",
-        word(drawn),
-        word(drawn >> 2),
-        "x".repeat(usize::from(drawn >> 4) * 20)
-    )
-}
-
 impl World<'_> {
     /// Messages that are about to be.
     fn made(&mut self, drafts: &[Draft]) -> Vec<Message> {
-        let message = |draft: &Draft| {
+        let mut messages = Vec::new();
+        for draft in drafts {
             let serial = self.truth.serial();
-            Message { flags: bits(draft.flags), text: text(serial, draft.text), serial, tick: 0 }
-        };
-        drafts.iter().map(message).collect()
+            let earlier = self.earlier.unwrap_or(self.truth.written.len());
+            let (text, look) = content::message(serial, draft.text, &self.truth.written[..earlier]);
+            self.truth.written.push(look.clone());
+            messages.push(Message { flags: bits(draft.flags), text, look, serial, tick: 0 });
+        }
+        messages
     }
 
     /// [APPENDUID], and the messages that it gives UIDs to, in order.
@@ -91,5 +85,5 @@ impl World<'_> {
 fn argument(message: &Message) -> String {
     let flags = &message.flags;
     let words = if Flags::is_empty(flags) { String::new() } else { format!(" {}", list(flags)) };
-    format!("{words} {{{}+}}\r\n{}", message.text.len(), message.text)
+    format!("{words} {} {{{}+}}\r\n{}", message.look.arrived(), message.text.len(), message.text)
 }

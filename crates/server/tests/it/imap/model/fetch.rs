@@ -6,7 +6,7 @@ use super::{
     script::{Item, Set, Since},
     session::{Answer, Rules, numbers},
     truth::{Mailbox, Message, State},
-    world::{Checked, World, must},
+    world::{Checked, Way, World, must},
 };
 
 impl World<'_> {
@@ -23,6 +23,7 @@ impl World<'_> {
             Item::Flags => "(UID FLAGS)",
             Item::Modseq => "(MODSEQ FLAGS)",
             Item::Size => "RFC822.SIZE",
+            Item::Dates => "(INTERNALDATE SAVEDATE)",
             Item::Peek => "BODY.PEEK[]",
             Item::Body => "(FLAGS BODY[])",
         };
@@ -60,12 +61,22 @@ impl World<'_> {
             }
         }
         let fetched = self.hear(who, &answer, Rules { asked: true, ..Rules::of(uid) })?;
+        for fetched in fetched.iter().filter(|_| matches!(self.way, Way::Live)) {
+            if let (Some(uid), Some(saved)) = (fetched.uid, &fetched.saved) {
+                self.truth.saved_at.entry((target.id, uid)).or_insert_with(|| saved.clone());
+            }
+        }
         for uid in target.there.iter().filter(|_| done) {
             let message = &self.truth.mailboxes[&target.id].messages[uid];
             let told = fetched.iter().filter(|fetched| fetched.uid == Some(*uid)).any(|fetched| match item {
                 Item::Flags => fetched.flags.is_some(),
                 Item::Modseq => fetched.flags.is_some() && fetched.modseq.is_some(),
                 Item::Size => fetched.size == Some(message.text.len()),
+                Item::Dates => {
+                    let saved = self.truth.saved_at.get(&(target.id, *uid));
+                    let stays = saved.is_none() || saved == fetched.saved.as_ref();
+                    stays && fetched.saved.is_some() && fetched.arrived == Some(message.look.arrived())
+                }
                 Item::Peek | Item::Body => fetched.body.as_ref() == Some(&message.text),
             });
             must(told, || format!("{words} of UID {uid} is missing or wrong"))?;

@@ -6,22 +6,26 @@
 //! gives; what each session was told (EXISTS, EXPUNGE, FETCH) makes sense, and is the truth at each NOOP; no EXPUNGE
 //! comes while FETCH, STORE or SEARCH is answered; UIDs ascend and never come again; UIDVALIDITY stays; MODSEQs are in
 //! the order of the changes (`modseq.rs`), and a client that comes back is told all that it missed (`resync.rs`);
-//! commands in flight at the same time come to what one order of them gives (`together.rs`). At each restart and at the
-//! end another session reads everything.
+//! commands in flight at the same time come to what one order of them gives (`together.rs`);
+//! messages come with their meaning (`content.rs`), which SEARCH, SORT and THREAD (`thread.rs`) have to find in their
+//! octets. At each restart and at the end another session reads everything.
 //!
 //! What fails shrinks to a short script, which is shown as the commands and answers that it came to. `MODEL_SECONDS`
 //! and `MODEL_SEED` of the environment make it longer, and other.
 
 mod arrivals;
+mod content;
 mod fetch;
 mod folders;
 mod messages;
 mod modseq;
+mod order;
 mod resync;
 mod script;
 mod search;
 mod session;
 mod store;
+mod thread;
 mod together;
 mod truth;
 mod world;

@@ -1,6 +1,7 @@
 //! Scripts: what sessions do, in an order. Numbers in them are drawn before it is known what a mailbox will hold; they
 //! are taken modulo what a session knows when the step comes, so that a script stays sensible while it shrinks.
 
+use super::content::SENDERS;
 use proptest::prelude::*;
 
 /// Names that scripts use: few, so that they meet.
@@ -9,7 +10,7 @@ pub(super) const NAMES: [&str; 6] = ["INBOX", "a", "a/b", "a/b/c", "b", "Archive
 pub(super) const FLAGS: [&str; 7] =
     ["\\seen", "\\deleted", "\\flagged", "\\answered", "\\draft", "$label", "custom"];
 /// Words of subjects, and of bodies.
-pub(super) const WORDS: [&str; 3] = ["apple", "pear", "plum"];
+pub(super) const WORDS: [&str; 4] = ["apple", "pear", "plüm", "Äpfel"];
 /// Sessions at once.
 pub(super) const SESSIONS: usize = 3;
 
@@ -41,7 +42,7 @@ pub(super) enum How {
 pub(super) struct Draft {
     pub(super) flags: FlagBits,
     /// What it is made from.
-    pub(super) text: u8,
+    pub(super) text: u32,
 }
 
 /// A MODSEQ: one that the session has heard, or one beside it.
@@ -70,6 +71,8 @@ pub(super) enum Item {
     Peek,
     /// BODY[], which sets \Seen
     Body,
+    /// INTERNALDATE, and SAVEDATE (RFC 8514)
+    Dates,
 }
 
 #[derive(Debug, Clone)]
@@ -83,9 +86,33 @@ pub(super) enum Key {
     Text(usize),
     Uids(Set),
     Modseq(Since),
+    From(usize),
+    /// SINCE, BEFORE, ON (below, above or at 0) a day of November 2026.
+    Came(i8, u8),
+    /// YOUNGER, or OLDER, than some hours (RFC 5032).
+    Younger(bool, u8),
+    /// SAVEDSINCE, or SAVEDBEFORE, what is long ago (RFC 8514).
+    SavedSince(bool),
     Not(Box<Key>),
     Or(Box<Key>, Box<Key>),
     And(Box<Key>, Box<Key>),
+}
+
+/// What SORT compares.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Order {
+    Arrival,
+    Date,
+    From,
+    Size,
+    Subject,
+    Cc,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sorted {
+    pub(super) reverse: bool,
+    pub(super) order: Order,
 }
 
 #[derive(Debug, Clone)]
@@ -138,6 +165,16 @@ pub(super) enum Act {
         saves: bool,
         key: Key,
     },
+    Sort {
+        uid: bool,
+        order: Vec<Sorted>,
+        key: Key,
+    },
+    Thread {
+        uid: bool,
+        references: bool,
+        key: Key,
+    },
     Create(Name),
     Delete(Name),
     Rename {
@@ -187,7 +224,7 @@ fn flags() -> impl Strategy<Value = FlagBits> {
 }
 
 fn draft() -> impl Strategy<Value = Draft> {
-    (flags(), any::<u8>()).prop_map(|(flags, text)| Draft { flags, text })
+    (flags(), any::<u32>()).prop_map(|(flags, text)| Draft { flags, text })
 }
 
 fn since() -> impl Strategy<Value = Since> {
@@ -195,6 +232,18 @@ fn since() -> impl Strategy<Value = Since> {
     let heard = prop_oneof![Just(u8::MAX), any::<u8>()];
     (heard, prop_oneof![4 => Just(0), 1 => Just(-1), 1 => Just(1), 1 => Just(i8::MIN)])
         .prop_map(|(heard, beside)| Since { heard, beside })
+}
+
+fn sorted() -> impl Strategy<Value = Sorted> {
+    let order = prop_oneof![
+        Just(Order::Arrival),
+        Just(Order::Date),
+        Just(Order::From),
+        Just(Order::Size),
+        Just(Order::Subject),
+        Just(Order::Cc),
+    ];
+    (any::<bool>(), order).prop_map(|(reverse, order)| Sorted { reverse, order })
 }
 
 fn opening() -> impl Strategy<Value = Opening> {
@@ -217,6 +266,10 @@ fn key() -> impl Strategy<Value = Key> {
         1 => words.prop_map(Key::Text),
         1 => set().prop_map(Key::Uids),
         2 => since().prop_map(Key::Modseq),
+        1 => (0..SENDERS.len()).prop_map(Key::From),
+        1 => (-1..=1_i8, 16..=24_u8).prop_map(|(side, day)| Key::Came(side, day)),
+        1 => (any::<bool>(), any::<u8>()).prop_map(|(younger, hours)| Key::Younger(younger, hours)),
+        1 => any::<bool>().prop_map(Key::SavedSince),
     ];
     leaf.prop_recursive(2, 6, 2, |inner| {
         let two = (inner.clone(), inner.clone());
@@ -231,7 +284,7 @@ fn key() -> impl Strategy<Value = Key> {
 /// What may be in flight beside others.
 fn one() -> impl Strategy<Value = Act> + Clone {
     let how = prop_oneof![1 => Just(How::Replace), 3 => Just(How::Add), 2 => Just(How::Remove)];
-    let item = prop_oneof![3 => Just(Item::Flags), 2 => Just(Item::Modseq), 1 => Just(Item::Size), 1 => Just(Item::Peek), 1 => Just(Item::Body)];
+    let item = prop_oneof![3 => Just(Item::Flags), 2 => Just(Item::Modseq), 1 => Just(Item::Size), 1 => Just(Item::Dates), 1 => Just(Item::Peek), 1 => Just(Item::Body)];
     let drafts =
         prop_oneof![3 => prop::collection::vec(draft(), 1), 1 => prop::collection::vec(draft(), 2..5)];
     let yes = any::<bool>;
@@ -253,6 +306,9 @@ fn one() -> impl Strategy<Value = Act> + Clone {
             .prop_map(|(uid, set, item, since)| Act::Fetch { uid, set, item, since }),
         5 => (yes(), prop::bool::weighted(0.4), key())
             .prop_map(|(uid, saves, key)| Act::Search { uid, saves, key }),
+        3 => (yes(), prop::collection::vec(sorted(), 1..3), key())
+            .prop_map(|(uid, order, key)| Act::Sort { uid, order, key }),
+        3 => (yes(), yes(), key()).prop_map(|(uid, references, key)| Act::Thread { uid, references, key }),
         2 => name().prop_map(Act::Create),
         1 => name().prop_map(Act::Delete),
         2 => (name(), name()).prop_map(|(from, to)| Act::Rename { from, to }),
@@ -274,7 +330,7 @@ fn may_be_together(act: &Act) -> bool {
         Act::Fetch { since, .. } => since.is_none(),
         Act::Search { key, .. } => !asks_modseq(key),
         Act::Rename { from, .. } => NAMES[*from] != "INBOX",
-        Act::Select { .. } | Act::Enable(_) | Act::Delete(_) => false,
+        Act::Select { .. } | Act::Enable(_) | Act::Delete(_) | Act::Sort { .. } | Act::Thread { .. } => false,
         _ => true,
     }
 }

@@ -260,6 +260,9 @@ pub(super) struct Fetched {
     pub(super) flags: Option<Flags>,
     pub(super) size: Option<usize>,
     pub(super) modseq: Option<u64>,
+    /// INTERNALDATE, with its quotes.
+    pub(super) arrived: Option<String>,
+    pub(super) saved: Option<String>,
     pub(super) body: Option<String>,
 }
 
@@ -278,12 +281,15 @@ impl Fetched {
             let (_, rest) = items.split_once(name)?;
             rest.split([' ', ')']).next()?.parse().ok()
         };
+        let date = |name: &str| Some(format!("\"{}\"", items.split_once(name)?.1.split('"').next()?));
         let flags = items.split_once("FLAGS (").and_then(|(_, rest)| rest.split_once(')'));
         Self {
             uid: value("UID ").and_then(|uid: usize| u32::try_from(uid).ok()),
             flags: flags.map(|(flags, _)| flags.split_whitespace().map(str::to_ascii_lowercase).collect()),
             size: value("RFC822.SIZE "),
             modseq: value("MODSEQ (").and_then(|modseq: usize| u64::try_from(modseq).ok()),
+            arrived: date("INTERNALDATE \""),
+            saved: date("SAVEDATE \""),
             body,
         }
     }

@@ -71,6 +71,13 @@ fn by_uid(act: &mut Act) {
 
 impl World<'_> {
     pub(super) async fn together(&mut self, steps: &[Step]) -> Checked {
+        self.earlier = Some(self.truth.written.len());
+        let done = self.all_at_once(steps).await;
+        self.earlier = None;
+        done
+    }
+
+    async fn all_at_once(&mut self, steps: &[Step]) -> Checked {
         let Some(mut sent) = self.draft(steps).await? else { return Ok(()) };
         self.said.push_str("at the same time:\n");
         for step in &sent {

@@ -1,5 +1,6 @@
 //! The truth: what an account holds, as RFC 9051 says it, in memory.
 
+use super::content::Look;
 use super::modseq::{Modseqs, Tick};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +11,8 @@ pub(super) type Flags = BTreeSet<String>;
 pub(super) struct Message {
     pub(super) flags: Flags,
     pub(super) text: String,
+    /// What the text means.
+    pub(super) look: Look,
     /// Tells one message from another, however many copies there are.
     pub(super) serial: u64,
     /// When it came, or its flags changed.
@@ -79,6 +82,10 @@ pub(super) struct Truth {
     /// Mailboxes as clients saw them, which they ask for what came since.
     pub(super) seen: Vec<Seen>,
     last: u64,
+    /// When the messages of a mailbox were put there, as told (RFC 8514): it stays.
+    pub(super) saved_at: BTreeMap<(u64, u32), String>,
+    /// What was ever stored, or was meant to be: later messages answer earlier ones.
+    pub(super) written: Vec<Look>,
     /// The command that is being done.
     pub(super) tick: Tick,
 }

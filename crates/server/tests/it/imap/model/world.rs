@@ -2,6 +2,7 @@
 
 use super::{
     super::harness::Server,
+    content::Look,
     script::{Act, FLAGS, FlagBits, NAMES, SESSIONS, Step},
     session::{Answer, Fetched, Rules, Session},
     store::Store,
@@ -20,6 +21,8 @@ pub(super) struct World<'t> {
     /// Looks at everything, and changes nothing.
     pub(super) observer: Session,
     pub(super) way: Way,
+    /// How many of the messages that were ever written new ones may answer, where others are written at the same time.
+    pub(super) earlier: Option<usize>,
 }
 
 /// What becomes of a command.
@@ -56,7 +59,7 @@ impl<'t> World<'t> {
         for _ in 0..SESSIONS {
             sessions.push(Session::new(server).await);
         }
-        Self { truth, said, sessions, observer: Session::new(server).await, way: Way::Live }
+        Self { truth, said, sessions, observer: Session::new(server).await, way: Way::Live, earlier: None }
     }
 
     /// A command of a session; script and answer are noted.
@@ -146,6 +149,8 @@ impl<'t> World<'t> {
             Act::Unselect => self.close(who, false).await,
             Act::Fetch { uid, set, item, since } => self.fetch(who, *uid, *set, *item, *since).await,
             Act::Search { uid, saves, key } => self.search(who, *uid, *saves, key).await,
+            Act::Sort { uid, order, key } => self.sort(who, *uid, order, key).await,
+            Act::Thread { uid, references, key } => self.thread(who, *uid, *references, key).await,
             Act::Create(name) => self.create(who, NAMES[*name]).await,
             Act::Delete(name) => self.delete(who, NAMES[*name]).await,
             Act::Rename { from, to } => self.rename(who, NAMES[*from], NAMES[*to]).await,
@@ -224,7 +229,7 @@ impl<'t> World<'t> {
             };
             must(fetched.size == Some(text.len()), || format!("RFC822.SIZE is wrong in {line}"))?;
             must(all.last().is_none_or(|(last, _)| *last < uid), || "UIDs do not ascend".to_owned())?;
-            all.push((uid, Message { flags, text, serial: 0, tick: 0 }));
+            all.push((uid, Message { flags, text, look: Look::default(), serial: 0, tick: 0 }));
         }
         must(all.len() == count, || format!("{count} EXISTS, and {} were fetched", all.len()))?;
         Ok(all)
