@@ -5,10 +5,10 @@
 const MAX_HELD_SPACE_OCTETS: usize = 1_000;
 
 /// A decoder in progress.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoder(Encoding);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Encoding {
     /// 7bit, 8bit, binary, or an encoding we do not know.
     Identity,
@@ -60,7 +60,7 @@ impl Decoder {
 
 /// Sextets that do not make octets yet. Whatever is no sextet is passed over, but for padding, which ends a run: what
 /// follows it (two encodings joined) starts anew.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Base64 {
     bits: u32,
     /// Sextets in them, up to three.
@@ -155,7 +155,7 @@ pub fn hex_pair(high: u8, low: u8) -> Option<u8> {
 }
 
 /// What quoted-printable has seen and not yet decided.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Quoted {
     /// An `=` and what followed it.
     escape: Vec<u8>,

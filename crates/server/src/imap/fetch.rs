@@ -156,7 +156,9 @@ impl Session {
         if items.iter().any(binary::is_binary)
             && let Some(reader) = octets.take()
         {
-            let (all, reader) = binary::survey(items.to_vec(), index.as_ref(), reader).await?;
+            let content = (message.rest.map(|rest| rest.content), reader);
+            let (all, reader) =
+                binary::survey(items.to_vec(), index.as_ref(), content, &mut self.places).await?;
             (decoded, octets) = (all, Some(reader));
         }
         let undecoded = decoded.contains(&Some(Decoded::Unknown));

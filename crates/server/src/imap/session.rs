@@ -1,6 +1,7 @@
 //! The session: its state, the loop from command to reply, and what ends it.
 
 use super::{
+    binary::Places,
     enable::Enabled,
     messages::StoreChange,
     metadata::{self, Heard},
@@ -131,6 +132,8 @@ pub(super) struct Session {
     pub(super) signed_in: Option<SignedIn>,
     pub(super) selected: Option<View>,
     pub(super) enabled: Enabled,
+    /// Where FETCH BINARY by pieces goes on.
+    pub(super) places: Places,
     /// Set where METADATA is enabled (RFC 5464 §4.4).
     pub(super) heard: Option<Heard>,
     /// A value that is too long for an annotation is being skipped.
@@ -151,6 +154,7 @@ impl Session {
             signed_in: None,
             selected: None,
             enabled: Enabled::default(),
+            places: Places::default(),
             heard: None,
             long_value: false,
             faults: 0,
@@ -165,6 +169,7 @@ impl Session {
         self.selected = None;
         self.signed_in = None;
         self.enabled = Enabled::default();
+        self.places = Places::default();
         self.heard = None;
         self.faults = 0;
         self.started = Instant::now();
