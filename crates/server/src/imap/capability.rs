@@ -161,6 +161,8 @@ pub const TABLE: &[Capability] = &[
         &["dialogues/imap/sort.txt", "imap::sort::esort_and_saved_results"]),
     row("ESEARCH", "RFC 4731", "results of SEARCH in short forms", Always,
         &["imap::search::esearch_and_saved_results"]),
+    row("I18NLEVEL=1", "RFC 5255 §4", "SEARCH, SORT and THREAD compare by i;unicode-casemap (RFC 5051)", Always,
+        &["imap::i18n::search_finds_text_in_any_case_and_composition", "imap::i18n::sort_and_thread_compare_alike"]),
     row("ID", "RFC 2971", "what program is at the other end; the version is not told", Always,
         &["dialogues/imap/read.txt"]),
     row("IDLE", "RFC 2177", "changes are told as they happen", Always, &["imap::updates::idle_wakes"]),

@@ -8,7 +8,9 @@ use super::{
     session::{Done, Refusal, Session, ok},
     view::{Pick, ranges},
 };
-use sealpost_proto::imap::{SearchKey, SearchReturn, SortKey, SortOrder, Tag, casemap::casemap, response};
+use sealpost_proto::imap::{
+    SearchKey, SearchReturn, SortKey, SortOrder, Tag, casemap::casemap_start, response,
+};
 use sealpost_store::{StoreError, mailbox::Uid};
 use std::{cmp::Ordering, io};
 
@@ -155,7 +157,7 @@ fn compared_max(order: &[SortOrder]) -> usize {
 }
 
 fn value(key: SortKey, loaded: &Loaded, keys: &Keys, compared_max: usize) -> Value {
-    let text = |text: &str| Value::Text(casemap(text, compared_max).into());
+    let text = |text: &str| Value::Text(casemap_start(text, compared_max).into());
     let rest = loaded.message.rest;
     match key {
         SortKey::Arrival => Value::Number(rest.map_or(0, |rest| rest.internal_date.0)),

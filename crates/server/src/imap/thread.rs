@@ -6,7 +6,7 @@ use super::{
 };
 use sealpost_proto::imap::{
     SearchKey, ThreadAlgorithm,
-    casemap::casemap,
+    casemap::casemap_start,
     thread::{self, Threaded},
 };
 use sealpost_store::mailbox::Uid;
@@ -31,7 +31,7 @@ impl Session {
             messages.push(Threaded {
                 number: loaded.message.uid,
                 sent: sent(loaded, keys),
-                subject: casemap(&keys.subject.text, COMPARED_MAX),
+                subject: casemap_start(&keys.subject.text, COMPARED_MAX),
                 is_reply: keys.subject.is_reply,
                 id: keys.message_id.map(|id| id.0),
                 references: keys.references.iter().map(|id| id.0).collect(),

@@ -11,6 +11,7 @@ mod fetch;
 mod folders;
 mod harness;
 mod hostile;
+mod i18n;
 mod login;
 mod messages;
 mod metadata;
