@@ -62,6 +62,11 @@ pub enum Command {
     List(List),
     /// Read a message; says its verdict first
     Read(Read),
+    /// Explain a message in a file: each check, its result, the reason, and the verdict
+    ///
+    /// The checks are those of `read`, with the keys and the memory of this device. Nobody is asked and nothing is
+    /// changed. Without an account in the folder it says what cannot be checked. The status is that of `read`.
+    Verify(Verify),
     /// Bring mail in: mbox files, a Maildir, or another IMAP server
     ///
     /// Messages come octet for octet, with flags, dates and folders; lines that end in LF get CRLF, as mail has it. Nothing
@@ -219,6 +224,14 @@ pub struct Read {
     /// Save the attachments in this folder
     #[arg(long, value_name = "DIR")]
     pub save: Option<PathBuf>,
+}
+
+/// `sealpost verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The message as it came, header and all; - or nothing is standard input
+    #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
+    pub file: PathBuf,
 }
 
 /// `sealpost key`.
@@ -530,6 +543,9 @@ mod tests {
             "sealpost import --from imaps://a@b.example --from-password-file P --from-ca-file C",
             "sealpost import mail --account imaps://a@b.example --account-password-file P",
             "sealpost export mail --format mbox --folder A --dry-run",
+            "sealpost verify",
+            "sealpost verify -",
+            "sealpost verify message.eml --json",
             "sealpost key show",
             "sealpost key lookup a@b.example",
             "sealpost key rotate --no-keyring",

@@ -143,7 +143,7 @@ pub fn list(args: &List, context: &Context) -> Outcome {
 }
 
 /// One sentence on each verdict, for people; the name alone is the contract.
-fn explain(verdict: Verdict) -> &'static str {
+pub fn explain(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::CannotBeOpened => "it is not sealed to any of your keys, or it is damaged",
         Verdict::SignatureBad => "it was changed on the way, or the sender did not write it",
@@ -164,7 +164,7 @@ fn explain(verdict: Verdict) -> &'static str {
     }
 }
 
-fn style(verdict: Verdict) -> Style {
+pub fn style(verdict: Verdict) -> Style {
     match verdict {
         Verdict::Good | Verdict::GoodAltered => Style::Good,
         v if v.is_withheld() => Style::Bad,

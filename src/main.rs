@@ -21,6 +21,7 @@ mod shell;
 mod signals;
 mod transfer;
 mod vectors;
+mod verify;
 
 use clap::Parser as _;
 use cli::{Cli, Command};
@@ -63,6 +64,7 @@ fn run(cli: &Cli, output: Output) -> Outcome {
         Command::Send(args) => mail::send(args, &context()?),
         Command::List(args) => mail::list(args, &context()?),
         Command::Read(args) => mail::read(args, &context()?),
+        Command::Verify(args) => verify::verify(args, &context()?),
         Command::Import(args) => transfer::import(args, &context()?),
         Command::Export(args) => transfer::export(args, &context()?),
         Command::Key(command) => keys::key(command, &context()?),

@@ -1,6 +1,6 @@
 //! Trust at the terminal: contacts, and keys compared.
 
-use crate::support::{Demo, run, stderr, stdout};
+use crate::support::{Demo, run, run_with, sealpost, stderr, stdout, succeed};
 
 const BOB: &str = "bob@example.com";
 
@@ -57,4 +57,87 @@ fn contacts_are_shown_and_compared() {
     assert_eq!(compared["contact"]["qr"], scanned);
     let (status, _) = demo.json(0, &["contact", "compare", "nobody@example.com"]);
     assert_eq!(status, 1);
+}
+
+/// Every file below a folder, with its octets.
+fn contents(folder: &std::path::Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder").map(|e| e.expect("an entry").path()) {
+        if entry.is_dir() {
+            found.extend(contents(&entry));
+        } else {
+            let octets = std::fs::read(&entry).expect("readable");
+            found.push((entry, octets));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_message_in_a_file_is_explained() {
+    let demo = Demo::start(&[]);
+    // Bob has met Alice.
+    let (status, met) = demo.json(1, &["send", "--to", "alice@example.net", "--subject", "s", "/dev/null"]);
+    assert_eq!(status, 0, "{met}");
+    let (status, sent) = demo.json(0, &["send", "--to", BOB, "--subject", "s", "/dev/null"]);
+    assert_eq!(status, 0, "{sent}");
+    let (status, read) = demo.read_when_there(1, sent["message_id"].as_str().expect("an id"));
+    assert_eq!(status, 0, "{read}");
+    let out = demo.scratch().join("out");
+    succeed(demo.client(1).arg("export").arg(&out));
+    let (_, octets) = contents(&out)
+        .into_iter()
+        .find(|(path, _)| path.parent() == Some(&out.join("cur")))
+        .expect("exported");
+    // A Maildir has LF; the message came with CRLF.
+    let output = run_with(demo.client(1).args(["verify", "--json"]), &octets, 0);
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("an object");
+    assert_eq!(told["verdict"], "good, altered on the way", "{told}");
+    let octets = String::from_utf8(octets).expect("ASCII").replace('\n', "\r\n").into_bytes();
+    let file = demo.scratch().join("message.eml");
+    std::fs::write(&file, &octets).expect("written");
+    let file = file.to_str().expect("UTF-8");
+
+    let home = std::path::PathBuf::from(demo.user(1, "client_dir"));
+    let before = contents(&home);
+    let (status, told) = demo.json(1, &["verify", file]);
+    assert_eq!(status, 0, "{told}");
+    for member in ["verdict", "sealed", "message_id"] {
+        assert_eq!(told[member], read[member], "{told}");
+    }
+    let checks = told["checks"].as_array().expect("a list");
+    let of = |name: &str| checks.iter().find(|c| c["check"] == name).expect(name)["result"].clone();
+    assert_eq!(checks.len(), 15);
+    for name in ["opens", "signature fits", "whose key", "header outside", "written to you", "replay"] {
+        assert_eq!(of(name), "passed", "{name}: {told}");
+    }
+    assert!(contents(&home) == before, "nothing was written");
+
+    // From a pipe, for people: the checks, then the verdict.
+    let mut command = demo.client(1);
+    let output = run_with(command.args(["verify", "-"]), &octets, 0);
+    let text = stdout(&output);
+    let (checks, verdict) = text.split_once("\ngood: ").expect("a verdict");
+    assert!(checks.contains("  passed   signature fits     on the exact octets"), "{checks}");
+    assert!(verdict.contains("note: sealed and signed"), "{verdict}");
+
+    // Alice cannot open what she sealed to Bob, and nobody can without keys.
+    let (status, told) = demo.json(0, &["verify", file]);
+    assert_eq!((status, told["verdict"].as_str()), (4, Some("cannot be opened")), "{told}");
+    let empty = demo.scratch().join("nobody");
+    let output = run(sealpost().arg("--json").arg("--dir").arg(&empty).args(["verify", file]));
+    assert_eq!(output.status.code(), Some(4));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("an object");
+    assert_eq!(told["account"], serde_json::Value::Null);
+    assert!(told["notes"].to_string().contains("there is no account in"), "{told}");
+    assert!(!empty.exists(), "nothing was made");
+
+    // Changed on the way.
+    let changed = String::from_utf8(octets).expect("ASCII").replace("To: bob", "To: bobby");
+    let output = run_with(demo.client(1).args(["verify", "--json"]), changed.as_bytes(), 4);
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("an object");
+    assert_eq!(told["verdict"], "signature bad", "{told}");
+    let output = run(demo.client(1).args(["verify", "/nonexistent.eml"]));
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
 }

@@ -20,6 +20,7 @@ pub use crate::{
     list::ListEntry,
     read::{ReadReport, ReadRequest, Which},
     send::{Outcome, Policy, RecipientReport, ReplyTo, SendReport, SendRequest},
+    verify::VerifyReport,
 };
 
 /// Where the folder is, and what the command line says about the network. `enrol` and `login` remember the last
@@ -142,6 +143,11 @@ impl Client {
     /// `read`: fetch, verify, open, judge.
     pub async fn read(&self, request: ReadRequest) -> Result<ReadReport, ClientError> {
         self.read_message(request).await
+    }
+
+    /// `verify`: why a message in a file gets its verdict. Asks nobody, changes nothing, works without an account too.
+    pub async fn verify(&self, message: std::fs::File) -> Result<VerifyReport, ClientError> {
+        self.verify_message(message).await
     }
 
     /// `import`: mail of files or of another server into the account, as it is. May be stopped and called again.

@@ -33,3 +33,4 @@ pub mod submit;
 pub mod transfer;
 pub mod trust;
 pub mod ui;
+pub mod verify;

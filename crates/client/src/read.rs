@@ -60,7 +60,7 @@ pub struct ReadReport {
 }
 
 /// Longest message fetched, in octets: far over what servers take, far under what fills a disk.
-const MESSAGE_MAX: u64 = 1 << 30;
+pub(crate) const MESSAGE_MAX: u64 = 1 << 30;
 
 /// A message as fetched, judged.
 pub(crate) struct Judged {

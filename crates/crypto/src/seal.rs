@@ -7,6 +7,7 @@
 use crate::key::SecretKey;
 use age::{Decryptor, Encryptor, armor, ssh, stream};
 use sealpost_proto::{base64, key::PublicKey};
+use sha2::{Digest as _, Sha256};
 use std::{
     collections::BTreeSet,
     io::{self, BufRead, BufReader, Read, Write},
@@ -70,6 +71,44 @@ pub fn open_armoured<'a, R: Read + 'a>(
 ) -> Result<Box<dyn Read + 'a>, SealError> {
     let armour = armor::ArmoredReader::new(ArmourGuard { inner: input, at: 0, column: 0 });
     Ok(Box::new(open_stream(identities, BufReader::new(armour))?))
+}
+
+/// The stanzas of armoured input, by the rules of profile §6; reads the header and nothing else.
+pub fn stanzas(input: impl Read) -> Result<Vec<Stanza>, SealError> {
+    let armour = armor::ArmoredReader::new(ArmourGuard { inner: input, at: 0, column: 0 });
+    Ok(stanzas_of(&read_header(&mut BufReader::new(armour))?))
+}
+
+/// The same of binary age.
+pub fn stanzas_of_bytes(mut sealed: &[u8]) -> Result<Vec<Stanza>, SealError> {
+    Ok(stanzas_of(&read_header(&mut sealed)?))
+}
+
+/// For whom a file is sealed, as far as it tells. Grease is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stanza {
+    /// `ssh-ed25519` or `ssh-rsa`.
+    pub kind: String,
+    /// The first four octets of SHA-256(key blob), base64 without padding.
+    pub tag: String,
+}
+
+impl Stanza {
+    /// Whether it is (as good as certainly) for this key.
+    pub fn is_for(&self, key: &PublicKey) -> bool {
+        self.tag == base64::encode_unpadded(&Sha256::digest(key.blob())[..4])
+    }
+}
+
+fn stanzas_of(header: &[u8]) -> Vec<Stanza> {
+    let lines = header.split(|b| *b == b'\n').filter_map(|line| line.strip_prefix(b"-> "));
+    lines
+        .filter_map(|line| {
+            let mut words = std::str::from_utf8(line).ok()?.split(' ');
+            let kind = words.next().filter(|kind| kind.starts_with("ssh-"))?;
+            Some(Stanza { kind: kind.to_owned(), tag: words.next().unwrap_or_default().to_owned() })
+        })
+        .collect()
 }
 
 /// Binary age, whole in memory: keyrings.

@@ -5,17 +5,20 @@
 //! the user saves an attachment.
 
 mod armour;
+mod checks;
 mod content;
 mod judge;
 mod payload;
 mod verify;
 
+pub use checks::{Check, CheckKind, CheckResult};
 pub use content::{Content, Summary};
 
 use crate::{
     compose::is_message_id,
     spool::{Spool, SpoolReader},
 };
+use checks::Checks;
 use sealpost_crypto::key::SecretKey;
 use sealpost_proto::{
     address::{Address, Mailbox},
@@ -106,6 +109,10 @@ pub struct Facts {
     pub lookup_failed: Option<String>,
     /// What `PUBKEY` gives now, when that is not among `keys`: said as a note.
     pub published_otherwise: Option<PublicKey>,
+    /// Where `keys` are from and when they were looked up, in words.
+    pub source: String,
+    /// When the sender's key was last looked up.
+    pub looked_up: Option<Timestamp>,
     /// Mail of this contact was signed before.
     pub signs: bool,
     /// Whether the sender is ourselves.
@@ -210,6 +217,8 @@ pub struct Opened {
     pub sealed: bool,
     /// The key that the signature fits, whoever's it is.
     pub signer: Option<PublicKey>,
+    /// What was looked at on the way to the verdict, each kind once, in order.
+    pub checks: Vec<Check>,
     held: Held,
 }
 

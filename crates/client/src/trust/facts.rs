@@ -1,7 +1,10 @@
 //! What a verdict needs to know of a sender (profile §6, "The sender's keys are"), gathered from pins, look-ups and
 //! memory. Pure: the look-ups were made before.
 
-use super::{Trust, pins::Observation};
+use super::{
+    Trust,
+    pins::{Observation, Pin},
+};
 use crate::open::Facts;
 use sealpost_proto::{address::Address, key::PublicKey, statement::Chain, time::Timestamp};
 
@@ -61,9 +64,12 @@ pub(crate) fn gather(trust: &Trust, asked: &Asked<'_>) -> Facts {
         facts.retired.clone_from(&asked.own.retired);
         facts.confirmed = true;
         facts.lookup_failed = None;
+        "your own, for which nobody is asked".clone_into(&mut facts.source);
         return facts;
     }
     let observation = trust.observations.get(sender);
+    facts.looked_up = observation.map(|o| o.at);
+    facts.source = source(trust.pins.get(sender), observation);
     let chain = observation.map(|o| o.chain(sender, asked.now)).unwrap_or_default();
     let published = observation.and_then(|o| o.key.clone());
     if let Some(pin) = trust.pins.get(sender) {
@@ -80,6 +86,24 @@ pub(crate) fn gather(trust: &Trust, asked: &Asked<'_>) -> Facts {
         facts.keys = vec![key];
     }
     facts
+}
+
+/// Where the sender's keys are from, in words.
+fn source(pin: Option<&Pin>, observation: Option<&Observation>) -> String {
+    let pinned = match pin {
+        Some(pin) => format!("known since {} ({})", pin.since.to_rfc3339(), pin.learnt),
+        None => "no contact of yours".to_owned(),
+    };
+    match observation {
+        Some(o) if o.authenticated => {
+            format!("{pinned}, last looked up on {} at its own server", o.at.to_rfc3339())
+        }
+        Some(o) => format!(
+            "{pinned}, last looked up on {} through another server, which could say anything",
+            o.at.to_rfc3339()
+        ),
+        None => format!("{pinned}, not looked up on this device"),
+    }
 }
 
 /// The keys before `current` by `previous` links, with the moments they were retired. What lies before a

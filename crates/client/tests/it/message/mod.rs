@@ -1,6 +1,7 @@
 //! Composing and opening messages, with real sealing and signing.
 
 mod altered;
+mod checks;
 mod composed;
 mod delivered;
 mod large;
