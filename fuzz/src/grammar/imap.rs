@@ -97,9 +97,31 @@ fn search(rng: &mut Rng, depth: usize) -> String {
     }
 }
 
+fn notify(rng: &mut Rng) -> String {
+    let groups: Vec<String> = (0..=rng.below(3))
+        .map(|_| {
+            let filter = match rng.below(3) {
+                0 => format!("{} ({} {})", one(rng, &["subtree", "mailboxes"]), string(rng), string(rng)),
+                1 => one(rng, &["selected", "SELECTED-DELAYED"]).into(),
+                _ => one(rng, &["personal", "inboxes", "subscribed", "subtree a", "all"]).into(),
+            };
+            let events = match rng.below(4) {
+                0 => "NONE".into(),
+                1 => format!("(MessageNew {} MessageExpunge FlagChange)", fetch(rng)),
+                2 => one(rng, &["(MessageNew MessageExpunge)", "(FlagChange)", "()"]).into(),
+                _ => {
+                    one(rng, &["(MailboxName SubscriptionChange)", "(X-Y)", "(AnnotationChange)"]).to_owned()
+                }
+            };
+            format!("({filter} {events})")
+        })
+        .collect();
+    format!("NOTIFY {} {}", one(rng, &["SET", "SET STATUS", "NONE"]), groups.join(" "))
+}
+
 fn command(rng: &mut Rng) -> String {
     let uid = one(rng, &["", "UID "]);
-    match rng.below(21) {
+    match rng.below(22) {
         0 => one(
             rng,
             &[
@@ -178,6 +200,8 @@ fn command(rng: &mut Rng) -> String {
             let entry = one(rng, &["/private/specialuse", "/shared/comment", "/private/vendor/x", "/a"]);
             format!("SETMETADATA {} ({entry} {} {entry} {value})", string(rng), string(rng))
         }
+        21 if rarely(rng, 3) => "NOTIFY NONE".into(),
+        21 => notify(rng),
         14 => format!("{uid}{} {} {}", one(rng, &["COPY", "MOVE"]), set(rng), string(rng)),
         _ => format!("ID ({} {})", string(rng), one(rng, &["NIL", "\"x\""])),
     }

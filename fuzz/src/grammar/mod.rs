@@ -143,6 +143,7 @@ mod tests {
             "SEARCH",
             "SORT",
             "THREAD",
+            "NOTIFY",
             "STORE",
             "COPY",
             "MOVE",

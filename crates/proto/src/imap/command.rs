@@ -4,6 +4,7 @@ use super::{
     condstore::{ChangedSince, ObjectId, SelectParams},
     date::Day,
     metadata::{Entry, GetMetadata, SetMetadata},
+    notify::Notify,
     types::{Atom, Flag, MailboxName, Secret, SeqNumber, SequenceSet, Tag},
 };
 use crate::time::Timestamp;
@@ -115,6 +116,8 @@ pub enum Body {
     },
     /// NAMESPACE (RFC 2342)
     Namespace,
+    /// NOTIFY (RFC 5465)
+    Notify(Notify),
     /// STATUS
     Status {
         /// Which.

@@ -119,6 +119,7 @@ impl Encoder {
             Body::Compress(algorithm) => self.text(&format!("COMPRESS {algorithm}")),
             Body::Unauthenticate => self.text("UNAUTHENTICATE"),
             Body::Namespace => self.text("NAMESPACE"),
+            Body::Notify(notify) => self.notify(notify),
             Body::Idle => self.text("IDLE"),
             Body::Check => self.text("CHECK"),
             Body::Close => self.text("CLOSE"),
@@ -389,7 +390,7 @@ impl Encoder {
         }
     }
 
-    fn fetch_item(&mut self, item: &FetchItem) {
+    pub(super) fn fetch_item(&mut self, item: &FetchItem) {
         match item {
             FetchItem::Flags => self.text("FLAGS"),
             FetchItem::Uid => self.text("UID"),

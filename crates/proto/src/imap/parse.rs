@@ -90,6 +90,7 @@ fn plain_body(c: &mut Cursor<'_>, verb: &str, names: Names) -> Result<Body> {
         "GETMETADATA" => Body::GetMetadata(super::metadata::get_metadata(c, names)?),
         "SETMETADATA" => Body::SetMetadata(super::metadata::set_metadata(c, names)?),
         "NAMESPACE" => Body::Namespace,
+        "NOTIFY" => Body::Notify(super::notify::notify(c, names)?),
         "IDLE" => Body::Idle,
         "CHECK" => Body::Check,
         "CLOSE" => Body::Close,
@@ -339,7 +340,7 @@ fn fetch(c: &mut Cursor<'_>, uid: bool) -> Result<Body> {
 }
 
 /// `fetch-att`
-fn fetch_item(c: &mut Cursor<'_>) -> Result<FetchItem> {
+pub(super) fn fetch_item(c: &mut Cursor<'_>) -> Result<FetchItem> {
     let peek = c.literally("BODY.PEEK[");
     if peek || c.literally("BODY[") {
         let section = section(c)?;

@@ -19,6 +19,8 @@ pub enum Code {
     AuthenticationFailed,
     /// BADCHARSET with those known.
     BadCharset,
+    /// BADEVENT (RFC 5465) with the names of the events that there are.
+    BadEvent(String),
     /// CANNOT
     Cannot,
     /// CAPABILITY
@@ -51,6 +53,8 @@ pub enum Code {
     NonExistent,
     /// NOPERM
     NoPerm,
+    /// NOTIFICATIONOVERFLOW (RFC 5465)
+    NotificationOverflow,
     /// OVERQUOTA
     OverQuota,
     /// PERMANENTFLAGS
@@ -88,6 +92,7 @@ impl fmt::Display for Code {
             Self::AppendUid(validity, uids) => write!(f, "APPENDUID {validity} {uids}"),
             Self::AuthenticationFailed => f.write_str("AUTHENTICATIONFAILED"),
             Self::BadCharset => f.write_str("BADCHARSET (US-ASCII UTF-8)"),
+            Self::BadEvent(names) => write!(f, "BADEVENT ({names})"),
             Self::Cannot => f.write_str("CANNOT"),
             Self::Capability(all) => write!(f, "CAPABILITY {all}"),
             Self::ClientBug => f.write_str("CLIENTBUG"),
@@ -104,6 +109,7 @@ impl fmt::Display for Code {
             Self::Modified(set) => write!(f, "MODIFIED {set}"),
             Self::NonExistent => f.write_str("NONEXISTENT"),
             Self::NoPerm => f.write_str("NOPERM"),
+            Self::NotificationOverflow => f.write_str("NOTIFICATIONOVERFLOW"),
             Self::OverQuota => f.write_str("OVERQUOTA"),
             Self::PermanentFlags(flags) => write!(f, "PERMANENTFLAGS ({flags})"),
             Self::PrivacyRequired => f.write_str("PRIVACYREQUIRED"),

@@ -242,6 +242,7 @@ fn body() -> impl Strategy<Value = Body> {
             }
         ),
         sorted_or_threaded(),
+        notify().prop_map(Body::Notify),
         (any::<bool>(), any::<bool>(), set(), mailbox()).prop_map(|(uid, remove, set, mailbox)| Body::Copy {
             uid,
             remove,
@@ -249,6 +250,44 @@ fn body() -> impl Strategy<Value = Body> {
             mailbox
         }),
     ]
+}
+fn notify() -> impl Strategy<Value = Notify> {
+    let names = || vec(mailbox(), 1..4);
+    let other = prop_oneof![
+        Just(MailboxFilter::Inboxes),
+        Just(MailboxFilter::Personal),
+        Just(MailboxFilter::Subscribed),
+        names().prop_map(MailboxFilter::Subtree),
+        names().prop_map(MailboxFilter::Mailboxes),
+    ];
+    let events = |items: Vec<FetchItem>, flags: bool, more: Vec<Event>| {
+        let mut all = vec![Event::MessageNew(items), Event::MessageExpunge];
+        all.extend(flags.then_some(Event::FlagChange));
+        all.extend(more);
+        all
+    };
+    let more = prop_oneof![
+        Just(Event::AnnotationChange),
+        Just(Event::MailboxName),
+        Just(Event::SubscriptionChange),
+        Just(Event::MailboxMetadataChange),
+        Just(Event::ServerMetadataChange),
+        "X-[a-z]{1,5}".prop_map(|name| Event::Other(Atom::new(name).unwrap())),
+    ];
+    let of_other = (other, option::of((any::<bool>(), vec(more, 0..4)))).prop_map(move |(filter, wanted)| {
+        let events = wanted.map(|(flags, more)| events(Vec::new(), flags, more)).unwrap_or_default();
+        EventGroup { filter, events }
+    });
+    let of_selected =
+        (any::<bool>(), option::of((vec(item(), 0..3), any::<bool>()))).prop_map(move |(delayed, wanted)| {
+            let filter = if delayed { MailboxFilter::SelectedDelayed } else { MailboxFilter::Selected };
+            let events = wanted.map(|(items, flags)| events(items, flags, Vec::new())).unwrap_or_default();
+            EventGroup { filter, events }
+        });
+    (any::<bool>(), option::of(of_selected), vec(of_other, 0..3)).prop_map(|(status, selected, others)| {
+        let groups: Vec<EventGroup> = selected.into_iter().chain(others).collect();
+        if groups.is_empty() { Notify::None } else { Notify::Set { status, groups } }
+    })
 }
 fn order() -> impl Strategy<Value = Vec<SortOrder>> {
     let key = prop_oneof![
@@ -298,7 +337,7 @@ proptest! {
     }
 
     #[test]
-    fn octets_to_value_and_back(line in "[a-z]{1,2} (UID )?(FETCH|STORE|SEARCH|SORT|THREAD|LIST|STATUS|SELECT|COPY|GETMETADATA|SETMETADATA) [ -~]{0,40}") {
+    fn octets_to_value_and_back(line in "[a-z]{1,2} (UID )?(FETCH|STORE|SEARCH|SORT|THREAD|LIST|STATUS|SELECT|COPY|GETMETADATA|SETMETADATA|NOTIFY) [ -~]{0,40}") {
         if let Ok(command) = parse::command(format!("{line}\r\n").as_bytes(), Names::Utf7) {
             let again = parse::command(&wire(&command, Names::Utf7), Names::Utf7);
             prop_assert_eq!(again, Ok(command));
@@ -342,6 +381,7 @@ proptest! {
             | Body::SetMetadata(_)
             | Body::Sort { .. }
             | Body::Thread { .. }
+            | Body::Notify(_)
             | Body::Enable(_)
             | Body::Id(_)
             | Body::Create { .. }
