@@ -8,6 +8,7 @@ pub mod account;
 pub mod annotation;
 pub mod backup;
 pub mod error;
+pub mod events;
 mod files;
 pub mod mailbox;
 pub mod queue;

@@ -3,6 +3,7 @@
 use crate::{
     account::AccountId,
     error::Result,
+    events::Listener,
     spool::{Body, Spool},
 };
 use async_trait::async_trait;
@@ -288,6 +289,8 @@ pub trait Mailboxes: Send + Sync {
     async fn subscribe(&self, account: AccountId, name: &str, on: bool) -> Result<()>;
     /// Subscribed names, existing or not.
     async fn subscriptions(&self, account: AccountId) -> Result<Vec<String>>;
+    /// Mailboxes by their ids, in order; `None` for those that are gone.
+    async fn named(&self, mailboxes: &[MailboxId]) -> Result<Vec<Option<MailboxInfo>>>;
     /// The mailbox of a name.
     async fn find_mailbox(&self, account: AccountId, name: &str) -> Result<Option<MailboxId>>;
     /// Counters.
@@ -348,4 +351,8 @@ pub trait Mailboxes: Send + Sync {
     async fn indexes(&self, contents: &[ContentId]) -> Result<Vec<Vec<u8>>>;
     /// Wakes at every change in any mailbox of the account: the value is a counter (IDLE).
     fn watch(&self, account: AccountId) -> watch::Receiver<u64>;
+    /// Hears what happens in the account's mailboxes from now on (NOTIFY).
+    fn listen(&self, account: AccountId) -> Listener;
+    /// The same store; what is changed through it is not told to this listener.
+    fn unheard_by(&self, listener: &Listener) -> Arc<dyn crate::Store>;
 }

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     account::AccountId,
     error::{Result, StoreError},
+    events::{Event, MessageEvents},
     mailbox::{Changed, Copied, Entry, FlagChange, Flags, MailboxId, Uid},
 };
 use rusqlite::{Connection, OptionalExtension, params};
@@ -59,7 +60,7 @@ struct Advanced {
 }
 
 /// The one statement that gives out UIDs and MODSEQs (in PostgreSQL its row lock orders all sessions).
-fn advance(tx: &mut Tx<'_>, mailbox: MailboxId, delta: &Delta) -> Result<Advanced> {
+fn advance(tx: &mut Tx<'_>, mailbox: MailboxId, delta: &Delta, events: MessageEvents) -> Result<Advanced> {
     let (first_uid, next, modseq, uid_validity, account) = tx
         .conn
         .prepare_cached(
@@ -78,7 +79,8 @@ fn advance(tx: &mut Tx<'_>, mailbox: MailboxId, delta: &Delta) -> Result<Advance
     if next > i64::from(Uid::MAX) {
         return Err(StoreError::Limit("messages in this mailbox, its UIDs are used up"));
     }
-    tx.touch(AccountId(account));
+    let events = MessageEvents { unseen: delta.unseen != 0, ..events };
+    tx.happened(AccountId(account), Event::Messages(mailbox, events));
     Ok(Advanced { first_uid, modseq, uid_validity: number(uid_validity, "mailbox")? })
 }
 
@@ -253,7 +255,7 @@ pub(super) fn append(
     for message in messages {
         delta.add(message.flags, signed(contents.size(message.slot)), 1);
     }
-    let at = advance(tx, mailbox, &delta)?;
+    let at = advance(tx, mailbox, &delta, MessageEvents::NEW)?;
     let mut uids = Vec::with_capacity(messages.len());
     for (uid, message) in (at.first_uid..).zip(messages) {
         let row = Row {
@@ -310,7 +312,7 @@ fn transfer(
     for row in rows {
         delta.add(row.flags, row.size, 1);
     }
-    let at = advance(tx, to, &delta)?;
+    let at = advance(tx, to, &delta, MessageEvents::NEW)?;
     let source_spellings = spellings(tx.conn, from)?;
     let mut pairs = Vec::with_capacity(rows.len());
     for (uid, source) in (at.first_uid..).zip(rows) {
@@ -339,7 +341,7 @@ fn remove(tx: &mut Tx<'_>, mailbox: MailboxId, rows: &[Row]) -> Result<()> {
     for row in rows {
         delta.add(row.flags, row.size, -1);
     }
-    let at = advance(tx, mailbox, &delta)?;
+    let at = advance(tx, mailbox, &delta, MessageEvents::GONE)?;
     let mut ranges: Vec<(i64, i64)> = Vec::new();
     for row in rows {
         tx.conn
@@ -479,7 +481,7 @@ pub(super) fn store_flags(
     }
     // A STORE that changes nothing gives out no MODSEQ (RFC 7162 §3.1.3).
     if !changed.is_empty() {
-        let at = advance(tx, mailbox, &delta)?;
+        let at = advance(tx, mailbox, &delta, MessageEvents::FLAGS)?;
         for index in changed {
             let row = &mut touched[index].0;
             row.modseq = at.modseq;

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     account::AccountId,
     error::{Result, StoreError},
+    events::{Event, NameEvent},
     mailbox::{MailboxId, MailboxInfo, SpecialUse},
 };
 use rusqlite::{Connection, OptionalExtension, params};
@@ -101,6 +102,7 @@ fn insert(
     account: AccountId,
     name: &str,
     special_use: Option<SpecialUse>,
+    event: NameEvent,
 ) -> Result<MailboxId> {
     let uid_validity = next_uid_validity(tx)?;
     let id = tx
@@ -110,13 +112,17 @@ fn insert(
              RETURNING id",
         )?
         .query_row(params![account.0, name, special_use.map(use_number), uid_validity], |row| row.get(0))?;
-    tx.touch(account);
+    tx.happened(account, Event::Name(event));
     Ok(MailboxId(id))
+}
+
+fn created(name: &str) -> NameEvent {
+    NameEvent::Created(name.to_owned())
 }
 
 pub(super) fn create_standard(tx: &mut Tx<'_>, account: AccountId) -> Result<()> {
     for (name, special_use) in STANDARD {
-        insert(tx, account, name, special_use)?;
+        insert(tx, account, name, special_use, created(name))?;
         set_subscription(tx, account, name, true)?;
     }
     Ok(())
@@ -142,7 +148,7 @@ fn check_room(tx: &Tx<'_>, account: AccountId, more: usize) -> Result<()> {
 fn create_above(tx: &mut Tx<'_>, account: AccountId, name: &str) -> Result<()> {
     for (at, _) in name.match_indices('/') {
         if find(tx.conn, account, &name[..at])?.is_none() {
-            insert(tx, account, &name[..at], None)?;
+            insert(tx, account, &name[..at], None, created(&name[..at]))?;
         }
     }
     Ok(())
@@ -161,7 +167,7 @@ pub(super) fn create(
     }
     check_use(tx, account, special_use)?;
     create_above(tx, account, &name)?;
-    insert(tx, account, &name, special_use)
+    insert(tx, account, &name, special_use, created(&name))
 }
 
 /// A use belongs to one mailbox.
@@ -213,7 +219,7 @@ pub(super) fn delete(tx: &mut Tx<'_>, account: AccountId, name: &str) -> Result<
     let id = find(tx.conn, account, &name)?.ok_or(StoreError::Gone("mailbox"))?;
     annotations::remove(tx, account, id)?;
     tx.conn.prepare_cached("UPDATE mailbox SET account_id = NULL WHERE id = ?1")?.execute([id.0])?;
-    tx.touch(account);
+    tx.happened(account, Event::Name(NameEvent::Deleted(name)));
     Ok(())
 }
 
@@ -224,10 +230,11 @@ pub(super) fn rename(tx: &mut Tx<'_>, account: AccountId, from: &str, to: &str) 
         return Err(StoreError::Exists("mailbox"));
     }
     check_room(tx, account, to.split('/').count())?;
+    let event = NameEvent::Renamed { from: from.clone(), to: to.clone() };
     if from == "INBOX" {
         // RFC 9051 §6.3.6: its messages move to the new mailbox, it stays, and so do its children.
         create_above(tx, account, &to)?;
-        let target = insert(tx, account, &to, None)?;
+        let target = insert(tx, account, &to, None, event)?;
         entries::relocate_all(tx, id, target)?;
         return Ok(());
     }
@@ -254,15 +261,20 @@ pub(super) fn rename(tx: &mut Tx<'_>, account: AccountId, from: &str, to: &str) 
     for (id, name) in renamed {
         tx.conn.prepare_cached("UPDATE mailbox SET name = ?2 WHERE id = ?1")?.execute(params![id, name])?;
     }
-    tx.touch(account);
+    tx.happened(account, Event::Name(event));
     Ok(())
 }
 
 pub(super) fn set_subscription(tx: &mut Tx<'_>, account: AccountId, name: &str, on: bool) -> Result<()> {
     if !on {
-        tx.conn
+        let name = canonical(name);
+        let gone = tx
+            .conn
             .prepare_cached("DELETE FROM subscription WHERE account_id = ?1 AND name = ?2")?
-            .execute(params![account.0, canonical(name)])?;
+            .execute(params![account.0, name])?;
+        if gone > 0 {
+            tx.happened(account, Event::Name(NameEvent::Unsubscribed(name)));
+        }
         return Ok(());
     }
     let name = checked(name)?;
@@ -273,9 +285,13 @@ pub(super) fn set_subscription(tx: &mut Tx<'_>, account: AccountId, name: &str, 
     if count >= SUBSCRIPTIONS_MAX {
         return Err(StoreError::Limit("subscriptions in this account"));
     }
-    tx.conn
+    let new = tx
+        .conn
         .prepare_cached("INSERT INTO subscription (account_id, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
         .execute(params![account.0, name])?;
+    if new > 0 {
+        tx.happened(account, Event::Name(NameEvent::Subscribed(name)));
+    }
     Ok(())
 }
 
@@ -286,21 +302,37 @@ pub(super) fn subscriptions(conn: &Connection, account: AccountId) -> Result<Vec
         .collect::<rusqlite::Result<_>>()?)
 }
 
+/// A mailbox as LIST sees it; conditions follow.
+const INFO: &str = "SELECT m.id, m.name, s.name IS NOT NULL, m.special_use FROM mailbox m
+     LEFT JOIN subscription s ON s.account_id = m.account_id AND s.name = m.name";
+
+fn info(row: &rusqlite::Row<'_>) -> Result<MailboxInfo> {
+    Ok(MailboxInfo {
+        id: MailboxId(row.get(0)?),
+        name: row.get(1)?,
+        subscribed: row.get(2)?,
+        special_use: row.get::<_, Option<i64>>(3)?.map(to_use).transpose()?,
+    })
+}
+
 pub(super) fn list(conn: &Connection, account: AccountId) -> Result<Vec<MailboxInfo>> {
-    let mut statement = conn.prepare_cached(
-        "SELECT m.id, m.name, s.name IS NOT NULL, m.special_use FROM mailbox m
-         LEFT JOIN subscription s ON s.account_id = m.account_id AND s.name = m.name
-         WHERE m.account_id = ?1 ORDER BY m.name",
-    )?;
+    let mut statement = conn.prepare_cached(&format!("{INFO} WHERE m.account_id = ?1 ORDER BY m.name"))?;
     let mut rows = statement.query([account.0])?;
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
-        all.push(MailboxInfo {
-            id: MailboxId(row.get(0)?),
-            name: row.get(1)?,
-            subscribed: row.get(2)?,
-            special_use: row.get::<_, Option<i64>>(3)?.map(to_use).transpose()?,
-        });
+        all.push(info(row)?);
     }
     if all.is_empty() { Err(StoreError::Gone("account")) } else { Ok(all) }
+}
+
+/// Mailboxes by their ids.
+pub(super) fn named(conn: &Connection, mailboxes: &[MailboxId]) -> Result<Vec<Option<MailboxInfo>>> {
+    let snapshot = conn.unchecked_transaction()?;
+    let mut statement =
+        snapshot.prepare_cached(&format!("{INFO} WHERE m.id = ?1 AND m.account_id IS NOT NULL"))?;
+    let mut all = Vec::with_capacity(mailboxes.len());
+    for mailbox in mailboxes {
+        all.push(statement.query([mailbox.0])?.next()?.map(info).transpose()?);
+    }
+    Ok(all)
 }

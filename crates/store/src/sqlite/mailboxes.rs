@@ -11,6 +11,7 @@ use super::{
 use crate::{
     account::AccountId,
     error::{Result, StoreError},
+    events::Listener,
     mailbox::{
         Changed, Changes, ContentId, ContentReader, Copied, Entry, FlagChange, Flags, Judge, MailboxId,
         MailboxInfo, MailboxStatus, Mailboxes, Maildrop, Mark, NewMessage, Sketched, SpecialUse, Touched,
@@ -121,6 +122,11 @@ impl Mailboxes for SqliteStore {
 
     async fn subscriptions(&self, account: AccountId) -> Result<Vec<String>> {
         self.read(move |conn| folders::subscriptions(conn, account)).await
+    }
+
+    async fn named(&self, mailboxes: &[MailboxId]) -> Result<Vec<Option<MailboxInfo>>> {
+        let mailboxes = mailboxes.to_vec();
+        self.read(move |conn| folders::named(conn, &mailboxes)).await
     }
 
     async fn find_mailbox(&self, account: AccountId, name: &str) -> Result<Option<MailboxId>> {
@@ -297,6 +303,15 @@ impl Mailboxes for SqliteStore {
 
     fn watch(&self, account: AccountId) -> watch::Receiver<u64> {
         self.shared.listeners.watchers.watch(account)
+    }
+
+    fn listen(&self, account: AccountId) -> Listener {
+        self.shared.listeners.watchers.listen(account)
+    }
+
+    fn unheard_by(&self, listener: &Listener) -> Arc<dyn crate::Store> {
+        let shared = Arc::clone(&self.shared);
+        Arc::new(Self { _collector: None, shared, origin: listener.origin() })
     }
 }
 

@@ -38,6 +38,7 @@ pub use backup::restore;
 
 use crate::{
     error::{Result, StoreError},
+    events::Origin,
     files,
 };
 use checkpoint::Checkpoints;
@@ -95,6 +96,8 @@ pub struct SqliteStore {
     // Dropped in this order: the collector uses the rest.
     _collector: Option<garbage::Collector>,
     shared: Arc<Shared>,
+    /// Who changes what is changed through this.
+    origin: Origin,
 }
 
 /// What the store's threads share. Fields are dropped in order; the lock goes last.
@@ -169,7 +172,7 @@ impl SqliteStore {
         } else {
             None
         };
-        Ok(Arc::new(Self { _collector: collector, shared }))
+        Ok(Arc::new(Self { _collector: collector, shared, origin: Origin::NOBODY }))
     }
 
     /// Clears away what nothing refers to any more and whose grace is over; returns when there is no more of it.
@@ -193,7 +196,7 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&mut writer::Tx<'_>) -> Result<T> + Send + 'static,
     {
-        self.shared.writer.submit(bytes, work).await
+        self.shared.writer.submit(self.origin, bytes, work).await
     }
 
     /// Runs `work` on a reading connection, off the async threads.

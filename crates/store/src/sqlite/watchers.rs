@@ -1,21 +1,72 @@
-//! Who waits for changes in an account's mailboxes (IDLE).
+//! Who waits for changes in an account's mailboxes: watchers, who are woken at each (IDLE), and listeners, who hear what it
+//! was (NOTIFY).
 
-use crate::account::AccountId;
+use crate::{
+    account::AccountId,
+    events::{Event, Inbox, Listener, Origin},
+};
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 use tokio::sync::watch;
 
 #[derive(Default)]
 pub(super) struct Watchers {
     senders: Mutex<HashMap<AccountId, watch::Sender<u64>>>,
+    listeners: Mutex<Listeners>,
 }
+
+#[derive(Default)]
+struct Listeners {
+    /// Inboxes whose listener is gone are forgotten at the next chance.
+    all: HashMap<AccountId, Vec<(Origin, Weak<Inbox>)>>,
+    /// The last one given out.
+    origin: Origin,
+}
+
+/// An event, where it happened, and who made it.
+pub(super) type Told = (AccountId, Origin, Event);
 
 impl Watchers {
     pub(super) fn watch(&self, account: AccountId) -> watch::Receiver<u64> {
         let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
         senders.entry(account).or_insert_with(|| watch::Sender::new(0)).subscribe()
+    }
+
+    fn listeners(&self) -> MutexGuard<'_, Listeners> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn listen(&self, account: AccountId) -> Listener {
+        let mut listeners = self.listeners();
+        listeners.origin.0 += 1;
+        let (origin, inbox) = (listeners.origin, Arc::<Inbox>::default());
+        let here = listeners.all.entry(account).or_default();
+        here.retain(|(_, inbox)| inbox.strong_count() > 0);
+        here.push((origin, Arc::downgrade(&inbox)));
+        Listener::new(inbox, origin)
+    }
+
+    /// Tells listeners, but for the one who made the change, and forgets those that are gone.
+    pub(super) fn tell(&self, events: &[Told]) {
+        let mut listeners = self.listeners();
+        if listeners.all.is_empty() {
+            return;
+        }
+        for (account, from, event) in events {
+            let Some(here) = listeners.all.get_mut(account) else { continue };
+            here.retain(|(origin, inbox)| {
+                let Some(inbox) = inbox.upgrade() else { return false };
+                if origin != from {
+                    inbox.put(event);
+                }
+                true
+            });
+            if here.is_empty() {
+                listeners.all.remove(account);
+            }
+        }
     }
 
     /// Wakes those who watch these accounts, and forgets accounts that nobody watches.

@@ -2,10 +2,16 @@
 //! transaction is on stable storage. One sync makes the work of many sessions durable; when there is only one
 //! session, nothing waits.
 
-use super::{checkpoint::Checkpoints, directory::Directory, objects::Objects, watchers::Watchers};
+use super::{
+    checkpoint::Checkpoints,
+    directory::Directory,
+    objects::Objects,
+    watchers::{Told, Watchers},
+};
 use crate::{
     account::AccountId,
     error::{Result, StoreError},
+    events::{Event, Origin},
 };
 use rusqlite::Connection;
 use sealpost_proto::time::{Clock, Timestamp};
@@ -31,12 +37,15 @@ pub(super) struct Tx<'a> {
     pub(super) conn: &'a Connection,
     /// When the batch began.
     pub(super) now: Timestamp,
+    origin: Origin,
     effects: &'a mut Effects,
 }
 
 #[derive(Default)]
 struct Effects {
     touched: Vec<AccountId>,
+    /// What listeners are told, and who did it.
+    told: Vec<Told>,
     queued: bool,
     rerouted: bool,
     /// Objects whose rows are in the transaction.
@@ -49,6 +58,11 @@ impl Tx<'_> {
     /// A mailbox of this account changed: wake its watchers after the commit.
     pub(super) fn touch(&mut self, account: AccountId) {
         self.effects.touched.push(account);
+    }
+    /// The same, and what happened is told to listeners.
+    pub(super) fn happened(&mut self, account: AccountId, event: Event) {
+        self.touch(account);
+        self.effects.told.push((account, self.origin, event));
     }
     /// An address leads elsewhere now, or to another key: forget what was remembered, after the commit.
     pub(super) fn rerouted(&mut self) {
@@ -77,6 +91,7 @@ impl Listeners {
         if effects.rerouted {
             self.directory.forget();
         }
+        self.watchers.tell(&effects.told);
         self.watchers.bump(&mut effects.touched);
         if effects.queued {
             self.queue_changed.notify_one();
@@ -86,6 +101,7 @@ impl Listeners {
 
 trait Job: Send {
     fn bytes(&self) -> usize;
+    fn origin(&self) -> Origin;
     /// Runs the work; whether its changes are to be kept.
     fn run(&mut self, tx: &mut Tx<'_>) -> bool;
     /// Why it failed, for those that fail with it.
@@ -100,6 +116,7 @@ struct Work<T, F> {
     todo: Option<F>,
     outcome: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
+    origin: Origin,
     bytes: usize,
     _room: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
 }
@@ -111,6 +128,9 @@ where
 {
     fn bytes(&self) -> usize {
         self.bytes
+    }
+    fn origin(&self) -> Origin {
+        self.origin
     }
     fn run(&mut self, tx: &mut Tx<'_>) -> bool {
         let Some(work) = self.todo.take() else { return false };
@@ -211,7 +231,7 @@ impl Writer {
     }
 
     /// Runs `work` in the next transaction and returns when that is on stable storage.
-    pub(super) async fn submit<T, F>(&self, bytes: usize, work: F) -> Result<T>
+    pub(super) async fn submit<T, F>(&self, origin: Origin, bytes: usize, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
@@ -219,7 +239,7 @@ impl Writer {
         let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(WAITING_KIB);
         let job = Arc::clone(&self.job_room).acquire_owned().await.map_err(|_| stopped())?;
         let memory = Arc::clone(&self.kib_room).acquire_many_owned(kib).await.map_err(|_| stopped())?;
-        self.send(bytes, Some((job, memory)), work)?.await.map_err(|_| stopped())?
+        self.send((origin, bytes), Some((job, memory)), work)?.await.map_err(|_| stopped())?
     }
 
     /// The same for the store's own threads.
@@ -228,7 +248,7 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
     {
-        let mut answer = self.send(0, None, work)?;
+        let mut answer = self.send((Origin::NOBODY, 0), None, work)?;
         if self.by_hand.is_some() {
             while self.commit_waiting() {}
             return answer.try_recv().map_err(|_| stopped())?;
@@ -238,7 +258,7 @@ impl Writer {
 
     fn send<T, F>(
         &self,
-        bytes: usize,
+        (origin, bytes): (Origin, usize),
         room: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
         work: F,
     ) -> Result<oneshot::Receiver<Result<T>>>
@@ -247,7 +267,7 @@ impl Writer {
         F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Work { todo: Some(work), outcome: None, reply, bytes, _room: room };
+        let job = Work { todo: Some(work), outcome: None, reply, origin, bytes, _room: room };
         let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
         jobs.send(Box::new(job)).map_err(|_| stopped())?;
         Ok(answer)
@@ -355,8 +375,9 @@ impl Thread {
         for job in batch {
             execute(conn, "SAVEPOINT job")?;
             let mut own = Effects::default();
-            if job.run(&mut Tx { conn, now, effects: &mut own }) {
+            if job.run(&mut Tx { conn, now, origin: job.origin(), effects: &mut own }) {
                 effects.touched.append(&mut own.touched);
+                effects.told.append(&mut own.told);
                 effects.queued |= own.queued;
                 effects.rerouted |= own.rerouted;
                 effects.placed.append(&mut own.placed);

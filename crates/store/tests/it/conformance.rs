@@ -3,6 +3,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod annotations;
+pub(crate) mod events;
 pub(crate) mod flags;
 pub(crate) mod folders;
 pub(crate) mod keys;
@@ -89,6 +90,13 @@ macro_rules! suite {
             many_messages_are_expunged_and_flagged,
             a_maildrop_counts_the_octets_of_lines,
             removal_takes_what_is_named_whatever_its_flags,
+        );
+        $crate::conformance::suite!($open; events:
+            listeners_hear_what_happens_to_messages,
+            listeners_hear_of_names,
+            who_makes_a_change_does_not_hear_of_it,
+            a_listener_that_is_far_behind_is_told_so,
+            mailboxes_are_named,
         );
         $crate::conformance::suite!($open; flags:
             flags_are_added_removed_replaced,
