@@ -65,11 +65,12 @@ pub enum NameEvent {
     Unsubscribed(String),
 }
 
-/// One of either.
+/// One of any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
     Messages(MailboxId, MessageEvents),
     Name(NameEvent),
+    Annotations,
 }
 
 /// What a listener has not yet been told.
@@ -79,6 +80,8 @@ pub struct Events {
     pub messages: BTreeMap<MailboxId, MessageEvents>,
     /// In their order.
     pub names: Vec<NameEvent>,
+    /// Annotations were set or removed; [`crate::annotation::Annotations::annotation_changes`] knows which.
+    pub annotations: bool,
     /// There were more than [`EVENTS_MAX`]; nothing is known of any of them.
     pub overflow: bool,
 }
@@ -86,7 +89,7 @@ pub struct Events {
 impl Events {
     /// Nothing happened?
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.names.is_empty() && !self.overflow
+        self.messages.is_empty() && self.names.is_empty() && !self.annotations && !self.overflow
     }
 
     fn add(&mut self, event: &Event) {
@@ -96,6 +99,7 @@ impl Events {
         match event {
             Event::Messages(mailbox, what) => self.messages.entry(*mailbox).or_default().add(*what),
             Event::Name(name) => self.names.push(name.clone()),
+            Event::Annotations => self.annotations = true,
         }
         if self.messages.len() + self.names.len() > EVENTS_MAX {
             *self = Self { overflow: true, ..Self::default() };
@@ -115,9 +119,14 @@ impl Inbox {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn put(&self, event: &Event) {
-        self.waiting().add(event);
-        self.wake.notify_one();
+    /// Events of one commit, all at once: nobody is told a part of them.
+    pub(crate) fn put<'a>(&self, events: impl Iterator<Item = &'a Event>) {
+        let mut events = events.peekable();
+        if events.peek().is_some() {
+            let mut waiting = self.waiting();
+            events.for_each(|event| waiting.add(event));
+            self.wake.notify_one();
+        }
     }
 }
 

@@ -95,9 +95,10 @@ impl Session {
         };
         let messages = self.receive_messages(start.message, head, MESSAGES_MAX).await?;
         let copied = self.ctx.store.append(mailbox, messages).await?;
+        self.put(mailbox, &copied);
         // What a client stored itself it is told at once (RFC 9051 §6.3.12).
         self.expect_changes();
-        self.updates(true).await;
+        self.updates(true).await?;
         Ok(Done { code: append_code(&copied), text: "APPEND done" })
     }
 
@@ -127,9 +128,10 @@ impl Session {
         if let Some(code) = append_code(&copied) {
             response::status(&mut self.out, None, Condition::Ok, Some(&code), "replaced");
         }
+        self.put(to, &copied);
         self.remove(&[replaced]);
         self.expect_changes();
-        self.updates(true).await;
+        self.updates(true).await?;
         Ok(Done { code: None, text: "REPLACE done" })
     }
 

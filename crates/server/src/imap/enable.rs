@@ -1,10 +1,7 @@
 //! What a client has turned on: ENABLE (RFC 5161), and the commands that show that a client knows MODSEQs
 //! (RFC 7162 §3.1).
 
-use super::{
-    metadata::Heard,
-    session::{Done, Refusal, Session, ok},
-};
+use super::session::{Done, Refusal, Session, ok};
 use sealpost_proto::imap::{
     Atom, Condition, Names,
     response::{self, Code},
@@ -23,6 +20,8 @@ pub(super) struct Enabled {
     pub(super) rev2: bool,
     /// Names are in UTF-8, and SEARCH names no charset (RFC 6855 §3).
     pub(super) utf8: bool,
+    /// Changes of annotations are told.
+    metadata: bool,
 }
 
 impl Enabled {
@@ -49,9 +48,9 @@ impl Session {
             } else if name.is("CONDSTORE") && !self.enabled.condstore {
                 enabled.push_str(" CONDSTORE");
                 self.enable_condstore();
-            } else if name.is("METADATA") && self.heard.is_none() {
+            } else if name.is("METADATA") && first(&mut self.enabled.metadata) {
                 enabled.push_str(" METADATA");
-                self.heard = Some(Heard::new(self.ctx.store.watch(account)));
+                self.hear_of_metadata(account);
             }
         }
         response::line(&mut self.out, format_args!("* ENABLED{enabled}"));

@@ -9,6 +9,7 @@ use super::{
     section::Pieces,
     session::{Done, Refusal, Session, ok},
     uids::intersect,
+    view::Pick,
 };
 use sealpost_proto::imap::{
     ChangedSince, FetchItem, Section, SectionText, SequenceSet, date_time, encode,
@@ -64,28 +65,8 @@ impl Session {
                 gone = view.unknown(&intersect(&view.named(set), &touched.vanished));
             }
         }
-        let sets_seen = !view.read_only && items.iter().any(sets_seen);
-        let wants = Wants {
-            rest: !items.iter().all(by_mark),
-            index: items.iter().any(wants_index),
-            octets: items.iter().map(octets).max().unwrap_or_default(),
-        };
-        let mut batches = view.batches(&store, &pick, wants);
-        let (mut found, mut undecoded) = (0, false);
         self.write_vanished("(EARLIER) ", &gone);
-        loop {
-            let mut batch = batches.next().await?;
-            if batch.is_empty() {
-                break;
-            }
-            let seen = if sets_seen { self.set_seen(&mut batch).await? } else { Vec::new() };
-            for loaded in batch {
-                let with_flags = seen.binary_search(&loaded.message.uid).is_ok();
-                let fetched = self.fetch_one(loaded, &items, with_flags).await?;
-                found += u32::from(fetched != Fetched::Gone);
-                undecoded |= fetched == Fetched::Undecoded;
-            }
-        }
+        let (found, undecoded) = self.fetch_picked(&pick, &items).await?;
         if undecoded {
             // RFC 3516 §4.3.
             return Err(Refusal::no(Code::UnknownCte, "a part's transfer encoding is not known; use BODY"));
@@ -98,6 +79,38 @@ impl Session {
             return Err(Refusal::no(Code::ExpungeIssued, "the messages are no longer there"));
         }
         Ok(Done { code: Some(Code::ExpungeIssued), text: "some of the messages are no longer there" })
+    }
+
+    /// Tells `items` of the messages picked, which are numbered; how many of them were there, and whether a part of one
+    /// could not be decoded.
+    pub(super) async fn fetch_picked(
+        &mut self,
+        pick: &Pick,
+        items: &[FetchItem],
+    ) -> Result<(u32, bool), Refusal> {
+        let store = self.ctx.store.clone();
+        let view = self.view()?;
+        let sets_seen = !view.read_only && items.iter().any(sets_seen);
+        let wants = Wants {
+            rest: !items.iter().all(by_mark),
+            index: items.iter().any(wants_index),
+            octets: items.iter().map(octets).max().unwrap_or_default(),
+        };
+        let mut batches = view.batches(&store, pick, wants);
+        let (mut found, mut undecoded) = (0, false);
+        loop {
+            let mut batch = batches.next().await?;
+            if batch.is_empty() {
+                return Ok((found, undecoded));
+            }
+            let seen = if sets_seen { self.set_seen(&mut batch).await? } else { Vec::new() };
+            for loaded in batch {
+                let with_flags = seen.binary_search(&loaded.message.uid).is_ok();
+                let fetched = self.fetch_one(loaded, items, with_flags).await?;
+                found += u32::from(fetched != Fetched::Gone);
+                undecoded |= fetched == Fetched::Undecoded;
+            }
+        }
     }
 
     /// Sets \Seen on those that lack it; UIDs of those that were changed.

@@ -87,8 +87,16 @@ impl Session {
         let account = self.account()?;
         let id = self.find(account, name).await?;
         let status = self.ctx.store.status(id).await?;
+        self.enable_by(items);
         self.write_status(name, id, &status, items).await?;
         ok("STATUS done")
+    }
+
+    /// Who asks for MODSEQs knows them (RFC 7162 §3.1).
+    pub(super) fn enable_by(&mut self, items: &[StatusItem]) {
+        if items.contains(&StatusItem::HighestModSeq) {
+            self.enable_condstore();
+        }
     }
 
     pub(super) async fn write_status(
@@ -104,9 +112,6 @@ impl Session {
         } else {
             0
         };
-        if items.contains(&StatusItem::HighestModSeq) {
-            self.enable_condstore();
-        }
         let values: Vec<String> = items
             .iter()
             .map(|item| match item {

@@ -10,7 +10,8 @@ impl Session {
         self.out.extend_from_slice(b"+ idling\r\n");
         let end = Instant::now() + IDLE_TIMEOUT;
         loop {
-            self.updates(true).await;
+            // What NOTIFY asked for is told here too (RFC 5465 §4).
+            self.tell(true).await?;
             if self.over {
                 return Err(Refusal::Silent);
             }
@@ -44,24 +45,7 @@ impl Session {
                 }
             }
             let silence = end.saturating_duration_since(Instant::now());
-            // What may change is taken out for the wait: both it and the connection are waited for.
-            let (mut view, mut heard) = (self.selected.take(), self.heard.take());
-            let event = {
-                let changed = async {
-                    match (&mut view, &mut heard) {
-                        // Both see every change in the account.
-                        (Some(view), _) => view.changed().await,
-                        (None, Some(heard)) => heard.changed().await,
-                        (None, None) => std::future::pending().await,
-                    }
-                };
-                tokio::select! {
-                    event = self.wait(silence) => Some(event),
-                    () = changed => None,
-                }
-            };
-            (self.selected, self.heard) = (view, heard);
-            let Some(event) = event.transpose()? else { continue };
+            let Some(event) = self.wait_or_news(silence, true).await? else { continue };
             if matches!(event, Event::End) {
                 return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
             }

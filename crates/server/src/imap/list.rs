@@ -9,13 +9,27 @@ use sealpost_store::mailbox::{MailboxId, MailboxInfo};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A name that LIST may tell: a mailbox, a subscription to none, or a level above one.
-#[derive(Default)]
-struct Name<'a> {
-    mailbox: Option<&'a MailboxInfo>,
-    subscribed: bool,
+#[derive(Clone, Copy, Default)]
+pub(super) struct Name<'a> {
+    pub(super) mailbox: Option<&'a MailboxInfo>,
+    pub(super) subscribed: bool,
     children: bool,
     /// Something subscribed lies below.
     subscribed_below: bool,
+}
+
+impl Name<'_> {
+    /// What stands between the parentheses (RFC 9051 §7.3.1, RFC 5258 §3.4).
+    pub(super) fn attributes(&self, extended: bool, tells_subscribed: bool) -> String {
+        let absent = if extended { "\\NonExistent" } else { "\\Noselect" };
+        let mut all: Vec<&str> = self.mailbox.is_none().then_some(absent).into_iter().collect();
+        if tells_subscribed && self.subscribed {
+            all.push("\\Subscribed");
+        }
+        all.push(if self.children { "\\HasChildren" } else { "\\HasNoChildren" });
+        all.extend(self.mailbox.and_then(|mailbox| mailbox.special_use).map(use_attribute));
+        all.join(" ")
+    }
 }
 
 impl Session {
@@ -39,7 +53,8 @@ impl Session {
         });
         // Of all of them in one read.
         let mut statuses = BTreeMap::new();
-        if status.is_some() {
+        if let Some(items) = status {
+            self.enable_by(items);
             let ids: Vec<MailboxId> = mailboxes.iter().map(|mailbox| mailbox.id).collect();
             let all = self.ctx.store.statuses(&ids).await?;
             statuses.extend(ids.into_iter().zip(all).filter_map(|(id, status)| Some((id, status?))));
@@ -58,27 +73,13 @@ impl Session {
             if !fits && !childinfo || plain && name.mailbox.is_none() && !name.children {
                 continue;
             }
-            let mut attributes = Vec::new();
-            if name.mailbox.is_none() {
-                // RFC 5258 §3.4; older clients know \Noselect.
-                attributes.push(if list.extended || self.enabled.rev2 {
-                    "\\NonExistent"
-                } else {
-                    "\\Noselect"
-                });
-            }
-            if tells_subscribed && name.subscribed {
-                attributes.push("\\Subscribed");
-            }
-            attributes.push(if name.children { "\\HasChildren" } else { "\\HasNoChildren" });
-            attributes.extend(special);
+            // Older clients know \Noselect.
+            let extended = list.extended || self.enabled.rev2;
+            let attributes = name.attributes(extended, tells_subscribed);
             let Some(mailbox_name) = MailboxName::new(*text) else { continue };
             let quoted = quote_mailbox(&mailbox_name, self.enabled.names());
             let childinfo = if childinfo { " (\"CHILDINFO\" (\"SUBSCRIBED\"))" } else { "" };
-            response::line(
-                &mut self.out,
-                format_args!("* LIST ({}) \"/\" {quoted}{childinfo}", attributes.join(" ")),
-            );
+            response::line(&mut self.out, format_args!("* LIST ({attributes}) \"/\" {quoted}{childinfo}"));
             if let (Some(items), Some(mailbox)) = (status, name.mailbox)
                 && let Some(status) = statuses.get(&mailbox.id)
             {
@@ -123,12 +124,15 @@ impl Session {
     }
 }
 
-fn below(name: &str, parent: &str) -> bool {
+pub(super) fn below(name: &str, parent: &str) -> bool {
     name.strip_prefix(parent).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// All names in order, with the levels above them.
-fn names<'a>(mailboxes: &'a [MailboxInfo], subscriptions: &'a [String]) -> BTreeMap<&'a str, Name<'a>> {
+pub(super) fn names<'a>(
+    mailboxes: &'a [MailboxInfo],
+    subscriptions: &'a [String],
+) -> BTreeMap<&'a str, Name<'a>> {
     let mut names: BTreeMap<&str, Name<'_>> = BTreeMap::new();
     let subscribed: BTreeSet<&str> = subscriptions.iter().map(String::as_str).collect();
     for mailbox in mailboxes {
@@ -146,8 +150,13 @@ fn names<'a>(mailboxes: &'a [MailboxInfo], subscriptions: &'a [String]) -> BTree
     names
 }
 
-fn parents(name: &str) -> impl Iterator<Item = &str> {
+pub(super) fn parents(name: &str) -> impl Iterator<Item = &str> {
     name.match_indices('/').map(|(at, _)| &name[..at])
+}
+
+/// A name as the store has it.
+pub(super) fn canonical(name: &MailboxName) -> MailboxName {
+    MailboxName::new(joined("", name.as_str())).unwrap_or_else(|| name.clone())
 }
 
 /// The reference is a prefix (RFC 9051 §6.3.9 leaves it to servers).

@@ -109,9 +109,11 @@ impl Session {
                 return Err(quota::over());
             }
             let copied = store.copy(id, &uids, target).await?;
+            self.put(target, &copied);
             return Ok(Done { code: copy_code(&copied), text: "COPY done" });
         }
         let copied = store.move_messages(id, &uids, target).await?;
+        self.put(target, &copied);
         if let Some(code) = copy_code(&copied) {
             response::status(&mut self.out, None, Condition::Ok, Some(&code), "moved");
         }

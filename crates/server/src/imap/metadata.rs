@@ -19,13 +19,13 @@ use sealpost_store::{
     annotation::{Annotation, AnnotationChange, SPECIAL_USE, VALUE_MAX},
     mailbox::{MailboxId, MailboxInfo, SpecialUse},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::watch;
 
 /// Names in one unasked METADATA: lines stay below the 8,192 octets that RFC 7162 §4 asks clients to take.
 const NAMES_PER_LINE: usize = 20;
 
-/// Of a session that enabled METADATA: what it was told.
+/// Of a session that enabled METADATA, or uses NOTIFY: what it was told.
 pub(super) struct Heard {
     /// The number of the last change it knows; `None` before it was asked for.
     since: Option<u64>,
@@ -37,7 +37,7 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    pub(super) fn new(watch: watch::Receiver<u64>) -> Self {
+    fn new(watch: watch::Receiver<u64>) -> Self {
         Self { since: None, own: Vec::new(), failed: false, watch }
     }
 
@@ -146,6 +146,11 @@ impl Session {
         Ok(Some(ListAnnotations { entries, of }))
     }
 
+    /// From now on changes of annotations are told, as far as the client wants to hear of them.
+    pub(super) fn hear_of_metadata(&mut self, account: AccountId) {
+        self.heard.get_or_insert_with(|| Heard::new(self.ctx.store.watch(account)));
+    }
+
     /// Tells what other sessions changed: names alone, to be asked for (RFC 5464 §4.4.2). A store that fails here is logged;
     /// the changes are told after a later command.
     pub(super) async fn annotation_updates(&mut self) {
@@ -166,6 +171,22 @@ impl Session {
         changes.retain(|change| !heard.own.contains(&change.number));
         heard.own.clear();
         heard.since = Some(last);
+        if let Some(notify) = self.notify.as_ref().filter(|_| !changes.is_empty()) {
+            // Who uses NOTIFY hears of what he asked for there, and of nothing else.
+            let ids: Vec<MailboxId> = changes.iter().filter_map(|c| Some(c.mailbox.as_ref()?.0)).collect();
+            let subscribed: BTreeSet<MailboxId> = match self.ctx.store.named(&ids).await {
+                Ok(all) => all.into_iter().flatten().filter(|m| m.subscribed).map(|m| m.id).collect(),
+                Err(error) => {
+                    tracing::error!(%error, "the store failed");
+                    BTreeSet::new()
+                }
+            };
+            changes.retain(|change| {
+                let mailbox =
+                    change.mailbox.as_ref().map(|(id, name)| (name.as_str(), subscribed.contains(id)));
+                notify.wants_metadata_of(mailbox)
+            });
+        }
         for of_one in changes.chunk_by(|a, b| a.mailbox == b.mailbox) {
             let name = of_one[0].mailbox.as_ref().map_or("", |(_, name)| name);
             let Some(name) = MailboxName::new(name) else { continue };

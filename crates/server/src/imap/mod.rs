@@ -18,6 +18,7 @@ mod login;
 mod messages;
 mod metadata;
 mod narrow;
+mod notify;
 mod objectid;
 mod preview;
 mod quota;

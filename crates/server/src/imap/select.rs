@@ -141,7 +141,7 @@ impl Session {
             return ok("EXPUNGE done");
         }
         // RFC 7162 §3.2.7: the client knows all up to here, so what others did is told first.
-        self.updates(true).await;
+        self.updates(true).await?;
         let code = self.selected.as_ref().map(|view| Code::HighestModSeq(view.modseq()));
         Ok(Done { code, text: "EXPUNGE done" })
     }

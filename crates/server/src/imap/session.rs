@@ -5,6 +5,7 @@ use super::{
     enable::Enabled,
     messages::StoreChange,
     metadata::{self, Heard},
+    notify::Notified,
     view::View,
 };
 use crate::{auth::SignedIn, conn::Conn, context::Context};
@@ -134,10 +135,12 @@ pub(super) struct Session {
     pub(super) enabled: Enabled,
     /// Where FETCH BINARY by pieces goes on.
     pub(super) places: Places,
-    /// Set where METADATA is enabled (RFC 5464 §4.4).
+    /// Set where METADATA is enabled (RFC 5464 §4.4), or changes of it were asked for with NOTIFY.
     pub(super) heard: Option<Heard>,
     /// A value that is too long for an annotation is being skipped.
     long_value: bool,
+    /// What NOTIFY asked for; `None` before the first one, where the selected mailbox is told of between commands.
+    pub(super) notify: Option<Box<Notified>>,
     faults: u32,
     started: Instant,
     /// LOGOUT was answered, or BYE said.
@@ -157,6 +160,7 @@ impl Session {
             places: Places::default(),
             heard: None,
             long_value: false,
+            notify: None,
             faults: 0,
             started: Instant::now(),
             over: false,
@@ -171,6 +175,7 @@ impl Session {
         self.enabled = Enabled::default();
         self.places = Places::default();
         self.heard = None;
+        self.notify = None;
         self.faults = 0;
         self.started = Instant::now();
     }
@@ -189,7 +194,10 @@ impl Session {
     }
 
     async fn commands(&mut self) -> io::Result<()> {
+        // From when on the client says nothing, however much it is told meanwhile.
+        let mut silent = Instant::now();
         while !self.over {
+            self.tell_at_rest().await?;
             let Some(mut input) = self.conn.as_mut().map(|c| std::mem::take(&mut c.input)) else { break };
             let received = self.receiver.receive(&mut input);
             if let Some(conn) = &mut self.conn {
@@ -198,7 +206,8 @@ impl Session {
             match received {
                 Received::More => {
                     self.flush().await?;
-                    let event = self.wait(self.timeout()).await?;
+                    let left = self.timeout().saturating_sub(silent.elapsed());
+                    let Some(event) = self.wait_or_news(left, false).await? else { continue };
                     if matches!(event, Event::End) {
                         break;
                     }
@@ -228,6 +237,7 @@ impl Session {
             if self.out.len() > OUTPUT_MAX {
                 self.flush().await?;
             }
+            silent = Instant::now();
         }
         self.flush().await
     }
@@ -426,6 +436,7 @@ impl Session {
             Body::Login { user, password } => return self.login(&user, &password).await,
             Body::Enable(names) => self.enable(&names),
             Body::Namespace => self.namespace(),
+            Body::Notify(notify) => self.notify(notify).await,
             Body::Select { mailbox, read_only, params } => {
                 return self.select(&mailbox, read_only, &params).await;
             }
@@ -463,7 +474,7 @@ impl Session {
             _ => Err(Refusal::Bad("this command is not built".to_owned())),
         };
         if !matches!(done, Err(Refusal::Io(_) | Refusal::Bye(_))) {
-            self.updates(!numbers_stay).await;
+            self.updates(!numbers_stay).await?;
         }
         done
     }

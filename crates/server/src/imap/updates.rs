@@ -3,26 +3,32 @@
 use super::{
     batches::Message,
     flags::{all_flags, permanent_flags, write_flag_list},
-    session::Session,
+    session::{Refusal, Session},
     view::ranges,
 };
 use sealpost_proto::imap::{Condition, response};
 use sealpost_store::{
     StoreError,
-    mailbox::{Uid, UidRange},
+    mailbox::{Copied, MailboxId, Uid, UidRange},
 };
 
 /// Ranges in one VANISHED: lines stay below the 8,192 octets that RFC 7162 §4 asks clients to take.
 const VANISHED_RANGES: usize = 350;
 
 impl Session {
-    /// Tells what other sessions changed: EXPUNGE only where `numbers_may_shift`. A store that fails here is logged;
-    /// the changes are told after a later command.
-    pub(super) async fn updates(&mut self, numbers_may_shift: bool) {
+    /// Tells what other sessions changed, as far as the client wants to hear of it: EXPUNGE only where
+    /// `numbers_may_shift`. A store that fails here is logged; the changes are told after a later command. It is an error
+    /// where the connection is of no more use.
+    pub(super) async fn updates(&mut self, numbers_may_shift: bool) -> Result<(), Refusal> {
         self.annotation_updates().await;
-        let Some(view) = &mut self.selected else { return };
+        let Some(view) = &mut self.selected else { return Ok(()) };
+        let Some(flags) = self.notify.as_ref().map_or(Some(true), |notify| notify.flags_of_selected()) else {
+            // A mailbox at which the client does not want to hear of anything stays as it knows it.
+            view.stay();
+            return Ok(());
+        };
         let store = self.ctx.store.clone();
-        let news = match view.take_changes(&*store, numbers_may_shift).await {
+        let news = match view.take_changes(&*store, numbers_may_shift, flags).await {
             Ok(news) => news,
             // Another session removed the mailbox: all its messages are gone.
             Err(StoreError::Gone(_)) if numbers_may_shift => {
@@ -36,14 +42,14 @@ impl Session {
                     // Which UIDs they had nobody can tell any more.
                     ((_, None), true) => self.bye("the selected mailbox was removed; connect again"),
                 }
-                return;
+                return Ok(());
             }
             Err(error) => {
                 if !matches!(error, StoreError::Gone(_)) {
                     tracing::error!(%error, "the store failed");
                 }
                 view.expect_changes();
-                return;
+                return Ok(());
             }
         };
         self.write_gone(&news.gone);
@@ -53,9 +59,11 @@ impl Session {
         if let Some(exists) = news.exists {
             response::line(&mut self.out, format_args!("* {exists} EXISTS"));
         }
+        self.tell_arrivals(&news.arrived).await?;
         for message in &news.flags {
             self.write_flags(message);
         }
+        Ok(())
     }
 
     /// Tells the flags of the mailbox anew where it has keywords that the client does not know: before any message is told to
@@ -85,6 +93,13 @@ impl Session {
     pub(super) fn expect_changes(&mut self) {
         if let Some(view) = &mut self.selected {
             view.expect_changes();
+        }
+    }
+
+    /// A command of ours put messages into a mailbox, and its answer tells so.
+    pub(super) fn put(&mut self, mailbox: MailboxId, copied: &Copied) {
+        if let Some(view) = self.selected.as_mut().filter(|view| view.id == mailbox) {
+            view.put(copied.uids.iter().map(|(_, uid)| *uid));
         }
     }
 

@@ -46,7 +46,13 @@ pub(super) struct View {
     vanished: Vec<Uid>,
     /// Messages whose state the client knows from the answer to a command, and MODSEQ of that state.
     told: Vec<(Uid, u64)>,
+    /// Messages that this session itself put here, and that the client knows of by the answer.
+    own: Vec<Uid>,
+    /// Changes of flags were left out from this MODSEQ on, for the client does not want them (NOTIFY).
+    flags_since: Option<u64>,
     watch: watch::Receiver<u64>,
+    /// Changes are to be looked for, whatever the watch says.
+    expected: bool,
 }
 
 /// What has to be told of changes.
@@ -54,8 +60,10 @@ pub(super) struct View {
 pub(super) struct News {
     /// UIDs gone (ascending), and where they stood.
     pub(super) gone: Vec<(Uid, u32)>,
-    /// The number of messages, if it grew.
+    /// The number of messages, if it grew, ...
     pub(super) exists: Option<u32>,
+    /// ... and by which messages of others (ascending).
+    pub(super) arrived: Vec<Uid>,
     /// Messages whose flags were changed.
     pub(super) flags: Vec<Message>,
     /// Whether messages that are new or were changed have keywords.
@@ -82,7 +90,10 @@ impl View {
             modseq: status.modseq,
             vanished: Vec::new(),
             told: Vec::new(),
+            own: Vec::new(),
+            flags_since: None,
             watch,
+            expected: false,
         }
     }
 
@@ -175,6 +186,17 @@ impl View {
         self.told.push((uid, modseq));
     }
 
+    /// This session put messages here.
+    pub(super) fn put(&mut self, uids: impl IntoIterator<Item = Uid>) {
+        self.own.extend(uids);
+    }
+
+    /// The client wants to hear of nothing (NOTIFY): what it knows itself need not be kept.
+    pub(super) fn stay(&mut self) {
+        self.told = Vec::new();
+        self.own = Vec::new();
+    }
+
     /// Whether the client knew a message when it was at this MODSEQ.
     pub(super) fn knew(&self, modseq: u64) -> bool {
         modseq <= self.modseq
@@ -189,12 +211,19 @@ impl View {
 
     /// Whether something happened in the account since this was last asked.
     pub(super) fn is_stale(&self) -> bool {
-        self.watch.has_changed().unwrap_or(true)
+        self.expected || self.watch.has_changed().unwrap_or(true)
     }
 
-    /// Makes the view stale, whatever the watch says.
+    /// Makes the view stale, whatever the watch says. Nobody who waits for changes is woken by it.
     pub(super) fn expect_changes(&mut self) {
-        self.watch.mark_changed();
+        self.expected = true;
+    }
+
+    /// Whether there is something to tell a client that listens all the time. Where the store fails it is asked again at
+    /// the next change.
+    pub(super) fn has_news(&self, numbers_may_shift: bool) -> bool {
+        self.watch.has_changed().unwrap_or(false)
+            || numbers_may_shift && !self.expected && !self.vanished.is_empty()
     }
 
     /// Resolves at the next change in the account, which stays visible to [`View::is_stale`].
@@ -206,17 +235,21 @@ impl View {
     }
 
     /// What others changed. Messages that are gone are told only where `numbers_may_shift`; until then they keep their
-    /// numbers.
+    /// numbers. Without `flags` changes of flags are left out, and made up for when they are wanted again.
     pub(super) async fn take_changes(
         &mut self,
         store: &dyn Store,
         numbers_may_shift: bool,
+        flags: bool,
     ) -> Result<News, StoreError> {
         let mut news = News::default();
         let mut new = Vec::new();
         if self.is_stale() {
             self.watch.mark_unchanged();
-            let changes = store.changes(self.id, self.modseq).await?;
+            // What is told twice for an older MODSEQ does no harm, and what has vanished is no longer known.
+            let since = self.flags_since.filter(|_| flags).unwrap_or(self.modseq);
+            let changes = store.changes(self.id, since).await?;
+            self.expected = false;
             news.keywords = changes.entries.iter().any(|entry| !entry.keywords.is_empty());
             let (arrived, known): (_, Vec<Entry>) =
                 changes.entries.into_iter().partition(|e| e.uid >= self.uid_next);
@@ -226,6 +259,11 @@ impl View {
                 // The state before: numbers are still those that the client knows.
                 self.number(store).await?;
             }
+            if flags {
+                self.flags_since = None;
+            } else if !known.is_empty() {
+                self.flags_since.get_or_insert(self.modseq);
+            }
             self.modseq = changes.modseq;
             self.vanished.append(&mut vanished);
             let mut told = std::mem::take(&mut self.told);
@@ -234,12 +272,15 @@ impl View {
                 let after = told.partition_point(|(uid, _)| *uid <= entry.uid);
                 after.checked_sub(1).is_some_and(|at| told[at].0 == entry.uid && told[at].1 >= entry.modseq)
             };
-            news.flags = known.into_iter().filter(|e| !is_told(e)).map(Message::from).collect();
+            if flags {
+                news.flags = known.into_iter().filter(|e| !is_told(e)).map(Message::from).collect();
+            }
             new = arrived;
         }
         if numbers_may_shift && !self.vanished.is_empty() {
             let mut vanished = std::mem::take(&mut self.vanished);
             vanished.sort_unstable();
+            vanished.dedup();
             news.gone = self.remove(&vanished);
         }
         if let Some(last) = new.last() {
@@ -251,6 +292,8 @@ impl View {
                 }
             }
             news.exists = Some(self.exists);
+            let own = std::mem::take(&mut self.own);
+            news.arrived = new.iter().map(|entry| entry.uid).filter(|uid| !own.contains(uid)).collect();
         }
         Ok(news)
     }

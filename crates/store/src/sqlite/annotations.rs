@@ -13,6 +13,7 @@ use crate::{
         ChangedAnnotation, SPECIAL_USE, VALUE_MAX,
     },
     error::{Result, StoreError},
+    events::Event,
     mailbox::MailboxId,
 };
 use async_trait::async_trait;
@@ -147,7 +148,7 @@ fn set(
         return Err(StoreError::Limit(what));
     }
     forget_removed(tx, account)?;
-    tx.touch(account);
+    tx.happened(account, Event::Annotations);
     number(changed, "annotation")
 }
 

@@ -54,17 +54,19 @@ impl Watchers {
         if listeners.all.is_empty() {
             return;
         }
-        for (account, from, event) in events {
-            let Some(here) = listeners.all.get_mut(account) else { continue };
+        let mut accounts: Vec<AccountId> = events.iter().map(|(account, _, _)| *account).collect();
+        accounts.sort_unstable();
+        accounts.dedup();
+        for account in accounts {
+            let Some(here) = listeners.all.get_mut(&account) else { continue };
             here.retain(|(origin, inbox)| {
                 let Some(inbox) = inbox.upgrade() else { return false };
-                if origin != from {
-                    inbox.put(event);
-                }
+                let by_others = events.iter().filter(|(at, from, _)| *at == account && from != origin);
+                inbox.put(by_others.map(|(_, _, event)| event));
                 true
             });
             if here.is_empty() {
-                listeners.all.remove(account);
+                listeners.all.remove(&account);
             }
         }
     }

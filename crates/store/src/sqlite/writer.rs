@@ -91,8 +91,9 @@ impl Listeners {
         if effects.rerouted {
             self.directory.forget();
         }
-        self.watchers.tell(&effects.told);
+        // A listener may rely on watchers having been woken.
         self.watchers.bump(&mut effects.touched);
+        self.watchers.tell(&effects.told);
         if effects.queued {
             self.queue_changed.notify_one();
         }

@@ -21,7 +21,7 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 
 /// The client's side, as programs have it: one compressor with its memory for the whole connection.
-struct Deflated {
+pub(super) struct Deflated {
     stream: TlsStream<TcpStream>,
     compressor: Box<CompressorOxide>,
     state: Box<InflateState>,
@@ -103,7 +103,7 @@ impl AsyncWrite for Deflated {
     }
 }
 
-async fn compressed(server: &Server) -> Client<Deflated> {
+pub(super) async fn compressed(server: &Server) -> Client<Deflated> {
     let mut client = server.session().await;
     client.ok("COMPRESS DEFLATE").await;
     Client::over(Deflated::over(client.stream))

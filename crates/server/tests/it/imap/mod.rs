@@ -17,6 +17,7 @@ mod messages;
 mod metadata;
 mod model;
 mod multiappend;
+mod notify;
 mod objectid;
 mod qresync;
 mod quota;

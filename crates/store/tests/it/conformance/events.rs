@@ -3,6 +3,7 @@
 use crate::support::{account, flagged, inbox, mailbox, message};
 use sealpost_store::{
     Store,
+    annotation::AnnotationChange,
     events::{EVENTS_MAX, Events, Listener, MessageEvents, NameEvent},
     mailbox::{FlagChange, Flags, MailboxId},
 };
@@ -10,8 +11,8 @@ use std::sync::Arc;
 
 /// What happened to the messages of a mailbox, and to nothing else.
 fn only(listener: &Listener, mailbox: MailboxId) -> MessageEvents {
-    let Events { messages, names, overflow } = listener.take();
-    assert!(names.is_empty() && !overflow && messages.len() == 1, "{messages:?} {names:?}");
+    let Events { messages, names, annotations, overflow } = listener.take();
+    assert!(names.is_empty() && !annotations && !overflow && messages.len() == 1, "{messages:?} {names:?}");
     messages[&mailbox]
 }
 
@@ -73,6 +74,8 @@ pub(crate) async fn listeners_hear_of_names(store: Arc<dyn Store>) {
     assert_eq!(heard(), [NameEvent::Unsubscribed("none".to_owned())]);
     store.create_mailbox(id, "x", None).await.expect_err("is there");
     assert!(!listener.has_heard());
+    store.annotate(id, None, AnnotationChange::default()).await.expect("annotates");
+    assert_eq!(listener.take(), Events { annotations: true, ..Events::default() });
 }
 
 pub(crate) async fn who_makes_a_change_does_not_hear_of_it(store: Arc<dyn Store>) {
