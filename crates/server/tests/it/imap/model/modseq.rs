@@ -19,6 +19,12 @@ pub(super) struct Modseqs {
 }
 
 impl Modseqs {
+    /// With another UIDVALIDITY all values are new.
+    pub(super) fn forget(&mut self) {
+        self.told.clear();
+        self.highest.clear();
+    }
+
     /// Whether a message that changed at `tick` may have this value.
     pub(super) fn fits(&self, uid: u32, tick: Tick, value: u64) -> bool {
         let same = self.told.get(&(uid, tick)).is_none_or(|told| *told == value);

@@ -193,6 +193,9 @@ pub(super) enum Act {
     Together(Vec<Step>),
     /// The server ends and starts again; everybody logs in anew.
     Restart,
+    Backup,
+    /// The server ends, and is made anew from its last backup.
+    Restore,
 }
 
 #[derive(Debug, Clone)]
@@ -349,9 +352,11 @@ fn act() -> impl Strategy<Value = Act> {
     let beside = one().prop_filter("is done alone", may_be_together);
     let step = (0..SESSIONS, beside).prop_map(|(who, act)| Step { who, act });
     prop_oneof![
-        60 => one(),
-        8 => prop::collection::vec(step, 2..5).prop_map(Act::Together),
+        90 => one(),
+        12 => prop::collection::vec(step, 2..5).prop_map(Act::Together),
         1 => Just(Act::Restart),
+        1 => Just(Act::Backup),
+        1 => Just(Act::Restore),
     ]
 }
 

@@ -80,6 +80,8 @@ impl World<'_> {
     async fn all_at_once(&mut self, steps: &[Step]) -> Checked {
         let Some(mut sent) = self.draft(steps).await? else { return Ok(()) };
         self.said.push_str("at the same time:\n");
+        self.tally.commands += sent.len() as u64;
+        self.tally.beside += sent.len() as u64;
         for step in &sent {
             let _ = writeln!(self.said, "{}: {}", step.step.who, step.command.escape_debug());
         }

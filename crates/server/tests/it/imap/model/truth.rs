@@ -1,7 +1,7 @@
 //! The truth: what an account holds, as RFC 9051 says it, in memory.
 
-use super::content::Look;
 use super::modseq::{Modseqs, Tick};
+use super::{backup::Kept, content::Look};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// In lower case.
@@ -84,6 +84,10 @@ pub(super) struct Truth {
     last: u64,
     /// When the messages of a mailbox were put there, as told (RFC 8514): it stays.
     pub(super) saved_at: BTreeMap<(u64, u32), String>,
+    /// The last backup.
+    pub(super) kept: Option<Kept>,
+    /// Names and UIDVALIDITYs of times that a restore has undone.
+    pub(super) spent: BTreeSet<(String, u32)>,
     /// What was ever stored, or was meant to be: later messages answer earlier ones.
     pub(super) written: Vec<Look>,
     /// The command that is being done.
@@ -183,8 +187,20 @@ impl Truth {
         }
     }
 
+    /// Takes over what does not go back with a restore: numbers that were given, and what was told.
+    pub(super) fn follows(&mut self, lost: Self) {
+        self.last = lost.last;
+        self.tick = lost.tick;
+        self.given = lost.given;
+        self.seen = lost.seen;
+        self.written = lost.written;
+    }
+
     /// UIDVALIDITY as told; it must be what it was.
     pub(super) fn told_validity(&mut self, id: u64, validity: u32) -> Result<(), String> {
+        if let Some(mailbox) = self.mailboxes.get(&id) {
+            self.is_new(&mailbox.name, validity)?;
+        }
         let Some(mailbox) = self.mailboxes.get_mut(&id) else { return Ok(()) };
         match mailbox.validity.replace(validity) {
             Some(before) if before != validity => {

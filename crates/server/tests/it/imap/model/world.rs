@@ -8,7 +8,7 @@ use super::{
     store::Store,
     truth::{Flags, Message, Truth},
 };
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
 
 pub(super) type Checked = Result<(), String>;
 
@@ -18,11 +18,32 @@ pub(super) struct World<'t> {
     /// The script as it came to be.
     pub(super) said: &'t mut String,
     pub(super) sessions: Vec<Session>,
+    pub(super) store: Arc<dyn sealpost_store::Store>,
+    pub(super) tally: Tally,
     /// Looks at everything, and changes nothing.
     pub(super) observer: Session,
     pub(super) way: Way,
     /// How many of the messages that were ever written new ones may answer, where others are written at the same time.
     pub(super) earlier: Option<usize>,
+}
+
+/// How much was done.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tally {
+    pub(super) sessions: u64,
+    pub(super) commands: u64,
+    /// Those of the commands that were in flight beside others.
+    pub(super) beside: u64,
+    pub(super) restores: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.sessions += other.sessions;
+        self.commands += other.commands;
+        self.beside += other.beside;
+        self.restores += other.restores;
+    }
 }
 
 /// What becomes of a command.
@@ -59,7 +80,16 @@ impl<'t> World<'t> {
         for _ in 0..SESSIONS {
             sessions.push(Session::new(server).await);
         }
-        Self { truth, said, sessions, observer: Session::new(server).await, way: Way::Live, earlier: None }
+        Self {
+            truth,
+            said,
+            sessions,
+            store: server.ctx.store.clone(),
+            tally: Tally { sessions: SESSIONS as u64 + 1, ..Tally::default() },
+            observer: Session::new(server).await,
+            way: Way::Live,
+            earlier: None,
+        }
     }
 
     /// A command of a session; script and answer are noted.
@@ -75,6 +105,7 @@ impl<'t> World<'t> {
                 return Ok(answer.clone());
             }
         }
+        self.tally.commands += 1;
         // Writing into a String cannot fail.
         let _ = writeln!(self.said, "{who}: {}", command.escape_debug());
         let answer = self.sessions[who].ask(command).await?;
@@ -159,8 +190,9 @@ impl<'t> World<'t> {
             Act::Lsub => self.lsub(who).await,
             Act::Status(name) => self.status(who, NAMES[*name]).await,
             Act::Noop => self.noop(who).await,
+            Act::Backup => self.back_up().await,
             // Whoever runs the script starts the server anew.
-            Act::Restart => Ok(()),
+            Act::Restart | Act::Restore => Ok(()),
             Act::Together(_) => Err("together within together".to_owned()),
         }
     }
