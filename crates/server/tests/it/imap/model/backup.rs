@@ -67,7 +67,7 @@ impl Truth {
     /// What it was before is the truth again; what sessions were told stays told.
     fn go_back(&mut self, before: Self) {
         let lost = std::mem::replace(self, before);
-        for (_, mailbox) in &lost.mailboxes {
+        for mailbox in lost.mailboxes.values() {
             self.spent.extend(mailbox.validity.map(|validity| (mailbox.name.clone(), validity)));
         }
         for mailbox in self.mailboxes.values_mut() {

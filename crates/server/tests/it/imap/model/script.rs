@@ -5,7 +5,7 @@ use super::content::SENDERS;
 use proptest::prelude::*;
 
 /// Names that scripts use: few, so that they meet.
-pub(super) const NAMES: [&str; 6] = ["INBOX", "a", "a/b", "a/b/c", "b", "Archive"];
+pub(super) const NAMES: [&str; 7] = ["INBOX", "a", "a/b", "a/b/c", "b", "c", "Archive"];
 /// Flags that scripts use, in lower case.
 pub(super) const FLAGS: [&str; 7] =
     ["\\seen", "\\deleted", "\\flagged", "\\answered", "\\draft", "$label", "custom"];
@@ -209,6 +209,11 @@ fn name() -> impl Strategy<Value = Name> {
     prop_oneof![8 => Just(0), 3 => Just(1), 2 => 2..NAMES.len()]
 }
 
+/// What is given another name: a tree, mostly.
+fn renamed() -> impl Strategy<Value = Name> {
+    prop_oneof![3 => 1..=2_usize, 1 => 0..NAMES.len()]
+}
+
 fn set() -> impl Strategy<Value = Set> {
     prop_oneof![
         2 => Just(Set::All),
@@ -314,7 +319,7 @@ fn one() -> impl Strategy<Value = Act> + Clone {
         3 => (yes(), yes(), key()).prop_map(|(uid, references, key)| Act::Thread { uid, references, key }),
         2 => name().prop_map(Act::Create),
         1 => name().prop_map(Act::Delete),
-        2 => (name(), name()).prop_map(|(from, to)| Act::Rename { from, to }),
+        3 => (renamed(), 0..NAMES.len()).prop_map(|(from, to)| Act::Rename { from, to }),
         1 => (name(), yes()).prop_map(|(name, on)| Act::Subscribe { name, on }),
         1 => Just(Act::List),
         1 => Just(Act::Lsub),
@@ -360,13 +365,14 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// How scripts mostly begin: some messages, which everybody has looked at.
+/// How scripts mostly begin: a tree of mailboxes, and some messages, which everybody has looked at.
 fn beginning() -> Vec<Step> {
     let inbox = |who| Step { who, act: Act::Select { name: 0, read_only: false, opening: Opening::Plain } };
     let fetch =
         |who| Step { who, act: Act::Fetch { uid: true, set: Set::All, item: Item::Flags, since: None } };
     let append = |text| Step { who: 0, act: Act::Append { name: 0, drafts: vec![Draft { flags: 0, text }] } };
-    let mut steps = vec![append(3), append(66), append(130)];
+    let tree = Step { who: 0, act: Act::Create(3) };
+    let mut steps = vec![tree, append(3), append(66), append(130)];
     steps.extend((0..SESSIONS).flat_map(|who| [inbox(who), fetch(who)]));
     steps
 }
