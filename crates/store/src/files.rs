@@ -27,10 +27,15 @@ pub(crate) fn read_at(file: &File, offset: u64, buf: &mut [u8]) -> io::Result<us
 
 /// The same out of memory.
 pub(crate) fn copy_at(bytes: &[u8], offset: u64, buf: &mut [u8]) -> usize {
-    let rest = usize::try_from(offset).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+    let rest = behind(bytes, offset);
     let n = rest.len().min(buf.len());
     buf[..n].copy_from_slice(&rest[..n]);
     n
+}
+
+/// What stands from `offset` on.
+pub(crate) fn behind(bytes: &[u8], offset: u64) -> &[u8] {
+    usize::try_from(offset).ok().and_then(|at| bytes.get(at..)).unwrap_or_default()
 }
 
 /// A new file in `dir`, readable by its owner alone, removed when the path is dropped.

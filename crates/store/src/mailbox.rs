@@ -133,6 +133,57 @@ pub struct Mark {
     pub keywords: Vec<String>,
 }
 
+/// A message as those see it who look at many: a [`Mark`], and perhaps the rest of an [`Entry`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// UID.
+    pub uid: Uid,
+    /// MODSEQ of its last change.
+    pub modseq: u64,
+    /// System flags.
+    pub flags: Flags,
+    /// Keywords, sorted, in the spelling first seen.
+    pub keywords: Vec<String>,
+    /// `None` where only marks were asked for.
+    pub rest: Option<Rest>,
+}
+
+/// What does not change as long as a message lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rest {
+    /// RFC822.SIZE.
+    pub size: u64,
+    /// INTERNALDATE.
+    pub internal_date: Timestamp,
+    /// SAVEDATE.
+    pub save_date: Timestamp,
+    /// Its content.
+    pub content: ContentId,
+}
+
+impl From<Entry> for Message {
+    fn from(entry: Entry) -> Self {
+        Self {
+            uid: entry.uid,
+            modseq: entry.modseq,
+            flags: entry.flags,
+            keywords: entry.keywords,
+            rest: Some(Rest {
+                size: entry.size,
+                internal_date: entry.internal_date,
+                save_date: entry.save_date,
+                content: entry.content,
+            }),
+        }
+    }
+}
+
+impl From<Mark> for Message {
+    fn from(mark: Mark) -> Self {
+        Self { uid: mark.uid, modseq: mark.modseq, flags: mark.flags, keywords: mark.keywords, rest: None }
+    }
+}
+
 /// UIDs from the first to the last, both included.
 pub type UidRange = (Uid, Uid);
 
@@ -185,6 +236,93 @@ pub enum Sketched {
 
 /// What a searcher makes of a sketch: a bit for each thing that it looks for and that may be there.
 pub type Judge = Arc<dyn Fn(Option<&[u8]>) -> u64 + Send + Sync>;
+
+/// What a [`Judge`] said of a message's sketches, as far as it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Answers {
+    /// Of [`Sketch::header`].
+    pub header: Option<u64>,
+    /// Of [`Sketch::text`].
+    pub text: Option<u64>,
+}
+
+/// Whether a message matches; `None` where that needs a closer look.
+pub type Decide = Arc<dyn Fn(&Message, Answers) -> Option<bool> + Send + Sync>;
+
+/// A search, as far as the store takes part in it.
+#[derive(Clone)]
+pub struct Scan {
+    /// Flags that are looked at first, ...
+    pub flags: Flags,
+    /// ... and those of them that a message must have: it must not have the others.
+    pub set: Flags,
+    /// Whether keywords are read.
+    pub keywords: bool,
+    /// Whether [`Message::rest`] is.
+    pub rest: bool,
+    /// Asked of each message, and again after each sketch.
+    pub decide: Decide,
+    /// Sketches that are read of messages that are still open, which takes their `rest`.
+    pub sketches: &'static [Sketched],
+    /// What is made of them.
+    pub judge: Judge,
+}
+
+/// What a [`Scan`] has come to, by UID.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scanned {
+    /// Messages that match, and their MODSEQs.
+    pub found: Vec<(Uid, u64)>,
+    /// Those that need a closer look.
+    pub open: Vec<(Message, Answers)>,
+}
+
+/// How many octets of a message are its header, by its [`NewMessage::index`].
+pub type HeaderOf = fn(&[u8]) -> u64;
+
+/// How many of a message's octets are read.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Extent {
+    /// None.
+    #[default]
+    Nothing,
+    /// Those of the header; others, where they are asked for after all, are read then.
+    Header(HeaderOf),
+    /// All; those of a large message when they are asked for.
+    Whole,
+}
+
+/// What [`Mailboxes::load`] reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Most messages.
+    pub messages: usize,
+    /// Octets in memory, for all messages together, from which no further message is read.
+    pub octets: usize,
+    /// Whether [`NewMessage::index`] is read.
+    pub index: bool,
+    /// What is read of each message.
+    pub extent: Extent,
+}
+
+/// Messages of a mailbox that were read together.
+#[derive(Default)]
+pub struct Batch {
+    /// In ascending order.
+    pub messages: Vec<Loaded>,
+    /// Whether there may be others behind them.
+    pub more: bool,
+}
+
+/// A message with what was asked for.
+pub struct Loaded {
+    /// Itself.
+    pub entry: Entry,
+    /// As stored; empty where none is, or none was asked for.
+    pub index: Vec<u8>,
+    /// `None` where the message is gone meanwhile, or octets were not asked for.
+    pub octets: Option<Box<dyn ContentReader>>,
+}
 
 /// How STORE changes flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -265,6 +403,11 @@ pub trait ContentReader: Send + Sync {
     }
     /// Reads up to `buf.len()` octets at `offset`; 0 at the end. Short blocking reads.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<usize>;
+    /// Octets from `offset` on that lie in memory: some, all, or none. The others are to be read.
+    fn in_memory(&self, offset: u64) -> &[u8] {
+        let _ = offset;
+        &[]
+    }
 }
 
 /// Mailboxes of all accounts.
@@ -311,6 +454,12 @@ pub trait Mailboxes: Send + Sync {
     async fn entries_in(&self, mailbox: MailboxId, ranges: &[UidRange], limit: usize) -> Result<Vec<Entry>>;
     /// The same, less of each.
     async fn marks_in(&self, mailbox: MailboxId, ranges: &[UidRange], limit: usize) -> Result<Vec<Mark>>;
+    /// The first of the messages whose UIDs lie in `ranges` (ascending, apart from each other), with what `load` asks
+    /// for.
+    async fn load(&self, mailbox: MailboxId, ranges: &[UidRange], load: Load) -> Result<Batch>;
+    /// Looks through the messages whose UIDs lie in `ranges` (ascending, apart from each other). One read: callers ask for
+    /// some thousands at a time.
+    async fn scan(&self, mailbox: MailboxId, ranges: &[UidRange], scan: Scan) -> Result<Scanned>;
     /// Entries changed and UIDs vanished since `modseq`.
     async fn changes(&self, mailbox: MailboxId, since: u64) -> Result<Changes>;
     /// The same, without what they have become.
@@ -345,8 +494,6 @@ pub trait Mailboxes: Send + Sync {
     /// The same, where no more than the first octets are wanted, so many of each: the others are not read, unless they
     /// are asked for after all.
     async fn heads(&self, contents: &[(ContentId, u64)]) -> Result<Vec<Option<Box<dyn ContentReader>>>>;
-    /// What `judge` says of the sketches of `contents`, in order.
-    async fn judge(&self, which: Sketched, contents: &[ContentId], judge: Judge) -> Result<Vec<u64>>;
     /// [`NewMessage::index`] as stored, for each of `contents`, in order; empty where none was stored.
     async fn indexes(&self, contents: &[ContentId]) -> Result<Vec<Vec<u8>>>;
     /// Wakes at every change in any mailbox of the account: the value is a counter (IDLE).

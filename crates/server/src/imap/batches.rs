@@ -1,10 +1,9 @@
 //! Messages read from the store, many at a time: while one batch is being answered, the next one is being read.
 
 use super::index::Index;
-use sealpost_proto::time::Timestamp;
 use sealpost_store::{
     Store, StoreError,
-    mailbox::{ContentId, ContentReader, Entry, Flags, MailboxId, Mark, Uid, UidRange},
+    mailbox::{ContentReader, Extent, Load, MailboxId, Message, UidRange},
 };
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -13,51 +12,10 @@ use tokio::task::JoinHandle;
 const MARKS: usize = 4000;
 /// ... of entries, ...
 const ENTRIES: usize = 1000;
-/// ... and of what is larger: an index or a small body is some KiB.
-const LARGE: usize = 100;
-
-/// A message as FETCH and SEARCH need it.
-#[derive(Debug, Clone)]
-pub(super) struct Message {
-    pub(super) uid: Uid,
-    pub(super) modseq: u64,
-    pub(super) flags: Flags,
-    pub(super) keywords: Vec<String>,
-    /// `None` where only marks were asked for.
-    pub(super) rest: Option<Rest>,
-}
-
-/// What does not change as long as a message lives.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rest {
-    pub(super) size: u64,
-    pub(super) internal_date: Timestamp,
-    pub(super) save_date: Timestamp,
-    pub(super) content: ContentId,
-}
-
-impl From<Entry> for Message {
-    fn from(entry: Entry) -> Self {
-        Self {
-            uid: entry.uid,
-            modseq: entry.modseq,
-            flags: entry.flags,
-            keywords: entry.keywords,
-            rest: Some(Rest {
-                size: entry.size,
-                internal_date: entry.internal_date,
-                save_date: entry.save_date,
-                content: entry.content,
-            }),
-        }
-    }
-}
-
-impl From<Mark> for Message {
-    fn from(mark: Mark) -> Self {
-        Self { uid: mark.uid, modseq: mark.modseq, flags: mark.flags, keywords: mark.keywords, rest: None }
-    }
-}
+/// ... and of what is larger: an index or a header is some KiB, ...
+const LARGE: usize = 400;
+/// ... and so many octets of a batch are in memory: a session has two of them.
+const OCTETS: usize = 512 * 1024;
 
 /// How much is read of each message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -96,8 +54,11 @@ pub(super) struct Batches {
     /// What is left to be read.
     ranges: Vec<UidRange>,
     wants: Wants,
-    next: Option<JoinHandle<Result<Vec<Loaded>, StoreError>>>,
+    next: Option<JoinHandle<Result<Read, StoreError>>>,
 }
+
+/// What one read gave, and whether the same ranges may have more.
+type Read = (Vec<Loaded>, bool);
 
 impl Batches {
     pub(super) fn new(
@@ -121,17 +82,16 @@ impl Batches {
     pub(super) async fn next(&mut self) -> Result<Vec<Loaded>, StoreError> {
         let limit = self.limit();
         loop {
-            let batch = match self.next.take() {
+            let (batch, more) = match self.next.take() {
                 Some(reading) => match reading.await {
-                    Ok(batch) => batch?,
+                    Ok(read) => read?,
                     Err(_) => return Err(StoreError::Database("an internal error ended a read".into())),
                 },
                 None if self.ranges.is_empty() => return Ok(Vec::new()),
                 None => read(&*self.store, self.mailbox, self.part(), limit, self.wants).await?,
             };
             match batch.last() {
-                // More may follow in the same ranges.
-                Some(last) if batch.len() >= limit => {
+                Some(last) if more => {
                     let last = last.message.uid;
                     self.ranges.retain(|(_, high)| *high > last);
                     if let Some(first) = self.ranges.first_mut() {
@@ -172,32 +132,31 @@ async fn read(
     ranges: &[UidRange],
     limit: usize,
     wants: Wants,
-) -> Result<Vec<Loaded>, StoreError> {
+) -> Result<Read, StoreError> {
     let plain = |message: Message| Loaded { message, index: Vec::new(), octets: None };
-    if wants == Wants::default() {
-        let marks = store.marks_in(mailbox, ranges, limit).await?;
-        return Ok(marks.into_iter().map(|mark| plain(mark.into())).collect());
+    if !wants.index && wants.octets == Octets::None {
+        let all: Vec<Loaded> = if wants.rest {
+            let entries = store.entries_in(mailbox, ranges, limit).await?;
+            entries.into_iter().map(|entry| plain(entry.into())).collect()
+        } else {
+            let marks = store.marks_in(mailbox, ranges, limit).await?;
+            marks.into_iter().map(|mark| plain(mark.into())).collect()
+        };
+        let more = all.len() >= limit;
+        return Ok((all, more));
     }
-    let entries = store.entries_in(mailbox, ranges, limit).await?;
-    let contents: Vec<ContentId> = entries.iter().map(|entry| entry.content).collect();
-    let mut batch: Vec<Loaded> = entries.into_iter().map(|entry| plain(entry.into())).collect();
-    if wants.index {
-        for (loaded, index) in batch.iter_mut().zip(store.indexes(&contents).await?) {
-            loaded.index = index;
-        }
-    }
-    let octets = match wants.octets {
-        Octets::None => return Ok(batch),
-        Octets::Header => {
-            // Without an index nobody knows how long it is.
-            let len = |loaded: &Loaded| Index::header_octets(&loaded.index).unwrap_or(u64::MAX);
-            let heads: Vec<_> = contents.into_iter().zip(batch.iter().map(len)).collect();
-            store.heads(&heads).await?
-        }
-        Octets::All => store.contents(&contents).await?,
+    let extent = match wants.octets {
+        Octets::None => Extent::Nothing,
+        // Without an index nobody knows how long it is.
+        Octets::Header => Extent::Header(|index| Index::header_octets(index).unwrap_or(u64::MAX)),
+        Octets::All => Extent::Whole,
     };
-    for (loaded, octets) in batch.iter_mut().zip(octets) {
-        loaded.octets = octets;
-    }
-    Ok(batch)
+    let load = Load { messages: limit, octets: OCTETS, index: wants.index, extent };
+    let batch = store.load(mailbox, ranges, load).await?;
+    let loaded = batch.messages.into_iter().map(|loaded| Loaded {
+        message: loaded.entry.into(),
+        index: loaded.index,
+        octets: loaded.octets,
+    });
+    Ok((loaded.collect(), batch.more))
 }

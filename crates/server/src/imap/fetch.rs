@@ -1,7 +1,7 @@
 //! FETCH: what is small from memory and index, what is large streamed from the store to the socket.
 
 use super::{
-    batches::{Loaded, Message, Octets, Wants},
+    batches::{Loaded, Octets, Wants},
     binary::{self, Decoded},
     flags::write_flag_list,
     index::{self, Index},
@@ -18,7 +18,7 @@ use sealpost_proto::imap::{
 use sealpost_proto::time::Timestamp;
 use sealpost_store::{
     StoreError,
-    mailbox::{Changed, ContentReader, FlagChange, Flags, Uid},
+    mailbox::{Changed, ContentReader, FlagChange, Flags, Message, Uid},
 };
 use std::io;
 
@@ -96,6 +96,7 @@ impl Session {
             index: items.iter().any(wants_index),
             octets: items.iter().map(octets).max().unwrap_or_default(),
         };
+        let labels: Vec<Option<String>> = items.iter().map(label).collect();
         let mut batches = view.batches(&store, pick, wants);
         let (mut found, mut undecoded) = (0, false);
         loop {
@@ -106,7 +107,7 @@ impl Session {
             let seen = if sets_seen { self.set_seen(&mut batch).await? } else { Vec::new() };
             for loaded in batch {
                 let with_flags = seen.binary_search(&loaded.message.uid).is_ok();
-                let fetched = self.fetch_one(loaded, items, with_flags).await?;
+                let fetched = self.fetch_one(loaded, (items, &labels), with_flags).await?;
                 found += u32::from(fetched != Fetched::Gone);
                 undecoded |= fetched == Fetched::Undecoded;
             }
@@ -139,16 +140,18 @@ impl Session {
         Ok(seen)
     }
 
-    /// One message.
+    /// One message. An item that is octets of it has a label, its name.
     async fn fetch_one(
         &mut self,
         loaded: Loaded,
-        items: &[FetchItem],
+        (items, labels): (&[FetchItem], &[Option<String>]),
         with_flags: bool,
     ) -> Result<Fetched, Refusal> {
         let Loaded { message, index, mut octets } = loaded;
         let Some(number) = self.view()?.number_of(message.uid) else { return Ok(Fetched::Gone) };
-        let mut index = Index::read(&index);
+        let needs_more = |item: &FetchItem| wants_index(item) && self::octets(item) != Octets::Header;
+        let mut index =
+            if items.iter().any(needs_more) { Index::read(&index) } else { Index::header_alone(&index) };
         if octets.is_none() && items.iter().any(|item| self::octets(item) != Octets::None) {
             return Ok(Fetched::Gone);
         }
@@ -188,7 +191,7 @@ impl Session {
         }
         let modseq = FetchItem::ModSeq;
         let with_modseq = with_flags && self.enabled.condstore && !items.contains(&modseq);
-        for item in items.iter().chain(extra).chain(with_modseq.then_some(&modseq)) {
+        for (at, item) in items.iter().chain(extra).chain(with_modseq.then_some(&modseq)).enumerate() {
             let binary = decoded.next().flatten();
             if binary == Some(Decoded::Unknown) {
                 continue;
@@ -204,7 +207,7 @@ impl Session {
                 preview::write(&mut self.out, index.as_ref(), octets.as_deref())?;
                 continue;
             }
-            let Some(label) = label(item) else {
+            let Some(label) = labels.get(at).and_then(Option::as_ref) else {
                 write_small(&mut self.out, item, &message, index.as_ref());
                 continue;
             };
@@ -246,11 +249,21 @@ impl Session {
         if let FetchItem::Section { partial: Some((first, count)), .. } = item {
             pieces.cut(*first, *count);
         }
-        self.out.extend_from_slice(format!(" {{{}}}\r\n", pieces.len()).as_bytes());
+        self.out.extend_from_slice(b" {");
+        response::number(&mut self.out, pieces.len());
+        self.out.extend_from_slice(b"}\r\n");
         for range in pieces.ranges() {
             let mut at = range.start;
             while at < range.end {
                 let want = usize::try_from(range.end - at).unwrap_or(CHUNK).min(CHUNK);
+                if let Some(ready) = content.in_memory(at).get(..want) {
+                    self.out.extend_from_slice(ready);
+                    at += want as u64;
+                    if self.out.len() >= CHUNK {
+                        self.flush().await?;
+                    }
+                    continue;
+                }
                 let start = self.out.len();
                 self.out.resize(start + want, 0);
                 // A message that ends before its length leaves the client waiting: the connection must break.

@@ -1,8 +1,8 @@
-//! What SEARCH does with messages that flags and numbers leave open: sketches rule most of them out, then the index is
-//! read, and then the octets, of many at a time.
+//! How SEARCH goes through a mailbox: the store looks at flags, numbers and sketches, some thousand messages at a time,
+//! and of what they leave open the index is read, and then the octets.
 
 use super::{
-    batches::{Message, Octets},
+    batches::Octets,
     index::{self, Index},
     search::{Sight, Test, prepare},
     session::{Refusal, Session},
@@ -12,9 +12,16 @@ use super::{
 };
 use sealpost_proto::imap::SearchKey;
 use sealpost_proto::time::Timestamp;
-use sealpost_store::mailbox::{ContentId, Judge, Sketched, Uid};
+use sealpost_store::{
+    StoreError,
+    mailbox::{Answers, ContentId, MailboxId, Message, Scan, Scanned, Sketched, Uid, UidRange},
+};
 use std::{io, sync::Arc};
+use tokio::task::JoinSet;
 
+/// Parts of a mailbox that are looked through at once: two cores find twice as fast as one, and whoever has more of them
+/// keeps the others for other sessions.
+const ABREAST: usize = 2;
 /// Messages that are opened at a time: each is some KiB.
 const BATCH: usize = 100;
 /// Most texts that sketches are asked about: the answers are the bits of a number.
@@ -44,52 +51,34 @@ impl Needle {
 }
 
 impl Session {
-    /// Decides what needs a closer look.
-    pub(super) async fn decide_open(
+    /// The messages that match, in no order.
+    pub(super) async fn scan(
         &self,
         search: &Arc<Search>,
-        open: Vec<Message>,
-        found: &mut Vec<(Uid, u64)>,
-    ) -> Result<(), Refusal> {
-        let open = open.into_iter().filter_map(Candidate::new).collect();
-        let mut open = self.sift(search, open, found).await?.into_iter();
+        parts: Vec<Vec<UidRange>>,
+        mailbox: MailboxId,
+    ) -> Result<Vec<(Uid, u64)>, Refusal> {
+        let scan = search.scan();
+        let mut parts = parts.into_iter();
+        let mut scans: JoinSet<Result<Scanned, StoreError>> = JoinSet::new();
+        let mut found = Vec::new();
         loop {
-            let batch: Vec<Candidate> = open.by_ref().take(BATCH).collect();
-            if batch.is_empty() {
-                return Ok(());
+            for part in parts.by_ref().take(ABREAST - scans.len()) {
+                let (store, scan) = (self.ctx.store.clone(), scan.clone());
+                scans.spawn(async move { store.scan(mailbox, &part, scan).await });
             }
-            self.look_into(search, batch, found).await?;
-        }
-    }
-
-    /// What sketches do not rule out.
-    async fn sift(
-        &self,
-        search: &Arc<Search>,
-        mut open: Vec<Candidate>,
-        found: &mut Vec<(Uid, u64)>,
-    ) -> Result<Vec<Candidate>, Refusal> {
-        for which in [Sketched::Header, Sketched::Text] {
-            if open.is_empty() || search.probes.is_empty() || !search.test.asks(which) {
-                continue;
-            }
-            let contents: Vec<_> = open.iter().map(|candidate| candidate.content).collect();
-            let answers = self.ctx.store.judge(which, &contents, search.judge()).await?;
-            let mut left = Vec::new();
-            for (mut candidate, answer) in open.into_iter().zip(answers) {
-                match which {
-                    Sketched::Header => candidate.header = Some(answer),
-                    Sketched::Text => candidate.text = Some(answer),
+            let Some(scanned) = scans.join_next().await else { return Ok(found) };
+            let scanned = scanned.map_err(io::Error::other)??;
+            found.extend(scanned.found);
+            let mut open = scanned.open.into_iter().filter_map(Candidate::new);
+            loop {
+                let batch: Vec<Candidate> = open.by_ref().take(BATCH).collect();
+                if batch.is_empty() {
+                    break;
                 }
-                match search.test.decide(&candidate.message, candidate.sight())? {
-                    Some(true) => found.push(candidate.entry()),
-                    Some(false) => {}
-                    None => left.push(candidate),
-                }
+                self.look_into(search, batch, &mut found).await?;
             }
-            open = left;
         }
-        Ok(open)
     }
 
     /// Decides from index and octets, off the async threads.
@@ -150,14 +139,13 @@ impl Session {
 struct Candidate {
     message: Message,
     content: ContentId,
-    header: Option<u64>,
-    text: Option<u64>,
+    answers: Answers,
 }
 
 impl Candidate {
-    fn new(message: Message) -> Option<Self> {
+    fn new((message, answers): (Message, Answers)) -> Option<Self> {
         let content = message.rest?.content;
-        Some(Self { message, content, header: None, text: None })
+        Some(Self { message, content, answers })
     }
 
     /// What SEARCH tells of it where it matches.
@@ -166,7 +154,7 @@ impl Candidate {
     }
 
     fn sight(&self) -> Sight<'static> {
-        Sight { header: self.header, text: self.text, index: None, content: None }
+        Sight { answers: self.answers, ..Sight::default() }
     }
 }
 
@@ -178,13 +166,37 @@ impl Search {
         Ok(Self { test, probes, octets })
     }
 
-    /// Which of the texts may be there, by a sketch.
-    fn judge(self: &Arc<Self>) -> Judge {
-        let search = Arc::clone(self);
-        Arc::new(move |sketch| {
-            let may = search.probes.iter().map(|probe| u64::from(probe.may_be_in(sketch)));
-            may.enumerate().fold(0, |bits, (at, may)| bits | may << at)
-        })
+    /// What the store can do of it.
+    fn scan(self: &Arc<Self>) -> Scan {
+        let (on, off) = self.test.flags();
+        // What has to be there and must not be there is nowhere, which the test says itself.
+        let flags = on.union(off.without(on));
+        let sketches: &[Sketched] = match [Sketched::Header, Sketched::Text].map(|which| self.asks(which)) {
+            [true, true] => &[Sketched::Header, Sketched::Text],
+            [true, false] => &[Sketched::Header],
+            [false, true] => &[Sketched::Text],
+            [false, false] => &[],
+        };
+        let (deciding, judging) = (Arc::clone(self), Arc::clone(self));
+        Scan {
+            flags,
+            set: on,
+            keywords: self.test.wants_keywords(),
+            rest: self.test.wants_rest(),
+            decide: Arc::new(move |message, answers| {
+                // Nothing is opened here, so that nothing can fail.
+                deciding.test.decide(message, Sight { answers, ..Sight::default() }).unwrap_or_default()
+            }),
+            sketches,
+            judge: Arc::new(move |sketch| {
+                let may = judging.probes.iter().map(|probe| u64::from(probe.may_be_in(sketch)));
+                may.enumerate().fold(0, |bits, (at, may)| bits | may << at)
+            }),
+        }
+    }
+
+    fn asks(&self, which: Sketched) -> bool {
+        !self.probes.is_empty() && self.test.asks(which)
     }
 }
 

@@ -3,7 +3,6 @@
 //! is still open.
 
 use super::{
-    batches::{Message, Wants},
     index::Index,
     narrow::{Needle, Search, needle},
     objectid,
@@ -17,8 +16,11 @@ use sealpost_proto::imap::{
     response::{self, Code},
 };
 use sealpost_proto::time::Timestamp;
-use sealpost_store::mailbox::{ContentId, ContentReader, Flags, Sketched, Uid, UidRange};
+use sealpost_store::mailbox::{Answers, ContentId, ContentReader, Flags, Message, Sketched, Uid, UidRange};
 use std::{fmt::Write as _, io, sync::Arc};
+
+/// Messages that are looked through at a time.
+const PART: u32 = 8192;
 
 /// A key made ready: sets resolved, texts folded.
 pub(super) enum Test {
@@ -49,9 +51,8 @@ pub(super) enum Test {
 /// What may be looked at to decide.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Sight<'a> {
-    /// The answers of the header's and of the text's sketch.
-    pub(super) header: Option<u64>,
-    pub(super) text: Option<u64>,
+    /// What the sketches say.
+    pub(super) answers: Answers,
     pub(super) index: Option<&'a Index>,
     pub(super) content: Option<&'a dyn ContentReader>,
 }
@@ -127,7 +128,6 @@ impl Session {
         if charset.is_some_and(|c| !known.iter().any(|k| k.eq_ignore_ascii_case(c))) {
             return Err(Refusal::no(Code::BadCharset, "this charset is not known"));
         }
-        let store = self.ctx.store.clone();
         let now = self.ctx.clock.now();
         let view = self.numbered().await?;
         let search = Arc::new(Search::new(view, key, now)?);
@@ -136,24 +136,8 @@ impl Session {
             Some(ranges) => Pick { ranges: ranges.to_vec(), count: 0 },
             None => view.all(),
         };
-        let wants = Wants { rest: test.wants_rest(), ..Wants::default() };
-        let mut batches = view.batches(&store, &pick, wants);
-        let mut found = Vec::new();
-        loop {
-            let batch = batches.next().await?;
-            if batch.is_empty() {
-                break;
-            }
-            let mut open = Vec::new();
-            for message in batch.into_iter().map(|loaded| loaded.message) {
-                match test.decide(&message, Sight::default())? {
-                    Some(true) => found.push((message.uid, message.modseq)),
-                    Some(false) => {}
-                    None => open.push(message),
-                }
-            }
-            self.decide_open(&search, open, &mut found).await?;
-        }
+        let (parts, id) = (view.parts(&pick, PART), view.id);
+        let mut found = self.scan(&search, parts, id).await?;
         found.sort_unstable();
         Ok(found)
     }
@@ -207,8 +191,36 @@ pub(super) fn prepare(
 }
 
 impl Test {
+    /// Flags that a message must have, and flags that it must not have, as far as they are plain to see.
+    pub(super) fn flags(&self) -> (Flags, Flags) {
+        match self {
+            Self::Flag(flag, true) => (*flag, Flags::default()),
+            Self::Flag(flag, false) => (Flags::default(), *flag),
+            Self::Not(test) => match **test {
+                Self::Flag(flag, on) => Self::Flag(flag, !on).flags(),
+                _ => Default::default(),
+            },
+            Self::All(all) => all
+                .iter()
+                .map(Self::flags)
+                .fold(Default::default(), |(on, off), (more, less)| (on.union(more), off.union(less))),
+            _ => Default::default(),
+        }
+    }
+
+    /// Whether keywords have to be read.
+    pub(super) fn wants_keywords(&self) -> bool {
+        match self {
+            Self::Keyword(..) => true,
+            Self::All(all) => all.iter().any(Self::wants_keywords),
+            Self::Either(a, b) => a.wants_keywords() || b.wants_keywords(),
+            Self::Not(test) => test.wants_keywords(),
+            _ => false,
+        }
+    }
+
     /// Whether more than a mark has to be read to decide.
-    fn wants_rest(&self) -> bool {
+    pub(super) fn wants_rest(&self) -> bool {
         match self {
             Self::Known(_) | Self::Flag(..) | Self::Keyword(..) | Self::Uids(_) | Self::ModSeq(_) => false,
             Self::All(all) => all.iter().any(Self::wants_rest),
@@ -304,9 +316,11 @@ impl Test {
                 let after = ranges.partition_point(|(low, _)| *low <= message.uid);
                 after.checked_sub(1).is_some_and(|at| message.uid <= ranges[at].1)
             }
-            Self::Header(_, needle) if needle.is_ruled_out(sight.header) => false,
-            Self::Body(needle) if needle.is_ruled_out(sight.text) => false,
-            Self::Text(needle) if needle.is_ruled_out(sight.header) && needle.is_ruled_out(sight.text) => {
+            Self::Header(_, needle) if needle.is_ruled_out(sight.answers.header) => false,
+            Self::Body(needle) if needle.is_ruled_out(sight.answers.text) => false,
+            Self::Text(needle)
+                if needle.is_ruled_out(sight.answers.header) && needle.is_ruled_out(sight.answers.text) =>
+            {
                 false
             }
             Self::Header(field, needle) => match sighted {

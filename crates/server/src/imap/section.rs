@@ -111,7 +111,11 @@ fn fields(
 
 /// The octets of a range, at most so many.
 pub(super) fn read(content: &dyn ContentReader, range: Range<u64>, most: u64) -> io::Result<Vec<u8>> {
-    let mut octets = vec![0; usize::try_from((range.end - range.start).min(most)).unwrap_or(0)];
+    let len = usize::try_from((range.end - range.start).min(most)).unwrap_or(0);
+    if let Some(ready) = content.in_memory(range.start).get(..len) {
+        return Ok(ready.to_vec());
+    }
+    let mut octets = vec![0; len];
     let mut at = 0;
     while at < octets.len() {
         let n = content.read_at(range.start + at as u64, &mut octets[at..])?;
@@ -148,55 +152,91 @@ pub(super) fn each_field(
     header: Range<u64>,
     mut each: impl FnMut(&[u8], Range<u64>),
 ) -> io::Result<()> {
+    let left = |at: u64| usize::try_from(header.end - at).unwrap_or(usize::MAX);
+    let mut fields = Fields::new(header.start);
+    let ready = content.in_memory(header.start);
+    fields.push(&ready[..ready.len().min(left(header.start))], &mut each);
+    if fields.at < header.end {
+        let mut buffer = vec![0; CHUNK.min(left(fields.at))];
+        while fields.at < header.end {
+            let want = buffer.len().min(left(fields.at));
+            let n = content.read_at(fields.at, &mut buffer[..want])?;
+            if n == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            fields.push(&buffer[..n], &mut each);
+        }
+    }
+    fields.finish(each);
+    Ok(())
+}
+
+/// Where the fields of a header lie that comes in pieces.
+struct Fields {
+    at: u64,
+    line_start: u64,
+    /// No colon has come on the current line, which begins a field if one comes.
+    in_name: bool,
+    /// What has come of its name.
+    name: Vec<u8>,
+    /// The field that may still be continued: where it begins, ...
+    field: Option<u64>,
+    /// ... and its name.
+    field_name: Vec<u8>,
+}
+
+impl Fields {
     /// Longest name compared: the longest that FETCH could ask for in its line is cut alike by nobody.
     const NAME_MAX: usize = 1024;
-    let mut buffer = vec![0; CHUNK];
-    let mut at = header.start;
-    // The field being read, its name, and what is known of the current line.
-    let mut field: Option<(Vec<u8>, u64)> = None;
-    let mut line_start = at;
-    let mut name: Vec<u8> = Vec::new();
-    let mut in_name = true;
-    while at < header.end {
-        let want = usize::try_from(header.end - at).unwrap_or(CHUNK).min(CHUNK);
-        let n = content.read_at(at, &mut buffer[..want])?;
-        if n == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        for &byte in &buffer[..n] {
-            if at == line_start {
-                let continues = matches!(byte, b' ' | b'\t');
-                if !continues && let Some((name, start)) = field.take() {
-                    each(&name, start..at);
+
+    fn new(at: u64) -> Self {
+        Self { at, line_start: at, in_name: true, name: Vec::new(), field: None, field_name: Vec::new() }
+    }
+
+    fn push(&mut self, octets: &[u8], each: &mut impl FnMut(&[u8], Range<u64>)) {
+        let mut rest = octets;
+        while let Some(first) = rest.first() {
+            if self.at == self.line_start {
+                let continues = matches!(first, b' ' | b'\t');
+                if !continues && let Some(start) = self.field.take() {
+                    each(self.field_name.trim_ascii_end(), start..self.at);
                 }
-                name.clear();
-                in_name = !continues;
+                self.in_name = !continues;
+                self.name.clear();
             }
-            at += 1;
-            match byte {
-                b':' if in_name => {
-                    in_name = false;
-                    field = Some((name.trim_ascii_end().to_vec(), line_start));
+            let end = memchr::memchr(b'\n', rest);
+            let (line, behind) = rest.split_at(end.map_or(rest.len(), |end| end + 1));
+            // A line without a colon is no field and belongs to none.
+            if self.in_name {
+                let colon = memchr::memchr(b':', line);
+                let part = &line[..colon.or(end).unwrap_or(line.len())];
+                self.name.extend_from_slice(&part[..part.len().min(Self::NAME_MAX - self.name.len())]);
+                if colon.is_some() {
+                    self.in_name = false;
+                    self.field = Some(self.line_start);
+                    std::mem::swap(&mut self.name, &mut self.field_name);
                 }
-                b'\n' => {
-                    // A line without a colon is no field and belongs to none.
-                    line_start = at;
-                }
-                byte if in_name && name.len() < NAME_MAX => name.push(byte),
-                _ => {}
             }
+            self.at += line.len() as u64;
+            if end.is_some() {
+                self.line_start = self.at;
+            }
+            rest = behind;
         }
     }
-    if let Some((name, start)) = field {
-        each(&name, start..at);
+
+    fn finish(self, mut each: impl FnMut(&[u8], Range<u64>)) {
+        if let Some(start) = self.field {
+            each(self.field_name.trim_ascii_end(), start..self.at);
+        }
     }
-    Ok(())
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 pub(super) mod tests {
     use super::*;
+    use proptest::prelude::*;
     use sealpost_proto::imap::mime::Scanner;
 
     pub(in crate::imap) struct Octets(pub(in crate::imap) Vec<u8>);
@@ -295,6 +335,69 @@ pub(super) mod tests {
             read(message, &section(&[], Some(header_fields(&["b"], false))), None).as_deref(),
             Some("B : 3\r\n\tx\r\n\r\n")
         );
+    }
+
+    /// What [`Fields`] does, one octet at a time.
+    fn fields_by_octets(header: &[u8]) -> Vec<(Vec<u8>, Range<u64>)> {
+        let mut all = Vec::new();
+        let (mut field, mut line_start, mut in_name, mut name) = (None, 0, true, Vec::new());
+        for (at, octet) in header.iter().enumerate() {
+            if at == line_start {
+                in_name = !matches!(octet, b' ' | b'\t');
+                name.clear();
+                if in_name && let Some((name, start)) = field.take() {
+                    all.push((name, start..at as u64));
+                }
+            }
+            match octet {
+                b':' if in_name => {
+                    in_name = false;
+                    field = Some((name.trim_ascii_end().to_vec(), line_start as u64));
+                }
+                b'\n' => line_start = at + 1,
+                octet if in_name && name.len() < Fields::NAME_MAX => name.push(*octet),
+                _ => {}
+            }
+        }
+        all.extend(field.map(|(name, start)| (name, start..header.len() as u64)));
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn fields_are_found_wherever_a_header_is_cut(
+            words in prop::collection::vec(prop::sample::select(vec!["A", "Bc", ":", " ", "\t", "\r\n", "\n", "\r", "\0"]), 0..40),
+            cuts in prop::collection::vec(1_usize..9, 1..5),
+        ) {
+            let header = words.concat().into_bytes();
+            let (mut found, mut rest) = (Vec::new(), header.as_slice());
+            let mut each = |name: &[u8], range| found.push((name.to_vec(), range));
+            let mut fields = Fields::new(0);
+            for cut in cuts.iter().cycle() {
+                let (piece, behind) = rest.split_at(rest.len().min(*cut));
+                fields.push(piece, &mut each);
+                rest = behind;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            fields.finish(each);
+            prop_assert_eq!(found, fields_by_octets(&header));
+        }
+    }
+
+    #[test]
+    fn a_name_is_compared_as_far_as_any_can_be_asked_for() {
+        for len in [Fields::NAME_MAX - 1, Fields::NAME_MAX, Fields::NAME_MAX + 1] {
+            let header = format!("{}: b\r\n", "a".repeat(len));
+            let found = fields_by_octets(header.as_bytes());
+            assert_eq!(found[0].0.len(), len.min(Fields::NAME_MAX));
+            let mut all = Vec::new();
+            let end = header.len() as u64;
+            each_field(&Octets(header.into_bytes()), 0..end, |name, range| all.push((name.to_vec(), range)))
+                .unwrap();
+            assert_eq!(all, found);
+        }
     }
 
     #[test]

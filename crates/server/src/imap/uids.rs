@@ -87,6 +87,29 @@ impl Uids {
             .map(move |(a, b)| (a.max(low), b.min(high)))
     }
 
+    /// What lies in ranges, in parts of at most so many UIDs; each part is ranges between UIDs that are there.
+    pub(super) fn parts(&self, ranges: &[UidRange], most: u32) -> Vec<Vec<UidRange>> {
+        let mut parts: Vec<Vec<UidRange>> = Vec::new();
+        let mut room = 0;
+        for (low, high) in ranges {
+            let (mut from, to) = (self.below(*low), self.below(high.saturating_add(1)));
+            while from < to {
+                if room == 0 {
+                    parts.push(Vec::new());
+                    room = most.max(1);
+                }
+                let n = room.min(to - from);
+                if let (Some(part), Some(first), Some(last)) =
+                    (parts.last_mut(), self.at(from), self.at(from + n - 1))
+                {
+                    part.push((first, last));
+                }
+                (from, room) = (from + n, room - n);
+            }
+        }
+        parts
+    }
+
     /// The parts of a range that are none of the UIDs.
     pub(super) fn others(&self, (low, high): UidRange) -> Vec<UidRange> {
         let mut others = Vec::new();
@@ -205,6 +228,17 @@ mod tests {
             }
             let part: BTreeSet<Uid> = set.into_iter().filter(|u| (range.0..=range.1).contains(u)).collect();
             prop_assert_eq!(uids.within(range).collect::<Vec<_>>(), ranges(&part));
+            for most in 1..5 {
+                let parts = uids.parts(&[range, (range.1 + 2, 70)], most);
+                let asked = |uid: &Uid| (range.0..=range.1).contains(uid) || (range.1 + 2..=70).contains(uid);
+                let of = |part: &Vec<UidRange>| -> Vec<Uid> {
+                    part.iter().flat_map(|(a, b)| *a..=*b).filter(|uid| list.contains(uid)).collect()
+                };
+                let read: Vec<Vec<Uid>> = parts.iter().map(of).collect();
+                let expected: Vec<Uid> = list.iter().copied().filter(asked).collect();
+                let expected: Vec<Vec<Uid>> = expected.chunks(most as usize).map(<[Uid]>::to_vec).collect();
+                prop_assert_eq!(read, expected, "nothing twice, nothing left out");
+            }
             let others: BTreeSet<Uid> = (range.0..=range.1).filter(|u| !part.contains(u)).collect();
             prop_assert_eq!(uids.others(range), ranges(&others));
             let both: BTreeSet<Uid> = part.intersection(&gone).copied().collect();

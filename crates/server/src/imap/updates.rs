@@ -1,7 +1,6 @@
 //! Untagged responses that tell of changes (RFC 9051 §7.4, §7.5).
 
 use super::{
-    batches::Message,
     flags::{all_flags, permanent_flags, write_flag_list},
     session::{Refusal, Session},
     view::ranges,
@@ -9,7 +8,7 @@ use super::{
 use sealpost_proto::imap::{Condition, response};
 use sealpost_store::{
     StoreError,
-    mailbox::{Copied, MailboxId, Uid, UidRange},
+    mailbox::{Copied, MailboxId, Message, Uid, UidRange},
 };
 
 /// Ranges in one VANISHED: lines stay below the 8,192 octets that RFC 7162 §4 asks clients to take.

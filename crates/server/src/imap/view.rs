@@ -5,14 +5,14 @@
 //! in a mailbox of any size. Flags, sizes and dates are read when they are asked for ([`super::batches`]).
 
 use super::{
-    batches::{Batches, Message, Wants},
+    batches::{Batches, Wants},
     session::Refusal,
     uids::Uids,
 };
 use sealpost_proto::imap::{SeqNumber, SequenceSet};
 use sealpost_store::{
     Store, StoreError,
-    mailbox::{Entry, MailboxId, MailboxStatus, Uid, UidRange},
+    mailbox::{Entry, MailboxId, MailboxStatus, Message, Uid, UidRange},
 };
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -149,6 +149,11 @@ impl View {
         let mut pick = Pick::default();
         pick.add(uids, 0, uids.len());
         pick
+    }
+
+    /// A choice in parts of at most so many messages.
+    pub(super) fn parts(&self, pick: &Pick, most: u32) -> Vec<Vec<UidRange>> {
+        self.uids().parts(&pick.ranges, most)
     }
 
     /// The UIDs of a choice, one by one.

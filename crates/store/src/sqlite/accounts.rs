@@ -156,6 +156,7 @@ fn remove(tx: &mut Tx<'_>, address: &Address) -> Result<()> {
     }
     tx.touch(account);
     tx.rerouted();
+    tx.renamed();
     Ok(())
 }
 
@@ -304,7 +305,7 @@ impl SqliteStore {
             let Some(account) = lead(&snapshot, &address)? else { return Ok(None) };
             let route = Route { account, key: keys::published(&snapshot, account)? };
             let picked = pick(&route);
-            directory.learn(epoch, &address, route);
+            directory.learn(epoch, address.as_str().to_owned(), route);
             Ok(Some(picked))
         })
         .await
@@ -372,7 +373,7 @@ impl Accounts for SqliteStore {
     }
 
     async fn resolve(&self, address: &Address) -> Result<Option<AccountId>> {
-        match self.shared.listeners.directory.find(address, |route| route.account) {
+        match self.shared.listeners.directory.find(address.as_str(), |route| route.account) {
             Ok(account) => Ok(Some(account)),
             Err(epoch) => self.route(address, epoch, |route| route.account).await,
         }
@@ -439,7 +440,7 @@ impl Accounts for SqliteStore {
     }
 
     async fn public_key(&self, address: &Address) -> Result<Option<PublicKey>> {
-        match self.shared.listeners.directory.find(address, |route| route.key.clone()) {
+        match self.shared.listeners.directory.find(address.as_str(), |route| route.key.clone()) {
             Ok(key) => Ok(key),
             Err(epoch) => Ok(self.route(address, epoch, |route| route.key.clone()).await?.flatten()),
         }

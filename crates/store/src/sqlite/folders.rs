@@ -220,6 +220,7 @@ pub(super) fn delete(tx: &mut Tx<'_>, account: AccountId, name: &str) -> Result<
     annotations::remove(tx, account, id)?;
     tx.conn.prepare_cached("UPDATE mailbox SET account_id = NULL WHERE id = ?1")?.execute([id.0])?;
     tx.happened(account, Event::Name(NameEvent::Deleted(name)));
+    tx.renamed();
     Ok(())
 }
 
@@ -262,6 +263,7 @@ pub(super) fn rename(tx: &mut Tx<'_>, account: AccountId, from: &str, to: &str) 
         tx.conn.prepare_cached("UPDATE mailbox SET name = ?2 WHERE id = ?1")?.execute(params![id, name])?;
     }
     tx.happened(account, Event::Name(event));
+    tx.renamed();
     Ok(())
 }
 

@@ -49,6 +49,20 @@ fn mark(from: &rusqlite::Row<'_>) -> Result<Mark> {
     })
 }
 
+/// The keywords of a range of messages, folded, ascending by UID.
+pub(super) fn keywords_in(
+    conn: &Connection,
+    mailbox: MailboxId,
+    (first, last): UidRange,
+) -> Result<Vec<(Uid, String)>> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT uid, folded FROM entry_keyword WHERE mailbox_id = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid",
+        )?
+        .query_map(params![mailbox.0, first, last], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?)
+}
+
 /// Fills in the keywords of a run of messages, ascending by UID.
 fn add_keywords<T: Listed>(
     conn: &Connection,
@@ -62,18 +76,13 @@ fn add_keywords<T: Listed>(
     if spellings.is_empty() {
         return Ok(());
     }
-    let mut statement = conn.prepare_cached(
-        "SELECT uid, folded FROM entry_keyword WHERE mailbox_id = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid",
-    )?;
-    let mut rows = statement.query(params![mailbox.0, first, last])?;
     let mut at = 0;
-    while let Some(row) = rows.next()? {
-        let uid: Uid = row.get(0)?;
+    for (uid, word) in keywords_in(conn, mailbox, (first, last))? {
         while run.get(at).is_some_and(|listed| listed.uid() < uid) {
             at += 1;
         }
         match run.get_mut(at) {
-            Some(listed) if listed.uid() == uid => listed.keywords().push(row.get(1)?),
+            Some(listed) if listed.uid() == uid => listed.keywords().push(word),
             _ => {}
         }
     }
@@ -86,16 +95,16 @@ fn add_keywords<T: Listed>(
     Ok(())
 }
 
+/// `snapshot` is in a transaction.
 fn in_ranges<T: Listed>(
-    conn: &Connection,
+    snapshot: &Connection,
     mailbox: MailboxId,
     (ranges, limit): (&[UidRange], usize),
     columns: &str,
     read: impl Fn(&rusqlite::Row<'_>) -> Result<T>,
 ) -> Result<Vec<T>> {
-    let snapshot = conn.unchecked_transaction()?;
-    status(&snapshot, mailbox)?;
-    let spellings = spellings(&snapshot, mailbox)?;
+    status(snapshot, mailbox)?;
+    let spellings = spellings(snapshot, mailbox)?;
     let mut statement = snapshot.prepare_cached(&format!(
         "SELECT {columns} FROM entry WHERE mailbox_id = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid LIMIT ?4"
     ))?;
@@ -106,7 +115,7 @@ fn in_ranges<T: Listed>(
         while let Some(next) = rows.next()? {
             all.push(read(next)?);
         }
-        add_keywords(&snapshot, mailbox, &mut all[start..], &spellings)?;
+        add_keywords(snapshot, mailbox, &mut all[start..], &spellings)?;
         if all.len() >= limit {
             break;
         }
@@ -114,14 +123,14 @@ fn in_ranges<T: Listed>(
     Ok(all)
 }
 
-/// See [`crate::mailbox::Mailboxes::entries_in`].
+/// See [`crate::mailbox::Mailboxes::entries_in`]; `snapshot` is in a transaction.
 pub(super) fn entries_in(
-    conn: &Connection,
+    snapshot: &Connection,
     mailbox: MailboxId,
     ranges: &[UidRange],
     limit: usize,
 ) -> Result<Vec<Entry>> {
-    in_ranges(conn, mailbox, (ranges, limit), COLUMNS, entry)
+    in_ranges(snapshot, mailbox, (ranges, limit), COLUMNS, entry)
 }
 
 /// See [`crate::mailbox::Mailboxes::marks_in`].
@@ -131,7 +140,8 @@ pub(super) fn marks_in(
     ranges: &[UidRange],
     limit: usize,
 ) -> Result<Vec<Mark>> {
-    in_ranges(conn, mailbox, (ranges, limit), "uid, modseq, flags", mark)
+    let snapshot = conn.unchecked_transaction()?;
+    in_ranges(&snapshot, mailbox, (ranges, limit), "uid, modseq, flags", mark)
 }
 
 /// Puts a run of UIDs behind or into the last one.
@@ -209,8 +219,8 @@ pub(super) fn touched(conn: &Connection, mailbox: MailboxId, since: u64) -> Resu
 
 /// All entries, by UID.
 pub(super) fn all(conn: &Connection, mailbox: MailboxId) -> Result<Vec<Entry>> {
-    let everything = (&[(0, Uid::MAX)][..], usize::MAX);
-    in_ranges(conn, mailbox, everything, COLUMNS, entry)
+    let snapshot = conn.unchecked_transaction()?;
+    entries_in(&snapshot, mailbox, &[(0, Uid::MAX)], usize::MAX)
 }
 
 /// The first UID that came after a MODSEQ: MODSEQs of arrival ascend with the UIDs.

@@ -5,7 +5,7 @@ use super::{
     contents::Contents,
     convert::number,
     entries::{self, FlagStore, Incoming},
-    folders, listing, maildrop, readers, sketches,
+    folders, listing, loads, maildrop, readers, scans,
     writer::Tx,
 };
 use crate::{
@@ -13,9 +13,9 @@ use crate::{
     error::{Result, StoreError},
     events::Listener,
     mailbox::{
-        Changed, Changes, ContentId, ContentReader, Copied, Entry, FlagChange, Flags, Judge, MailboxId,
-        MailboxInfo, MailboxStatus, Mailboxes, Maildrop, Mark, NewMessage, Sketched, SpecialUse, Touched,
-        Uid, UidRange,
+        Batch, Changed, Changes, ContentId, ContentReader, Copied, Entry, FlagChange, Flags, Load, MailboxId,
+        MailboxInfo, MailboxStatus, Mailboxes, Maildrop, Mark, NewMessage, Scan, Scanned, SpecialUse,
+        Touched, Uid, UidRange,
     },
     spool::Spool,
 };
@@ -26,6 +26,8 @@ use tokio::sync::watch;
 
 /// Messages in one transaction of STORE and EXPUNGE; between two of them others get their turn.
 const CHUNK: usize = 500;
+/// Longest name whose mailbox is remembered, in octets: longer ones are rare, and what is remembered has a bound.
+const REMEMBERED_NAME_MAX: usize = 128;
 
 pub(super) fn status(conn: &Connection, mailbox: MailboxId) -> Result<MailboxStatus> {
     let numbers: [i64; 7] = conn
@@ -130,8 +132,21 @@ impl Mailboxes for SqliteStore {
     }
 
     async fn find_mailbox(&self, account: AccountId, name: &str) -> Result<Option<MailboxId>> {
-        let name = name.to_owned();
-        self.read(move |conn| folders::find(conn, account, &folders::canonical(&name))).await
+        let (key, names) = ((account, folders::canonical(name)), Arc::clone(&self.shared.listeners.names));
+        let epoch = match names.find(&key, |mailbox| *mailbox) {
+            Ok(mailbox) => return Ok(Some(mailbox)),
+            Err(epoch) => epoch,
+        };
+        self.read(move |conn| {
+            let found = folders::find(conn, account, &key.1)?;
+            if let Some(mailbox) = found
+                && key.1.len() <= REMEMBERED_NAME_MAX
+            {
+                names.learn(epoch, key, mailbox);
+            }
+            Ok(found)
+        })
+        .await
     }
 
     async fn status(&self, mailbox: MailboxId) -> Result<MailboxStatus> {
@@ -171,12 +186,26 @@ impl Mailboxes for SqliteStore {
 
     async fn entries_in(&self, mailbox: MailboxId, ranges: &[UidRange], limit: usize) -> Result<Vec<Entry>> {
         let ranges = ranges.to_vec();
-        self.read(move |conn| listing::entries_in(conn, mailbox, &ranges, limit)).await
+        self.read(move |conn| {
+            let snapshot = conn.unchecked_transaction()?;
+            listing::entries_in(&snapshot, mailbox, &ranges, limit)
+        })
+        .await
     }
 
     async fn marks_in(&self, mailbox: MailboxId, ranges: &[UidRange], limit: usize) -> Result<Vec<Mark>> {
         let ranges = ranges.to_vec();
         self.read(move |conn| listing::marks_in(conn, mailbox, &ranges, limit)).await
+    }
+
+    async fn load(&self, mailbox: MailboxId, ranges: &[UidRange], load: Load) -> Result<Batch> {
+        let (shared, ranges) = (Arc::clone(&self.shared), ranges.to_vec());
+        self.blocking(move || loads::load(&shared, mailbox, &ranges, load)).await
+    }
+
+    async fn scan(&self, mailbox: MailboxId, ranges: &[UidRange], scan: Scan) -> Result<Scanned> {
+        let ranges = ranges.to_vec();
+        self.read(move |conn| scans::scan(conn, mailbox, &ranges, &scan)).await
     }
 
     async fn maildrop(&self, mailbox: MailboxId) -> Result<Maildrop> {
@@ -278,11 +307,6 @@ impl Mailboxes for SqliteStore {
     async fn heads(&self, contents: &[(ContentId, u64)]) -> Result<Vec<Option<Box<dyn ContentReader>>>> {
         let (shared, contents) = (Arc::clone(&self.shared), contents.to_vec());
         self.blocking(move || readers::open_heads(&shared, &contents)).await
-    }
-
-    async fn judge(&self, which: Sketched, contents: &[ContentId], judge: Judge) -> Result<Vec<u64>> {
-        let contents = contents.to_vec();
-        self.read(move |conn| sketches::judge(conn, which, &contents, &*judge)).await
     }
 
     async fn indexes(&self, contents: &[ContentId]) -> Result<Vec<Vec<u8>>> {

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, blob::Blob};
 use std::{io, sync::Arc};
 
 /// Bodies up to this are read whole at once: one statement instead of one for each piece.
-const READ_WHOLE_MAX: u64 = 32 * 1024;
+pub(super) const READ_WHOLE_MAX: u64 = 32 * 1024;
 
 /// Opens a message for reading. What is opened stays readable to its end, even if the message is removed meanwhile:
 /// small bodies are in memory, objects are open files, and the others are within their grace.
@@ -63,8 +63,7 @@ pub(super) fn open_all(
     })
 }
 
-/// The same, where no more than the first octets are wanted, so many of each. Of what lies in the database no page is
-/// read that has none of them, and of an object no block.
+/// The same, where no more than the first octets are wanted, so many of each.
 pub(super) fn open_heads(
     shared: &Shared,
     contents: &[(ContentId, u64)],
@@ -73,7 +72,7 @@ pub(super) fn open_heads(
         // Between the two looks at a message it must not go.
         let snapshot = conn.unchecked_transaction()?;
         let mut statement = snapshot.prepare_cached("SELECT size, object_key FROM content WHERE id = ?1")?;
-        let mut body: Option<Blob<'_>> = None;
+        let mut heads = Heads::new(shared, &snapshot);
         let mut all: Vec<Option<Box<dyn ContentReader>>> = Vec::with_capacity(contents.len());
         for (content, wanted) in contents {
             let mut rows = statement.query([content.0])?;
@@ -81,36 +80,58 @@ pub(super) fn open_heads(
                 all.push(None);
                 continue;
             };
-            let size = number(row.get(0)?, "message")?;
-            let rest = LazyReader::new(shared, *content, size);
-            let wanted = size.min(*wanted);
-            if wanted > READ_WHOLE_MAX {
-                all.push(Some(Box::new(rest)));
-                continue;
-            }
-            let mut head = vec![0; usize::try_from(wanted).unwrap_or(0)];
-            let got = match row.get::<_, Option<String>>(1)? {
-                _ if head.is_empty() => 0,
-                Some(key) => shared.objects.open(&key, size)?.read_at(0, &mut head)?,
-                None => {
-                    let opened = match body.take() {
-                        Some(mut opened) => {
-                            opened.reopen(content.0)?;
-                            opened
-                        }
-                        None => snapshot.blob_open("main", "body", "data", content.0, true)?,
-                    };
-                    let got = opened.read_at(&mut head, 0)?;
-                    body = Some(opened);
-                    got
-                }
-            };
-            // What a short read left out is read when it is asked for.
-            head.truncate(got);
-            all.push(Some(Box::new(HeadReader { head, rest })));
+            let (size, key) = (number(row.get(0)?, "message")?, row.get::<_, Option<String>>(1)?);
+            all.push(Some(Box::new(heads.open((*content, size), key.as_deref(), *wanted)?)));
         }
         Ok(all)
     })
+}
+
+/// Reads the first octets of many messages. Of what lies in the database no page is read that has none of them, and of
+/// an object no block.
+pub(super) struct Heads<'a> {
+    shared: &'a Shared,
+    snapshot: &'a Connection,
+    /// The body read last: another one is opened by it in less time than anew.
+    body: Option<Blob<'a>>,
+}
+
+impl<'a> Heads<'a> {
+    /// `snapshot` is in a transaction.
+    pub(super) fn new(shared: &'a Shared, snapshot: &'a Connection) -> Self {
+        Self { shared, snapshot, body: None }
+    }
+
+    /// A reader with so many octets in memory, unless they are too many.
+    pub(super) fn open(
+        &mut self,
+        (content, size): (ContentId, u64),
+        object: Option<&str>,
+        wanted: u64,
+    ) -> Result<HeadReader> {
+        let wanted = size.min(wanted);
+        let wanted = if wanted > READ_WHOLE_MAX { 0 } else { usize::try_from(wanted).unwrap_or(0) };
+        let mut head = vec![0; wanted];
+        let got = match object {
+            _ if head.is_empty() => 0,
+            Some(key) => self.shared.objects.open(key, size)?.read_at(0, &mut head)?,
+            None => {
+                let body = match self.body.take() {
+                    Some(mut body) => {
+                        body.reopen(content.0)?;
+                        body
+                    }
+                    None => self.snapshot.blob_open("main", "body", "data", content.0, true)?,
+                };
+                let got = body.read_at(&mut head, 0)?;
+                self.body = Some(body);
+                got
+            }
+        };
+        // What a short read left out is read when it is asked for.
+        head.truncate(got);
+        Ok(HeadReader { head, rest: LazyReader::new(self.shared, content, size) })
+    }
 }
 
 /// A reader that holds neither memory nor a file until it is used: for lists of many messages.
@@ -150,7 +171,7 @@ fn to_io(error: StoreError) -> io::Error {
     }
 }
 
-struct WholeReader(Vec<u8>);
+pub(super) struct WholeReader(pub(super) Vec<u8>);
 
 impl ContentReader for WholeReader {
     fn len(&self) -> u64 {
@@ -159,10 +180,13 @@ impl ContentReader for WholeReader {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         Ok(files::copy_at(&self.0, offset, buf))
     }
+    fn in_memory(&self, offset: u64) -> &[u8] {
+        files::behind(&self.0, offset)
+    }
 }
 
 /// The first octets in memory, the others when they are asked for.
-struct HeadReader {
+pub(super) struct HeadReader {
     head: Vec<u8>,
     rest: LazyReader,
 }
@@ -176,6 +200,9 @@ impl ContentReader for HeadReader {
             return Ok(files::copy_at(&self.head, offset, buf));
         }
         self.rest.read_at(offset, buf)
+    }
+    fn in_memory(&self, offset: u64) -> &[u8] {
+        files::behind(&self.head, offset)
     }
 }
 

@@ -28,9 +28,9 @@ fn stored<'a>(row: &'a Row<'_>) -> Result<Option<&'a [u8]>> {
     Ok(row.get_ref(1)?.as_blob_or_null().map_err(rusqlite::Error::from)?)
 }
 
-/// See [`crate::mailbox::Mailboxes::judge`].
+/// What `judge` says of the sketches of `contents`, in order; `snapshot` is in a transaction.
 pub(super) fn judge(
-    conn: &Connection,
+    snapshot: &Connection,
     which: Sketched,
     contents: &[ContentId],
     judge: &dyn Fn(Option<&[u8]>) -> u64,
@@ -45,7 +45,6 @@ pub(super) fn judge(
             "SELECT content_id, sketch FROM text_sketch WHERE content_id BETWEEN ?1 AND ?2 ORDER BY content_id",
         ),
     };
-    let snapshot = conn.unchecked_transaction()?;
     let (mut one, mut many) = (snapshot.prepare_cached(one)?, snapshot.prepare_cached(many)?);
     let mut judged = vec![judge(None); contents.len()];
     // As they lie on the disk.

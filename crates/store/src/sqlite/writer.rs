@@ -4,7 +4,7 @@
 
 use super::{
     checkpoint::Checkpoints,
-    directory::Directory,
+    directory::{Directory, Names},
     objects::Objects,
     watchers::{Told, Watchers},
 };
@@ -47,11 +47,22 @@ struct Effects {
     /// What listeners are told, and who did it.
     told: Vec<Told>,
     queued: bool,
-    rerouted: bool,
+    stale: Stale,
     /// Objects whose rows are in the transaction.
     placed: Vec<String>,
     /// Whether the transaction may be on the disk although it failed.
     in_doubt: bool,
+}
+
+/// What is remembered and may be wrong now.
+#[derive(Default)]
+struct Stale {
+    routes: bool,
+    names: bool,
+}
+
+impl Stale {
+    const ALL: Self = Self { routes: true, names: true };
 }
 
 impl Tx<'_> {
@@ -66,7 +77,11 @@ impl Tx<'_> {
     }
     /// An address leads elsewhere now, or to another key: forget what was remembered, after the commit.
     pub(super) fn rerouted(&mut self) {
-        self.effects.rerouted = true;
+        self.effects.stale.routes = true;
+    }
+    /// A name is no longer that of the mailbox it was: the same.
+    pub(super) fn renamed(&mut self) {
+        self.effects.stale.names = true;
     }
     /// The transaction holds the row of this object.
     pub(super) fn placed(&mut self, key: &str) {
@@ -83,13 +98,17 @@ impl Tx<'_> {
 pub(super) struct Listeners {
     pub(super) watchers: Arc<Watchers>,
     pub(super) directory: Arc<Directory>,
+    pub(super) names: Arc<Names>,
     pub(super) queue_changed: Arc<Notify>,
 }
 
 impl Listeners {
     fn tell(&self, effects: &mut Effects) {
-        if effects.rerouted {
+        if effects.stale.routes {
             self.directory.forget();
+        }
+        if effects.stale.names {
+            self.names.forget();
         }
         // A listener may rely on watchers having been woken.
         self.watchers.bump(&mut effects.touched);
@@ -337,7 +356,7 @@ impl Thread {
                 // At once: they may be what fills the disk. Otherwise the next start sweeps those without a row.
                 effects.placed.iter().for_each(|key| self.objects.discard(key));
             }
-            effects = Effects { rerouted: true, ..Effects::default() };
+            effects = Effects { stale: Stale::ALL, ..Effects::default() };
             for job in &mut batch {
                 job.fail(again(&error));
             }
@@ -380,7 +399,8 @@ impl Thread {
                 effects.touched.append(&mut own.touched);
                 effects.told.append(&mut own.told);
                 effects.queued |= own.queued;
-                effects.rerouted |= own.rerouted;
+                effects.stale.routes |= own.stale.routes;
+                effects.stale.names |= own.stale.names;
                 effects.placed.append(&mut own.placed);
             } else {
                 // A full disk or a failed read ends the whole transaction, by SQLite's own decision.

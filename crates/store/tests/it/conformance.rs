@@ -8,6 +8,7 @@ pub(crate) mod flags;
 pub(crate) mod folders;
 pub(crate) mod keys;
 pub(crate) mod mailboxes;
+pub(crate) mod many;
 pub(crate) mod queue;
 
 /// Makes a test of each case; `$open` returns a fresh store and what keeps it alive.
@@ -51,6 +52,7 @@ macro_rules! suite {
             a_deleted_mailbox_is_gone_for_its_sessions,
             a_name_used_again_has_another_uid_validity,
             renaming_takes_the_children_along,
+            a_name_leads_where_it_leads_now,
             renaming_is_refused,
             renaming_inbox_moves_its_messages,
             subscriptions_are_names,
@@ -71,7 +73,6 @@ macro_rules! suite {
             an_append_is_all_or_nothing,
             counters_follow,
             indexes_come_back,
-            sketches_are_judged_in_the_order_asked,
             heads_are_the_first_octets,
             copies_share_content,
             copying_takes_flags_and_keywords_along,
@@ -97,6 +98,13 @@ macro_rules! suite {
             who_makes_a_change_does_not_hear_of_it,
             a_listener_that_is_far_behind_is_told_so,
             mailboxes_are_named,
+        );
+        $crate::conformance::suite!($open; many:
+            a_scan_reads_sketches_of_what_is_open,
+            a_scan_ends_where_something_decides,
+            a_scan_looks_at_flags_and_keywords,
+            what_is_loaded_is_what_is_asked_for,
+            a_load_ends_where_its_room_does,
         );
         $crate::conformance::suite!($open; flags:
             flags_are_added_removed_replaced,

@@ -96,6 +96,21 @@ impl Index {
         from.u64()
     }
 
+    /// What those need who want the header of the message and nothing else: all but its place is missing.
+    pub(crate) fn header_alone(stored: &[u8]) -> Option<Self> {
+        let body = Self::header_octets(stored)?;
+        let root = Part { header: 0, body, end: body, kind: Kind::Leaf, text: None, children: Vec::new() };
+        Some(Self {
+            envelope: Vec::new(),
+            originators: [0..0, 0..0, 0..0],
+            body_structure: Vec::new(),
+            body: Plain::Without(Vec::new()),
+            sent: None,
+            references: None,
+            parts: vec![root],
+        })
+    }
+
     /// Inverse of [`Index::stored`].
     pub(crate) fn read(stored: &[u8]) -> Option<Self> {
         let mut from = Reader(stored);

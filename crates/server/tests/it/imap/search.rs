@@ -1,6 +1,7 @@
 //! SEARCH: every key, ESEARCH, SEARCHRES.
 
-use super::harness::Server;
+use super::harness::{NOW, Server};
+use sealpost_server::imap::index::describe;
 use sealpost_store::{
     mailbox::{Flags, NewMessage, Sketch},
     spool::Body,
@@ -266,5 +267,52 @@ async fn younger_and_older() {
     }
     for bad in ["YOUNGER 0", "OLDER", "OLDER x", "YOUNGER 4294967296"] {
         assert!(reader.refused(&format!("SEARCH {bad}")).await.starts_with("BAD"), "{bad}");
+    }
+}
+
+/// More messages than are looked through or read at a time: nothing is left out, nothing comes twice, and all in order.
+#[tokio::test]
+async fn a_large_mailbox_is_read_whole() {
+    const MESSAGES: u32 = 9000;
+    let server = Server::start().await;
+    let store = &server.ctx.store;
+    let inbox = store.find_mailbox(server.account, "INBOX").await.unwrap().unwrap();
+    let message = |n: u32| {
+        let body = Body::from_bytes(format!("Subject: number {n} of {}\r\n\r\n{}", n % 100, "x".repeat(100)));
+        let (index, sketch) = describe(&body).unwrap();
+        let flags = if n.is_multiple_of(3) { Flags::SEEN } else { Flags::default() };
+        let keywords = if n.is_multiple_of(1000) { vec!["Thousands".to_owned()] } else { Vec::new() };
+        NewMessage { body, flags, keywords, internal_date: NOW, index, sketch }
+    };
+    store.append(inbox, (1..=MESSAGES).map(message).collect()).await.unwrap();
+    let mut client = server.inbox().await;
+    for (keys, matches) in [
+        ("SUBJECT \"of 77\"", (|n| n % 100 == 77) as fn(u32) -> bool),
+        ("UNSEEN", |n| n % 3 != 0),
+        ("NOT UNSEEN", |n| n % 3 == 0),
+        ("SEEN NOT SEEN", |_| false),
+        ("KEYWORD thousands", |n| n % 1000 == 0),
+        ("UNSEEN OR KEYWORD Thousands TEXT \"number 8191 \"", |n| n % 3 != 0 && n % 1000 == 0 || n == 8191),
+        ("8190:8195 BODY xxx", |n| (8190..=8195).contains(&n)),
+    ] {
+        let expected: Vec<String> = (1..=MESSAGES).filter(|n| matches(*n)).map(|n| format!(" {n}")).collect();
+        assert_eq!(
+            client.ok(&format!("SEARCH {keys}")).await,
+            [format!("* SEARCH{}", expected.concat())],
+            "{keys}"
+        );
+    }
+    for items in ["BODY.PEEK[HEADER.FIELDS (SUBJECT)]", "(BODY.PEEK[HEADER] ENVELOPE)", "BODY.PEEK[]"] {
+        let lines = client.ok(&format!("FETCH 1:* {items}")).await;
+        let heads: Vec<String> = (1..=MESSAGES).map(|n| format!("* {n} FETCH (")).collect();
+        let subjects: Vec<String> =
+            (1..=MESSAGES).map(|n| format!("Subject: number {n} of {}", n % 100)).collect();
+        let told = |start: &str| lines.iter().filter(|line| line.starts_with(start)).collect::<Vec<_>>();
+        assert!(told("* ").iter().zip(&heads).all(|(line, head)| line.starts_with(head)), "{items}");
+        assert_eq!(
+            (told("* ").len(), told("Subject: ")),
+            (heads.len(), subjects.iter().collect()),
+            "{items}"
+        );
     }
 }

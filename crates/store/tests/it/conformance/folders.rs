@@ -1,6 +1,6 @@
 //! The tree of mailboxes.
 
-use crate::support::{account, flagged, inbox, mailbox, message, strings};
+use crate::support::{account, address, flagged, inbox, mailbox, message, strings};
 use sealpost_store::{
     Store, StoreError,
     account::AccountId,
@@ -123,6 +123,35 @@ pub(crate) async fn renaming_takes_the_children_along(store: Arc<dyn Store>) {
     assert_eq!(mailbox(&*store, id, "new/place").await, before, "the mailbox is the same");
     assert_eq!(mailbox(&*store, id, "new/place/b/c").await, child);
     assert_eq!(store.status(before).await.expect("a status"), status);
+}
+
+/// Asked twice each time: a store may remember what it was asked.
+pub(crate) async fn a_name_leads_where_it_leads_now(store: Arc<dyn Store>) {
+    let id = account(&*store, "alice@example.net").await;
+    let find = async |name: &str| {
+        let first = store.find_mailbox(id, name).await.expect("looks");
+        assert_eq!(store.find_mailbox(id, name).await.expect("looks"), first);
+        first
+    };
+    assert_eq!(find("a/b").await, None);
+    let made = store.create_mailbox(id, "a/b", None).await.expect("makes");
+    let above = find("a").await;
+    assert_eq!(find("a/b").await, Some(made));
+    store.rename_mailbox(id, "a", "c").await.expect("renames");
+    assert_eq!((find("a").await, find("a/b").await), (None, None));
+    assert_eq!((find("c").await, find("c/b").await), (above, Some(made)));
+    store.delete_mailbox(id, "c/b").await.expect("deletes");
+    assert_eq!((find("c").await, find("c/b").await), (above, None));
+    let again = store.create_mailbox(id, "c/b", None).await.expect("makes");
+    assert!(again != made && find("c/b").await == Some(again));
+    // Names that are too long to be remembered.
+    let long = |end: &str| format!("{}{end}", "x".repeat(128));
+    let made = store.create_mailbox(id, &long("1"), None).await.expect("makes");
+    assert_eq!(find(&long("1")).await, Some(made));
+    store.rename_mailbox(id, &long("1"), &long("2")).await.expect("renames");
+    assert_eq!((find(&long("1")).await, find(&long("2")).await), (None, Some(made)));
+    store.remove_account(&address("alice@example.net")).await.expect("removes");
+    assert_eq!((find("INBOX").await, find("c").await), (None, None));
 }
 
 pub(crate) async fn renaming_is_refused(store: Arc<dyn Store>) {

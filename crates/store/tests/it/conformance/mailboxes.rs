@@ -3,7 +3,7 @@
 use crate::support::{NOW, account, flagged, inbox, mailbox, message, octets, read, strings};
 use sealpost_store::{
     Store, StoreError,
-    mailbox::{ContentId, FlagChange, Flags, MailboxId, NewMessage, Sketch, Sketched, Uid},
+    mailbox::{ContentId, FlagChange, Flags, MailboxId, NewMessage, Uid},
     spool::INLINE_MAX,
 };
 use std::sync::Arc;
@@ -161,53 +161,6 @@ pub(crate) async fn indexes_come_back(store: Arc<dyn Store>) {
     let found = store.indexes(&[ids[1], ids[0], ContentId(9_999), ids[0]]).await.expect("asks");
     assert_eq!(found, [b"".to_vec(), b"envelope".to_vec(), b"".to_vec(), b"envelope".to_vec()]);
     assert!(store.indexes(&[]).await.expect("asks").is_empty());
-}
-
-pub(crate) async fn sketches_are_judged_in_the_order_asked(store: Arc<dyn Store>) {
-    let (_, inbox) = inbox(&*store).await;
-    // Some have one, some the other, some none, and one has an empty one, which is not none.
-    let sketch = |n: u8| Sketch {
-        header: (n.is_multiple_of(2)).then(|| vec![n].into()),
-        text: (n.is_multiple_of(3)).then(|| if n == 9 { Vec::new() } else { vec![n, 7] }.into()),
-    };
-    let messages = (0..200).map(|n| NewMessage { sketch: sketch(n), ..message(vec![n]) }).collect();
-    store.append(inbox, messages).await.expect("appends");
-    let ids: Vec<_> =
-        store.entries(inbox).await.expect("entries").into_iter().map(|entry| entry.content).collect();
-    let judge = || {
-        Arc::new(|stored: Option<&[u8]>| {
-            stored.map_or(999, |octets| octets.iter().map(|o| u64::from(*o)).sum())
-        })
-    };
-    let header = |n: u64| if n.is_multiple_of(2) { n } else { 999 };
-    let text = |n: u64| {
-        if n == 9 {
-            0
-        } else if n.is_multiple_of(3) {
-            n + 7
-        } else {
-            999
-        }
-    };
-    // All of them, far between, twice, and such as are not there.
-    let far = ids.iter().copied().step_by(40).collect::<Vec<_>>();
-    for (asked, which) in
-        [(ids.clone(), (0..200).collect::<Vec<u64>>()), (far, (0..200).step_by(40).collect())]
-    {
-        let mut backwards = asked;
-        backwards.reverse();
-        backwards.push(backwards[0]);
-        let mut expected = which;
-        expected.reverse();
-        expected.push(expected[0]);
-        let judged = store.judge(Sketched::Header, &backwards, judge()).await.expect("judges");
-        assert_eq!(judged, expected.iter().map(|n| header(*n)).collect::<Vec<_>>());
-        let judged = store.judge(Sketched::Text, &backwards, judge()).await.expect("judges");
-        assert_eq!(judged, expected.iter().map(|n| text(*n)).collect::<Vec<_>>());
-    }
-    let gone = [ContentId(0), ContentId(9_999)];
-    assert_eq!(store.judge(Sketched::Text, &gone, judge()).await.expect("judges"), [999, 999]);
-    assert!(store.judge(Sketched::Header, &[], judge()).await.expect("judges").is_empty());
 }
 
 pub(crate) async fn heads_are_the_first_octets(store: Arc<dyn Store>) {
