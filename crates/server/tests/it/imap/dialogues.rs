@@ -1,7 +1,10 @@
 //! Dialogues as text (`tests/dialogues/imap/*.txt`): `C:` is sent, `S:` must come; `*` at its end leaves the rest open.
 //! `C2:` and `S2:` are a second session of the same server, begun (greeting read) where it is first named, and so on.
+//! `Q:` is the quota that an administrator gives the account, in octets.
 
-use super::harness::Server;
+use super::harness::{ALICE, Server};
+use sealpost_proto::address::Address;
+use sealpost_store::account::Quota;
 use std::{collections::BTreeMap, path::Path};
 
 #[tokio::test]
@@ -15,6 +18,11 @@ async fn every_dialogue() {
         let mut sessions = BTreeMap::new();
         for (number, line) in text.lines().enumerate() {
             let place = format!("{}:{}", path.display(), number + 1);
+            if let Some(octets) = line.strip_prefix("Q: ") {
+                let quota = Quota::Octets(octets.parse().unwrap());
+                server.ctx.store.set_quota(&Address::parse(ALICE).unwrap(), quota).await.unwrap();
+                continue;
+            }
             // A comment, or one of `C:`, `S:`, `C2:`, `S2:`, ...
             let Some((speaker, rest)) = line.split_once(':').filter(|_| line.starts_with(['C', 'S'])) else {
                 assert!(line.is_empty() || line.starts_with('#'), "{place}: neither a line nor a comment");
