@@ -11,7 +11,8 @@ use super::{
 use crate::{
     error::Result,
     mailbox::{
-        Answers, ContentId, Flags, MailboxId, MailboxStatus, Message, Rest, Scan, Scanned, Sketched, UidRange,
+        Answers, ContentId, Decide, Flags, MailboxId, MailboxStatus, Message, Rest, Scan, Scanned, Sketched,
+        UidRange,
     },
 };
 use rusqlite::{Connection, Row, params};
@@ -33,9 +34,13 @@ pub(super) fn scan(
         return Ok(Scanned::default());
     }
     let spellings = if scan.keywords { spellings(&snapshot, mailbox)? } else { BTreeMap::default() };
-    let rest = if scan.rest { ", internal_date, save_date, size, content_id" } else { "" };
+    let more = match &scan.decide {
+        None => "",
+        Some(_) if scan.rest => ", flags, internal_date, save_date, size, content_id",
+        Some(_) => ", flags",
+    };
     let mut statement = snapshot.prepare_cached(&format!(
-        "SELECT uid, modseq, flags{rest} FROM entry
+        "SELECT uid, modseq{more} FROM entry
          WHERE mailbox_id = ?1 AND uid BETWEEN ?2 AND ?3 AND flags & ?4 = ?5 ORDER BY uid"
     ))?;
     let (mut scanned, mut open) = (Scanned::default(), Vec::new());
@@ -46,6 +51,10 @@ pub(super) fn scan(
                 .peekable();
         let mut rows = statement.query(params![mailbox.0, low, high, scan.flags.0, scan.set.0])?;
         while let Some(row) = rows.next()? {
+            let Some(decide) = &scan.decide else {
+                scanned.found.push((row.get(0)?, number(row.get(1)?, "entry")?));
+                continue;
+            };
             let mut message = message(row, scan.rest)?;
             while let Some((uid, word)) = keywords.next_if(|(uid, _)| *uid <= message.uid) {
                 if uid == message.uid {
@@ -55,17 +64,19 @@ pub(super) fn scan(
             if !message.keywords.is_empty() {
                 message.keywords = spell(message.keywords, &spellings);
             }
-            match (scan.decide)(&message, Answers::default()) {
+            match decide(&message, Answers::default()) {
                 Some(true) => scanned.found.push((message.uid, message.modseq)),
                 Some(false) => {}
                 None => open.push((message, Answers::default())),
             }
             if open.len() >= RUN {
-                sift(&snapshot, scan, &mut open, &mut scanned)?;
+                sift(&snapshot, scan, decide, &mut open, &mut scanned)?;
             }
         }
     }
-    sift(&snapshot, scan, &mut open, &mut scanned)?;
+    if let Some(decide) = &scan.decide {
+        sift(&snapshot, scan, decide, &mut open, &mut scanned)?;
+    }
     scanned.found.sort_unstable();
     Ok(scanned)
 }
@@ -84,6 +95,7 @@ fn is_nowhere(counted: &MailboxStatus, scan: &Scan) -> bool {
 fn sift(
     snapshot: &Connection,
     scan: &Scan,
+    decide: &Decide,
     open: &mut Vec<(Message, Answers)>,
     scanned: &mut Scanned,
 ) -> Result<()> {
@@ -99,7 +111,7 @@ fn sift(
                 Sketched::Header => answers.header = judged.next(),
                 Sketched::Text => answers.text = judged.next(),
             }
-            let decided = (scan.decide)(message, *answers);
+            let decided = decide(message, *answers);
             if decided == Some(true) {
                 scanned.found.push((message.uid, message.modseq));
             }
