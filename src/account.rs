@@ -5,6 +5,7 @@ use crate::{
     context::{Context, address, block_on},
     exit::{Exit, Failure, Outcome},
     output::Style,
+    recovery,
     secrets::{self, Secret},
 };
 use sealpost_client::client::{AccountReport, EnrolRequest};
@@ -121,7 +122,17 @@ pub fn enrol(args: &Enrol, context: &Context) -> Outcome {
         EnrolRequest { address, code, password: chosen.password()?, cost: None, no_keyring: args.no_keyring };
     let done = block_on(context.client.enrol(request))?.map_err(Failure::from);
     let done = done.map_err(|failure| with_written(failure, written))?;
-    report(context, "Enrolled", &done)
+    let status = report(context, "Enrolled", &done)?;
+    // Where an old keyring waits for its kit, a new one would have nothing to open.
+    if !args.no_keyring && !done.waits_for_kit {
+        recovery::offer(args.recovery_kit.as_deref(), context)?;
+    } else if args.recovery_kit.is_some() {
+        return Err(Failure::failed(
+            "you are enrolled; no recovery kit was made, since the old keyring waits for the old one: `sealpost recovery \
+             use` first",
+        ));
+    }
+    Ok(status)
 }
 
 /// Says that a generated passphrase lies in its file, since enrolment may be repeated with it.

@@ -88,6 +88,9 @@ pub enum Command {
     Key(Key),
     /// Change the password
     Passwd(Passwd),
+    /// A printed page that brings all mail back after a forgotten password
+    #[command(subcommand)]
+    Recovery(Recovery),
     /// Whose keys are known and trusted
     #[command(subcommand)]
     Contact(Contact),
@@ -148,6 +151,9 @@ pub struct Enrol {
     /// Keep retired keys on this device alone, not sealed on the server
     #[arg(long)]
     pub no_keyring: bool,
+    /// Make a recovery kit too, and write its page to FILE (as `recovery make` does); on a terminal it is offered
+    #[arg(long, value_name = "FILE", conflicts_with = "no_keyring")]
+    pub recovery_kit: Option<PathBuf>,
 }
 
 /// `sealpost login`.
@@ -272,6 +278,34 @@ pub struct Passwd {
     /// Read the new password from FILE; if there is no such file, a passphrase is made and written there
     #[arg(long, value_name = "FILE")]
     pub new_password_file: Option<PathBuf>,
+}
+
+/// `sealpost recovery`.
+#[derive(Debug, Subcommand)]
+pub enum Recovery {
+    /// Whether there is a recovery kit, and which page is the one in force
+    Show,
+    /// Make a recovery kit; a page of an earlier one opens nothing that is written from then on
+    ///
+    /// Without FILE the page is shown on the terminal, once. In FILE it is HTML with a QR code where the name ends in .html,
+    /// else plain text; - is standard output, for a printer. The key lies on no disk but in that file.
+    Make {
+        /// Where to write the page, readable by you alone
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Bring old mail and contacts back, after enrolment with a new password
+    Use {
+        /// Read the words or the text of the kit from FILE instead of asking for it
+        #[arg(long, value_name = "FILE")]
+        kit_file: Option<PathBuf>,
+    },
+    /// Seal to no recovery kit from now on
+    Revoke {
+        /// The kit is lost and the password forgotten: give up the old mail and contacts that wait for it
+        #[arg(long)]
+        lost: bool,
+    },
 }
 
 /// `sealpost contact`.
@@ -543,6 +577,12 @@ mod tests {
             "sealpost import --from imaps://a@b.example --from-password-file P --from-ca-file C",
             "sealpost import mail --account imaps://a@b.example --account-password-file P",
             "sealpost export mail --format mbox --folder A --dry-run",
+            "sealpost recovery show",
+            "sealpost recovery make",
+            "sealpost recovery make page.html",
+            "sealpost recovery use --kit-file F",
+            "sealpost recovery revoke --lost",
+            "sealpost enrol a@b.example --recovery-kit F",
             "sealpost verify",
             "sealpost verify -",
             "sealpost verify message.eml --json",

@@ -15,6 +15,7 @@ mod mail;
 mod output;
 mod person;
 mod progress;
+mod recovery;
 mod secrets;
 mod serve;
 mod shell;
@@ -69,6 +70,7 @@ fn run(cli: &Cli, output: Output) -> Outcome {
         Command::Export(args) => transfer::export(args, &context()?),
         Command::Key(command) => keys::key(command, &context()?),
         Command::Passwd(args) => account::passwd(args, &context()?),
+        Command::Recovery(command) => recovery::recovery(command, &context()?),
         Command::Contact(command) => contacts::contact(command, &context()?),
         Command::Serve(args) => serve::serve(args, output),
         Command::User(args) => admin::user(args, output),

@@ -141,3 +141,77 @@ fn a_message_in_a_file_is_explained() {
     let output = run(demo.client(1).args(["verify", "/nonexistent.eml"]));
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
 }
+
+#[test]
+fn a_recovery_kit_brings_everything_back() {
+    let demo = Demo::start(&[]);
+    let alice = "alice@example.net";
+    let (status, none) = demo.json(0, &["recovery", "show"]);
+    assert_eq!((status, &none["kit"]), (0, &serde_json::Value::Null), "{none}");
+    let output = run(demo.client(0).args(["recovery", "make"]));
+    assert_eq!(output.status.code(), Some(2), "the page is shown to nobody: {}", stderr(&output));
+    // To a printer: the page and nothing else; then HTML, which replaces it.
+    let output = run(demo.client(0).args(["recovery", "make", "-"]));
+    let first = stdout(&output);
+    assert!(first.starts_with("SEALPOST RECOVERY KIT\n") && first.ends_with("make a new one.\n"), "{first}");
+    let page = demo.scratch().join("kit.html");
+    let (status, made) = demo.json(0, &["recovery", "make", page.to_str().expect("UTF-8")]);
+    assert_eq!((status, made.get("words")), (0, None), "{made}");
+    assert_eq!(demo.json(0, &["recovery", "show"]).1["kit"], made["kit"]);
+    let html = std::fs::read_to_string(&page).expect("written");
+    assert!(html.starts_with("<!DOCTYPE html>") && html.contains("<svg"), "{html}");
+    let again = run(demo.client(0).args(["recovery", "make"]).arg(&page));
+    assert_eq!(again.status.code(), Some(1), "a page is never replaced");
+    assert_eq!(
+        demo.json(0, &["recovery", "show"]).1["kit"],
+        made["kit"],
+        "nor the kit, where its page cannot be"
+    );
+    let text =
+        html.split("SEALPOST-RECOVERY-1").nth(1).and_then(|rest| rest.split('<').next()).expect("the text");
+    let kit = demo.scratch().join("kit");
+    std::fs::write(&kit, format!("SEALPOST-RECOVERY-1{text}\n")).expect("written");
+    let kit = kit.to_str().expect("UTF-8").to_owned();
+
+    // The password is forgotten: a folder and a password of their own, with the administrator's new code.
+    let (status, sent) = demo.json(1, &["send", "--to", alice, "--subject", "s", "/dev/null"]);
+    assert_eq!(status, 0, "{sent}");
+    demo.read_when_there(0, sent["message_id"].as_str().expect("an id"));
+    let reset =
+        run(sealpost().args(["--json", "user", "reset", alice, "--config"]).arg(demo.server(0, "config")));
+    let reset: serde_json::Value = serde_json::from_slice(&reset.stdout).expect("an object");
+    let (code, password) = (demo.scratch().join("code"), demo.scratch().join("new-password"));
+    std::fs::write(&code, reset["code"].as_str().expect("a code")).expect("written");
+    let (home, account) = (demo.scratch().join("anew"), std::path::PathBuf::from(demo.user(0, "client_dir")));
+    let account = std::fs::read_to_string(account.join("account.json")).expect("readable");
+    let account: serde_json::Value = serde_json::from_str(&account).expect("JSON");
+    let anew = |args: &[&str], status: i32| {
+        let output = run(sealpost()
+            .args(["--json", "--dns", account["dns"].as_str().expect("dns"), "--ca-file"])
+            .arg(account["ca_file"].as_str().expect("a file"))
+            .args(["--mx-port", &account["mx_port"].to_string(), "--dir"])
+            .arg(&home)
+            .arg("--password-file")
+            .arg(&password)
+            .args(args));
+        assert_eq!(output.status.code(), Some(status), "{args:?}: {}", stderr(&output));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("an object")
+    };
+    let enrolled = anew(&["enrol", alice, "--code-file", code.to_str().expect("UTF-8")], 0);
+    assert!(enrolled["notes"].to_string().contains("sealpost recovery use"), "{enrolled}");
+    assert_eq!(anew(&["recovery", "show"], 0)["waits"], true);
+    assert_eq!(anew(&["read", "last"], 4)["verdict"], "cannot be opened");
+    assert_eq!(anew(&["recovery", "revoke"], 3)["exit"], 3);
+    let slip = demo.scratch().join("slip");
+    std::fs::write(&slip, "legal winner thank year wave sausage worth useful legal winner thank year")
+        .expect("written");
+    let slip = anew(&["recovery", "use", "--kit-file", slip.to_str().expect("UTF-8")], 2);
+    assert!(slip["error"].to_string().contains("a slip in it"), "{slip}");
+    let back = anew(&["recovery", "use", "--kit-file", &kit], 0);
+    assert_eq!(back["keys"].as_array().map(Vec::len), Some(1), "{back}");
+    assert_eq!(anew(&["read", "last"], 0)["message_id"], sent["message_id"]);
+    let revoked = anew(&["recovery", "revoke"], 0);
+    assert_eq!(revoked["kit"], serde_json::Value::Null);
+    let closed = anew(&["recovery", "use", "--kit-file", &kit], 1);
+    assert!(closed["error"].to_string().contains("revoked or replaced"), "{closed}");
+}

@@ -2,7 +2,7 @@
 //! lock, loads the state, acts, and writes the state back, so that a crash or a second command never leaves half.
 
 use crate::{error::ClientError, ui::Ui};
-use sealpost_crypto::kdf::Password;
+use sealpost_crypto::{kdf::Password, recovery::RecoveryKey};
 use sealpost_proto::{
     address::{Address, Mailbox},
     phc::Cost,
@@ -19,6 +19,7 @@ pub use crate::{
     keys::{ExportedKey, KeyReport, LookupReport, Published, RetiredReport},
     list::ListEntry,
     read::{ReadReport, ReadRequest, Which},
+    recovery::{RecoveredReport, RecoveryReport},
     send::{Outcome, Policy, RecipientReport, ReplyTo, SendReport, SendRequest},
     verify::VerifyReport,
 };
@@ -105,6 +106,8 @@ pub struct AccountReport {
     pub retired_keys: usize,
     /// Contacts with a pinned key.
     pub contacts: usize,
+    /// The keyring of a forgotten password waits for its recovery kit.
+    pub waits_for_kit: bool,
     /// What else must be said, in words.
     pub notes: Vec<String>,
 }
@@ -170,6 +173,27 @@ impl Client {
     /// `key export`: OpenSSH private keys, the current one first; `all` adds the retired ones.
     pub fn key_export(&self, all: bool) -> Result<Vec<ExportedKey>, ClientError> {
         self.export_keys(all)
+    }
+
+    /// `recovery show`: whether there is a kit, from the folder.
+    pub fn recovery(&self) -> Result<RecoveryReport, ClientError> {
+        self.show_recovery()
+    }
+    /// A new recovery key; show or store its page before it is put in force by [`Client::recovery_make`].
+    pub fn recovery_key(&self) -> RecoveryKey {
+        self.new_recovery_key()
+    }
+    /// `recovery make`: from now on keyrings are sealed to this kit as well, and to no earlier one.
+    pub async fn recovery_make(&self, kit: &RecoveryKey) -> Result<RecoveryReport, ClientError> {
+        self.make_recovery(kit).await
+    }
+    /// `recovery use`: takes over what the keyring of a forgotten password holds.
+    pub async fn recovery_use(&self, kit: &RecoveryKey) -> Result<RecoveredReport, ClientError> {
+        self.use_recovery(kit).await
+    }
+    /// `recovery revoke`: keyrings are sealed to no kit from now on. `lost` gives up a keyring that waits for one.
+    pub async fn recovery_revoke(&self, lost: bool) -> Result<RecoveryReport, ClientError> {
+        self.revoke_recovery(lost).await
     }
 
     /// `contact list`.

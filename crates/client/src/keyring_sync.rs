@@ -10,14 +10,15 @@ use crate::{
     session::{Session, in_force_since, smtp},
     state::State,
     trust::{
-        Trust, facts,
+        RecoveryMark, Trust, facts,
         memory::{from_hex, hex},
         pins::{Learnt, Pin},
     },
 };
 use sealpost_crypto::{
     key::SecretKey,
-    keyring::{self, FirstPayload, Keep, Keyring},
+    keyring::{self, FirstPayload, Keep, Keyring, KeyringError},
+    seal::{self, SealError},
 };
 use sealpost_lookup::Lookup;
 use sealpost_proto::{
@@ -48,6 +49,8 @@ pub(crate) enum Fetched {
         sha256: [u8; 32],
         /// Why.
         reason: String,
+        /// It is sealed to a recovery kit, and to no key of this device.
+        waits: bool,
     },
     /// None, although this device knows that there was one.
     Gone,
@@ -58,6 +61,11 @@ impl Fetched {
     pub(crate) fn fault(&self) -> Option<String> {
         match self {
             Self::None | Self::Merged { .. } => None,
+            Self::Unreadable { waits: true, .. } => Some(
+                "the keyring on the server is that of a forgotten password and waits for its recovery kit (`sealpost \
+                 recovery use`; `sealpost recovery revoke --lost` gives up what is in it)"
+                    .to_owned(),
+            ),
             Self::Unreadable { reason, .. } => {
                 Some(format!("the keyring on the server cannot be opened ({reason})"))
             }
@@ -93,9 +101,14 @@ impl Client {
                 if let Some(own) = &mut state.trust.own {
                     own.serial = serial;
                 }
+                state.trust.waits_for_kit = false;
                 Ok(Fetched::Merged { sha256, keyring: Box::new(keyring) })
             }
-            Err(error) => Ok(Fetched::Unreadable { sha256, reason: error.to_string() }),
+            Err(error) => {
+                let waits = matches!(error, KeyringError::Seal(SealError::NotForUs)) && is_for_kit(&sealed);
+                state.trust.waits_for_kit = waits;
+                Ok(Fetched::Unreadable { sha256, reason: error.to_string(), waits })
+            }
         }
     }
 
@@ -135,20 +148,33 @@ impl Client {
             // Enrolment anew: what an earlier account of this folder left behind is no claim on this one.
             Fetched::None | Fetched::Gone => (None, export(state)),
             Fetched::Merged { sha256, keyring } => (Some(sha256), *keyring),
+            // Replacing it would lose for good what a page in a drawer can bring back.
+            waiting @ Fetched::Unreadable { waits: true, .. } => {
+                notes.push(format!(
+                    "{}. Until then old mail stays closed, and contacts learnt here stay on this device",
+                    waiting.fault().unwrap_or_default()
+                ));
+                return Ok(notes);
+            }
             Fetched::Unreadable { sha256, .. } => {
                 notes.push(
                     "the keyring of the forgotten password cannot be opened and was replaced".to_owned(),
                 );
-                // Its serial is not known. Devices of the old days refuse a lower one, so begin where no count gets to.
-                let now = u64::try_from(self.env.clock.now().0).unwrap_or(0);
-                if let Some(own) = &mut state.trust.own {
-                    own.serial = own.serial.max(now);
-                }
+                self.begin_serial(state);
                 (Some(sha256), export(state))
             }
         };
         self.put(state, session, replaces, &keyring).await.map_err(smtp)?;
         Ok(notes)
+    }
+
+    /// The serial of a keyring that replaces one whose serial is not known. Devices of the old days refuse a lower one, so
+    /// begin where no count gets to.
+    pub(crate) fn begin_serial(&self, state: &mut State) {
+        let now = u64::try_from(self.env.clock.now().0).unwrap_or(0);
+        if let Some(own) = &mut state.trust.own {
+            own.serial = own.serial.max(now);
+        }
     }
 
     /// Writes what this device learnt, if anything, at the end of a command. Never fails the command: what could not
@@ -177,7 +203,11 @@ impl Client {
         }
     }
 
-    async fn push_keyring(&self, state: &mut State, session: &mut Session) -> Result<(), ClientError> {
+    pub(crate) async fn push_keyring(
+        &self,
+        state: &mut State,
+        session: &mut Session,
+    ) -> Result<(), ClientError> {
         if !session.has_sealpost() && state.trust.own.as_ref().is_none_or(|own| own.serial == 0) {
             return Ok(());
         }
@@ -187,8 +217,9 @@ impl Client {
             let (replaces, keyring) = match self.fetch_keyring(state, session, &chain).await? {
                 Fetched::None => (None, export(state)),
                 Fetched::Merged { sha256, keyring } => (Some(sha256), *keyring),
-                Fetched::Unreadable { reason, .. } => return Err(ClientError::Refused(reason)),
-                gone @ Fetched::Gone => return Err(ClientError::Refused(gone.fault().unwrap_or_default())),
+                fault @ (Fetched::Unreadable { .. } | Fetched::Gone) => {
+                    return Err(ClientError::Refused(fault.fault().unwrap_or_default()));
+                }
             };
             match self.put(state, session, replaces, &keyring).await {
                 Ok(()) => return state.save(),
@@ -200,7 +231,7 @@ impl Client {
         Err(ClientError::Later("another device wrote it at the same time, three times over".to_owned()))
     }
 
-    async fn put(
+    pub(crate) async fn put(
         &self,
         state: &mut State,
         session: &mut Session,
@@ -227,6 +258,11 @@ impl Client {
     }
 }
 
+/// Whether a keyring has more readers than its owner's key.
+fn is_for_kit(sealed: &[u8]) -> bool {
+    seal::stanzas_of_bytes(sealed).is_ok_and(|stanzas| stanzas.len() > 1)
+}
+
 fn refused(error: &keyring::KeyringError) -> ClientError {
     ClientError::Refused(format!("the keyring could not be made: {error}"))
 }
@@ -250,7 +286,7 @@ fn signers(state: &State, chain: &Chain) -> Vec<PublicKey> {
 }
 
 /// What this device knows, as a keyring.
-fn export(state: &State) -> Keyring {
+pub(crate) fn export(state: &State) -> Keyring {
     let mut keyring = Keyring::default();
     for retired in &state.secrets.retired {
         keyring.retired.push(keyring::Retired::new(retired.key(), retired.from, retired.until));
@@ -268,13 +304,15 @@ fn export(state: &State) -> Keyring {
             keyring.replay.insert(name.clone(), FirstPayload { sha256, first_seen: seen.at });
         }
     }
+    keyring.recovery =
+        state.trust.recovery.as_ref().map(|r| keyring::Recovery { key: r.key.clone(), since: r.since });
     keyring.seen.extend(state.trust.first_seen.0.iter().map(|(name, moment)| (name.clone(), moment.0)));
     keyring
 }
 
 /// Merges `theirs` with what this device knows, takes the result over, and returns it with everything that only the
 /// keyring holds.
-fn merge(state: &mut State, mut theirs: Keyring, now: Timestamp) -> Keyring {
+pub(crate) fn merge(state: &mut State, mut theirs: Keyring, now: Timestamp) -> Keyring {
     let mut keyring = export(state);
     let trust = &state.trust;
     theirs.pins.retain(|address, pin| trust.forgotten.get(address).is_none_or(|at| pin.since > at.0));
@@ -313,6 +351,7 @@ fn import(state: &mut State, keyring: &Keyring) {
     }
     state.secrets.retired.sort_by_key(|r| (r.until, r.from));
     let trust = &mut state.trust;
+    trust.recovery = keyring.recovery.as_ref().map(|r| RecoveryMark { key: r.key.clone(), since: r.since });
     for (address, pin) in &keyring.pins {
         match trust.pins.get_mut(address) {
             Some(ours) if ours.key == pin.key => {

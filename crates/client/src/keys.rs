@@ -152,6 +152,7 @@ impl Client {
             server,
             retired_keys: snapshot.secrets.retired.len(),
             contacts: snapshot.trust.pins.len(),
+            waits_for_kit: snapshot.trust.waits_for_kit,
             notes,
         })
     }

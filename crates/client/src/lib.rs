@@ -21,6 +21,7 @@ mod mime;
 pub mod open;
 pub mod qr;
 pub mod read;
+pub mod recovery;
 mod rotate;
 mod secrets;
 mod seen;

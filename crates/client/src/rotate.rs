@@ -56,7 +56,13 @@ impl Client {
         let session = self.sign_in(&mut state, &lookup).await?;
         self.check_password(&state, password).await?;
         let session = self.change_key(&mut state, &lookup, session, password, &Change::Rotation).await?;
-        self.account_report(state, session, Vec::new()).await
+        let kit = state.trust.recovery.as_ref().is_some_and(|recovery| recovery.key.is_some());
+        let notes = (state.account.no_keyring && kit).then(|| {
+            "the recovery kit does not know the new key, since no keyring is written any more: mail that comes from now \
+             on stays closed after a forgotten password"
+                .to_owned()
+        });
+        self.account_report(state, session, notes.into_iter().collect()).await
     }
 
     pub(crate) async fn change_password(

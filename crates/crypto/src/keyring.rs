@@ -23,6 +23,10 @@
 //! - `"replay": {"SENDER MESSAGE-ID": [sha256 hex, time]}`: the canonical sender, one space, the Message-ID with its
 //!   angle brackets. The value is one pair: the *first* payload with a good signature, and when it was seen. Another
 //!   payload under the same name is a replay however often it is read, so it is never recorded.
+//! - `"recovery": {"key": "ssh-ed25519 …" or null, "since": time}`: the public half of the recovery kit to which keyrings
+//!   are sealed as well, or that there is none any more; of two the later counts. An addition of ours.
+//! - `"current": {"seed": b64, "key": "ssh-ed25519 …"}`: the key that signs this keyring, in keyrings for a recovery kit
+//!   only: after a forgotten password nothing else makes it again. Whoever opens the keyring with it has it already.
 //! - `"seen": {"SENDER sha256 hex": time}`: first-seen memory by SHA-256 of the signature input, which a message has
 //!   even while it cannot be opened. An addition of ours: other programs keep it as an unknown member, and without it
 //!   a message counts as first seen now.
@@ -72,7 +76,21 @@ pub struct Keyring {
     pub replay: BTreeMap<String, FirstPayload>,
     /// First-seen memory by `SENDER SHA-256`, as [`Keyring::record_seen`] names it.
     pub seen: BTreeMap<String, Timestamp>,
+    /// The recovery kit, or that it was revoked.
+    pub recovery: Option<Recovery>,
+    /// The key that signed a keyring for a recovery kit; set by reading only, [`Keyring::seal`] writes its own.
+    pub current: Option<SecretKey>,
     other: Map<String, Value>,
+}
+
+/// To which recovery kit keyrings are sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovery {
+    /// Its public half, which is nobody's business but the account's: only who knows it can write what the kit opens.
+    /// `None`: revoked.
+    pub key: Option<PublicKey>,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// A key that was the account's.
@@ -132,7 +150,7 @@ pub enum Keep {
 }
 
 impl Keyring {
-    /// Seals it for `address` to `key` and to `also` (a recovery kit), signed by `key`. At a rotation `key` is the new
+    /// Seals it for `address` to `key`, to the recovery kit if there is one, and to `also`, signed by `key`. At a rotation `key` is the new
     /// one: the keyring becomes current together with it, and a key that was rotated away because others may have it
     /// must open nothing that is written from now on.
     pub fn seal(
@@ -143,20 +161,22 @@ impl Keyring {
         also: &[PublicKey],
     ) -> Result<Vec<u8>, KeyringError> {
         let mut fitting = None;
-        let mut text = self.to_text(address, serial);
+        let mut text = self.to_text(address, serial, key);
         // Half of the memory at a time: a few rounds, and it is not full again with the next message.
         while text.len() > MAX_SEALED_OCTETS - OVERHEAD_OCTETS {
             let smaller: &mut Self = fitting.get_or_insert_with(|| self.clone());
             if !smaller.forget_oldest_half() {
                 return Err(KeyringError::TooLarge);
             }
-            text = smaller.to_text(address, serial);
+            text = smaller.to_text(address, serial, key);
         }
         let signature = key.sshsig(NAMESPACE, text.as_bytes());
         let mut plain = Zeroizing::new(String::with_capacity(text.len() + signature.len()));
         plain.push_str(&text);
         plain.push_str(&signature);
-        let recipients: Vec<PublicKey> = std::iter::once(key.public()).chain(also.iter().cloned()).collect();
+        let kit = self.recovery.as_ref().and_then(|recovery| recovery.key.clone());
+        let recipients: Vec<PublicKey> =
+            std::iter::once(key.public()).chain(kit).chain(also.iter().cloned()).collect();
         let sealed = seal::seal_bytes(&recipients, plain.as_bytes())?;
         if sealed.len() > MAX_SEALED_OCTETS { Err(KeyringError::TooLarge) } else { Ok(sealed) }
     }
@@ -170,26 +190,31 @@ impl Keyring {
         signers: &[PublicKey],
         least_serial: u64,
     ) -> Result<(Self, u64), KeyringError> {
-        if sealed.len() > MAX_SEALED_OCTETS {
-            return Err(KeyringError::TooLarge);
-        }
-        let plain = seal::open_bytes(identities, sealed)?;
-        let plain = std::str::from_utf8(&plain).map_err(|_| KeyringError::Syntax)?;
-        // JSON escapes control characters, so that the armour's first line at the start of a line is the armour.
-        let at = plain.find(&["\n", sshsig::BEGIN].concat()).ok_or(KeyringError::Syntax)? + 1;
-        let (text, signature) = plain.split_at(at);
+        let plain = Plain::open(identities, sealed)?;
+        let (text, signature) = plain.parts()?;
         let signed = |key| sshsig::verify(key, NAMESPACE, text.as_bytes(), signature).is_ok();
         if !signers.iter().any(signed) {
             return Err(KeyringError::Signer);
         }
-        let (found, serial, json) = split(text).ok_or(KeyringError::Syntax)?;
-        if found != address.as_str() {
-            return Err(KeyringError::Address);
-        }
-        if serial < least_serial {
-            return Err(KeyringError::Serial { found: serial, least: least_serial });
-        }
-        Ok((json::parse(json).ok_or(KeyringError::Syntax)?, serial))
+        read(text, address, least_serial)
+    }
+
+    /// Opens a keyring with a recovery kit. Who signed it cannot be known beforehand, since the key is in it; that it is
+    /// genuine follows from the kit's public half, which nobody but the account's devices has.
+    pub fn recover(
+        kit: &SecretKey,
+        sealed: &[u8],
+        address: &Address,
+        least_serial: u64,
+    ) -> Result<(Self, u64), KeyringError> {
+        let plain = Plain::open(std::slice::from_ref(kit), sealed)?;
+        let (text, signature) = plain.parts()?;
+        let (keyring, serial) = read(text, address, least_serial)?;
+        let for_this_kit = keyring.recovery.as_ref().is_some_and(|r| r.key.as_ref() == Some(&kit.public()));
+        let signer = keyring.current.as_ref().filter(|_| for_this_kit).ok_or(KeyringError::Signer)?;
+        sshsig::verify(&signer.public(), NAMESPACE, text.as_bytes(), signature)
+            .map_err(|_| KeyringError::Signer)?;
+        Ok((keyring, serial))
     }
 
     /// What replay memory holds for this sender and Message-ID.
@@ -258,12 +283,17 @@ impl Keyring {
             let first = self.seen.entry(name).or_insert(moment);
             *first = moment.min(*first);
         }
+        let later =
+            |ours: &Recovery| theirs.recovery.as_ref().is_some_and(|theirs| theirs.since > ours.since);
+        if self.recovery.as_ref().is_none_or(later) && theirs.recovery.is_some() {
+            self.recovery = theirs.recovery;
+        }
         add_missing(&mut self.other, theirs.other);
     }
 
-    fn to_text(&self, address: &Address, serial: u64) -> Zeroizing<String> {
+    fn to_text(&self, address: &Address, serial: u64, key: &SecretKey) -> Zeroizing<String> {
         let head = format!("{FIRST_LINE}address: {address}\nserial: {serial}\n\n");
-        let json = json::write(self);
+        let json = json::write(self, key);
         let mut text = Zeroizing::new(String::with_capacity(head.len() + json.len() + 1));
         text.push_str(&head);
         text.push_str(&json);
@@ -313,6 +343,37 @@ pub enum KeyringError {
     /// Over 1 MiB, and no memory to drop.
     #[error("the keyring is larger than 1 MiB")]
     TooLarge,
+}
+
+/// What was sealed.
+struct Plain(Zeroizing<Vec<u8>>);
+
+impl Plain {
+    fn open(identities: &[SecretKey], sealed: &[u8]) -> Result<Self, KeyringError> {
+        if sealed.len() > MAX_SEALED_OCTETS {
+            return Err(KeyringError::TooLarge);
+        }
+        Ok(Self(seal::open_bytes(identities, sealed)?))
+    }
+
+    /// The signed text, and the signature.
+    fn parts(&self) -> Result<(&str, &str), KeyringError> {
+        let plain = std::str::from_utf8(&self.0).map_err(|_| KeyringError::Syntax)?;
+        // JSON escapes control characters, so that the armour's first line at the start of a line is the armour.
+        let at = plain.find(&["\n", sshsig::BEGIN].concat()).ok_or(KeyringError::Syntax)? + 1;
+        Ok(plain.split_at(at))
+    }
+}
+
+fn read(text: &str, address: &Address, least_serial: u64) -> Result<(Keyring, u64), KeyringError> {
+    let (found, serial, json) = split(text).ok_or(KeyringError::Syntax)?;
+    if found != address.as_str() {
+        return Err(KeyringError::Address);
+    }
+    if serial < least_serial {
+        return Err(KeyringError::Serial { found: serial, least: least_serial });
+    }
+    Ok((json::parse(json).ok_or(KeyringError::Syntax)?, serial))
 }
 
 /// Address, serial and JSON line of the signed text.

@@ -5,6 +5,7 @@ pub mod kdf;
 pub mod key;
 pub mod keyring;
 pub mod passphrase;
+pub mod recovery;
 pub mod seal;
 pub mod vectors;
 pub mod words;

@@ -51,6 +51,23 @@ pub(crate) struct Trust {
     pub reset_domains: BTreeSet<String>,
     /// One's own key and keyring.
     pub own: Option<Own>,
+    /// The recovery kit to which keyrings are sealed, or that it was revoked.
+    #[serde(default)]
+    pub recovery: Option<RecoveryMark>,
+    /// The keyring on the server is that of a forgotten password and waits for its recovery kit.
+    #[serde(default)]
+    pub waits_for_kit: bool,
+}
+
+/// Which recovery kit counts, and since when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RecoveryMark {
+    /// Its public half; `None` where it was revoked.
+    #[serde(with = "stored::key_option")]
+    pub key: Option<PublicKey>,
+    /// Since when.
+    #[serde(with = "stored::time")]
+    pub since: Timestamp,
 }
 
 impl Stored for Trust {

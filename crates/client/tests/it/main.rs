@@ -11,6 +11,7 @@ mod hostile;
 mod mail;
 mod message;
 mod middle;
+mod recovery;
 mod trust;
 
 use sealpost_hostile::world;

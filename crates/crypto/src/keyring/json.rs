@@ -1,7 +1,7 @@
 //! The keyring's line of JSON. Seeds are moved out of the parsed tree and cleared; the text is written into a buffer
 //! measured beforehand, since one that grows leaves uncleared copies behind.
 
-use super::{FirstPayload, Keyring, Pin, Retired};
+use super::{FirstPayload, Keyring, Pin, Recovery, Retired};
 use crate::{hex, key::SecretKey};
 use sealpost_proto::{
     address::{Address, Domain},
@@ -14,7 +14,8 @@ use serde_json::{Map, Value};
 use std::io::{self, Write};
 use zeroize::Zeroizing;
 
-pub(super) fn write(keyring: &Keyring) -> Zeroizing<String> {
+/// `current` is written where there is a recovery kit.
+pub(super) fn write(keyring: &Keyring, current: &SecretKey) -> Zeroizing<String> {
     struct Count(usize);
     impl Write for Count {
         fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
@@ -27,9 +28,10 @@ pub(super) fn write(keyring: &Keyring) -> Zeroizing<String> {
     }
     const NEVER: &str = "keys are strings and a vector takes every octet";
     let mut count = Count(0);
-    serde_json::to_writer(&mut count, &Document(keyring)).expect(NEVER);
+    let document = Document(keyring, current);
+    serde_json::to_writer(&mut count, &document).expect(NEVER);
     let mut text = Zeroizing::new(Vec::with_capacity(count.0));
-    serde_json::to_writer(&mut *text, &Document(keyring)).expect(NEVER);
+    serde_json::to_writer(&mut *text, &document).expect(NEVER);
     Zeroizing::new(String::from_utf8(std::mem::take(&mut *text)).expect("JSON is UTF-8"))
 }
 
@@ -56,20 +58,43 @@ pub(super) fn parse(json: &str) -> Option<Keyring> {
     for (name, value) in take_object(&mut members, "seen")? {
         keyring.seen.insert(name, time(&value)?);
     }
+    if let Some(value) = members.shift_remove("recovery") {
+        keyring.recovery = Some(recovery(value)?);
+    }
+    if let Some(value) = members.shift_remove("current") {
+        let Value::Object(mut value) = value else { return None };
+        keyring.current = Some(key_pair(&mut value)?);
+    }
     keyring.other = members;
     Some(keyring)
 }
 
 fn retired(value: Value) -> Option<Retired> {
     let Value::Object(mut members) = value else { return None };
+    let key = key_pair(&mut members)?;
+    let from = time(&members.shift_remove("from")?)?;
+    let until = time(&members.shift_remove("until")?)?;
+    Some(Retired { key, from, until, other: members })
+}
+
+/// `seed` and `key`, which must be a pair.
+fn key_pair(members: &mut Map<String, Value>) -> Option<SecretKey> {
     let Some(Value::String(seed)) = members.shift_remove("seed") else { return None };
     let seed = Zeroizing::new(seed);
     let seed = Zeroizing::new(base64::decode(seed.as_bytes()).ok()?);
     let key = SecretKey::from_seed(<[u8; 32]>::try_from(seed.as_slice()).ok()?);
     let named = PublicKey::from_openssh(members.shift_remove("key")?.as_str()?).ok()?;
-    let from = time(&members.shift_remove("from")?)?;
-    let until = time(&members.shift_remove("until")?)?;
-    (key.public() == named).then_some(Retired { key, from, until, other: members })
+    (key.public() == named).then_some(key)
+}
+
+fn recovery(value: Value) -> Option<Recovery> {
+    let Value::Object(mut members) = value else { return None };
+    let key = match members.shift_remove("key")? {
+        Value::Null => None,
+        Value::String(text) => Some(PublicKey::from_openssh(&text).ok()?),
+        _ => return None,
+    };
+    Some(Recovery { key, since: time(&members.shift_remove("since")?)? })
 }
 
 fn pin(value: Value) -> Option<Pin> {
@@ -103,11 +128,11 @@ fn take_list(members: &mut Map<String, Value>, name: &str) -> Option<Vec<Value>>
     }
 }
 
-struct Document<'a>(&'a Keyring);
+struct Document<'a>(&'a Keyring, &'a SecretKey);
 
 impl Serialize for Document<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Keyring { retired, pins, domains, replay, seen, other } = self.0;
+        let Keyring { retired, pins, domains, replay, seen, recovery, current: _, other } = self.0;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("retired", &retired.iter().map(RetiredJson).collect::<Vec<_>>())?;
         map.serialize_entry("pins", &MapJson(pins, Address::as_str, PinJson))?;
@@ -118,9 +143,37 @@ impl Serialize for Document<'_> {
             "seen",
             &MapJson(seen, String::as_str, |moment: &Timestamp| moment.to_rfc3339()),
         )?;
+        if let Some(recovery) = recovery {
+            map.serialize_entry("recovery", &RecoveryJson(recovery))?;
+            if recovery.key.is_some() {
+                map.serialize_entry("current", &KeyPairJson(self.1))?;
+            }
+        }
         for (name, value) in other {
             map.serialize_entry(name, value)?;
         }
+        map.end()
+    }
+}
+
+struct RecoveryJson<'a>(&'a Recovery);
+
+impl Serialize for RecoveryJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("key", &self.0.key.as_ref().map(PublicKey::openssh))?;
+        map.serialize_entry("since", &self.0.since.to_rfc3339())?;
+        map.end()
+    }
+}
+
+struct KeyPairJson<'a>(&'a SecretKey);
+
+impl Serialize for KeyPairJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("seed", Zeroizing::new(base64::encode(*self.0.seed())).as_str())?;
+        map.serialize_entry("key", &self.0.public().openssh())?;
         map.end()
     }
 }

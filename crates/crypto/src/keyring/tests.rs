@@ -46,7 +46,7 @@ fn open_json(json: &Value) -> Result<Keyring, KeyringError> {
 }
 
 fn json_of(keyring: &Keyring) -> Value {
-    serde_json::from_str(&json::write(keyring)).expect("valid JSON")
+    serde_json::from_str(&json::write(keyring, &key(1))).expect("valid JSON")
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn another_signer_address_serial_or_reader_is_refused() {
     assert!(matches!(older, Err(KeyringError::Serial { found: 42, least: 43 })));
     assert!(matches!(open(9, "alice@example.net", &[1], 0), Err(KeyringError::Seal(SealError::NotForUs))));
     // A message signature or a statement's is none over a keyring.
-    let text = full().to_text(&alice(), 1);
+    let text = full().to_text(&alice(), 1, &key(1));
     let plain = [text.as_str(), &key(1).sshsig("sealpost-key", text.as_bytes())].concat();
     let sealed = seal::seal_bytes(&[key(1).public()], plain.as_bytes()).expect("sealed");
     assert!(matches!(super::tests::open(&sealed), Err(KeyringError::Signer)));
@@ -110,7 +110,7 @@ fn another_signer_address_serial_or_reader_is_refused() {
 
 #[test]
 fn malformed_texts_are_refused() {
-    let good = full().to_text(&alice(), 42);
+    let good = full().to_text(&alice(), 42, &key(1));
     assert!(open(&sealed_text(&good, &key(1))).is_ok());
     for (from, to) in [
         ("v1", "v2"),
@@ -310,5 +310,101 @@ proptest! {
         let _ = split(&text);
         let _ = split(&format!("{FIRST_LINE}address: a\nserial: 1\n\n{json}\n"));
         let _ = json::parse(&json);
+    }
+}
+
+fn for_kit(n: u8) -> Keyring {
+    Keyring { recovery: Some(Recovery { key: Some(key(n).public()), since: T0 }), ..full() }
+}
+
+#[test]
+fn r28_a_recovery_kit_opens_everything_the_account_has() {
+    let kit = key(30);
+    let sealed = for_kit(30).seal(&alice(), 5, &key(1), &[]).expect("sealed");
+    assert_eq!(seal::stanzas_of_bytes(&sealed).expect("two").len(), 2);
+    let (found, serial) = Keyring::recover(&kit, &sealed, &alice(), 0).expect("opened");
+    assert_eq!(serial, 5);
+    assert_eq!(
+        found.current.as_ref().map(SecretKey::public),
+        Some(key(1).public()),
+        "the key that sealed it"
+    );
+    assert_eq!(found.retired[0].key.public(), key(7).public());
+    assert_eq!(found.pins, full().pins);
+    // A device opens it as ever, and writes the kit on; whoever is current then is in it.
+    let (mut known, _) = open(&sealed).expect("opened");
+    assert_eq!(known.recovery, for_kit(30).recovery);
+    known.retired.push(Retired::new(key(1), T0, T0));
+    let next = known.seal(&alice(), 6, &key(2), &[]).expect("sealed");
+    let (found, _) = Keyring::recover(&kit, &next, &alice(), 0).expect("opened");
+    assert_eq!(found.current.as_ref().map(SecretKey::public), Some(key(2).public()));
+    assert_eq!(json_of(&known)["current"]["key"], key(1).public().openssh());
+}
+
+#[test]
+fn what_a_recovery_kit_does_not_take() {
+    let kit = key(30);
+    let sealed = for_kit(30).seal(&alice(), 5, &key(1), &[]).expect("sealed");
+    let recover =
+        |sealed: &[u8], kit: &SecretKey, least| Keyring::recover(kit, sealed, &alice(), least).map(|_| ());
+    assert!(recover(&sealed, &kit, 5).is_ok());
+    assert!(matches!(recover(&sealed, &kit, 6), Err(KeyringError::Serial { found: 5, least: 6 })));
+    assert!(matches!(recover(&sealed, &key(31), 0), Err(KeyringError::Seal(SealError::NotForUs))));
+    let others = for_kit(30).seal(&address("carol@example.net"), 5, &key(1), &[]).expect("sealed");
+    assert!(matches!(recover(&others, &kit, 0), Err(KeyringError::Address)));
+    // Sealed to it without its knowledge of the account, or signed by another than the key inside.
+    let planted = full().seal(&alice(), 5, &key(9), &[kit.public()]).expect("sealed");
+    assert!(matches!(recover(&planted, &kit, 0), Err(KeyringError::Signer)));
+    let of_other = for_kit(31).seal(&alice(), 5, &key(9), &[kit.public()]).expect("sealed");
+    assert!(matches!(recover(&of_other, &kit, 0), Err(KeyringError::Signer)));
+    let json = json_of(&for_kit(30)).to_string();
+    let text = format!("{FIRST_LINE}address: alice@example.net\nserial: 1\n\n{json}\n");
+    let plain = [&*text, &key(9).sshsig(NAMESPACE, text.as_bytes())].concat();
+    let forged = seal::seal_bytes(&[kit.public()], plain.as_bytes()).expect("sealed");
+    assert!(matches!(recover(&forged, &kit, 0), Err(KeyringError::Signer)));
+    // Revoked: nothing is sealed to it, and no current seed is written.
+    let revoked = Keyring { recovery: Some(Recovery { key: None, since: T0 }), ..full() };
+    let sealed = revoked.seal(&alice(), 5, &key(1), &[]).expect("sealed");
+    assert_eq!(seal::stanzas_of_bytes(&sealed).expect("one").len(), 1);
+    assert_eq!(json_of(&revoked).get("current"), None);
+    assert_eq!(open(&sealed).expect("opened").0.recovery, revoked.recovery);
+}
+
+#[test]
+fn of_two_recovery_kits_the_later_counts() {
+    let mark = |key: Option<PublicKey>, days: i64| Some(Recovery { key, since: T0.plus(days * 86_400) });
+    let (old, new, gone) = (mark(Some(key(30).public()), 1), mark(Some(key(31).public()), 2), mark(None, 3));
+    for (ours, theirs, want) in [
+        (None, None, None),
+        (None, old.clone(), old.clone()),
+        (old.clone(), None, old.clone()),
+        (old.clone(), new.clone(), new.clone()),
+        (new.clone(), old.clone(), new.clone()),
+        (new.clone(), gone.clone(), gone.clone()),
+        (gone.clone(), new, gone),
+        (old.clone(), mark(Some(key(33).public()), 1), old),
+    ] {
+        let mut keyring = Keyring { recovery: ours, ..full() };
+        keyring.merge(Keyring { recovery: theirs, current: Some(key(9)), ..full() }, |_, _, _| Keep::Ours);
+        assert_eq!(keyring.recovery, want);
+        assert!(keyring.current.is_none(), "the current key is whoever's writes");
+    }
+}
+
+#[test]
+fn damaged_marks_of_recovery_kits_are_refused() {
+    let good = json_of(&for_kit(30));
+    assert!(open_json(&good).is_ok());
+    for (member, value) in [
+        ("recovery", json!(null)),
+        ("recovery", json!({ "key": 1, "since": T0.to_rfc3339() })),
+        ("recovery", json!({ "key": "ssh-ed25519 x", "since": T0.to_rfc3339() })),
+        ("recovery", json!({ "key": null })),
+        ("current", json!({ "seed": base64::encode([1; 32]), "key": key(2).public().openssh() })),
+        ("current", json!(null)),
+    ] {
+        let mut json = good.clone();
+        json[member] = value;
+        assert!(matches!(open_json(&json), Err(KeyringError::Syntax)), "{json}");
     }
 }
