@@ -1,5 +1,6 @@
 //! Identifiers of mailboxes and messages (RFC 8474): the store's own numbers, which it never gives out again. Copies of
-//! a message share its content, and so its EMAILID. Threads are not kept: every THREADID is NIL.
+//! a message share its content, and so its EMAILID. Threads are not kept
+//! (docs/decisions/0009-threads.md): every THREADID is NIL.
 
 use sealpost_proto::imap::ObjectId;
 use sealpost_store::mailbox::{ContentId, MailboxId};
