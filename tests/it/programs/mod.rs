@@ -5,6 +5,7 @@
 //! and the name leads to 127.0.0.1 by a hosts file that only these processes see (nss_wrapper).
 
 mod dovecot;
+mod evolution;
 mod fetchers;
 mod mbsync;
 mod neomutt;

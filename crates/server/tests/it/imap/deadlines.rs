@@ -122,3 +122,25 @@ async fn a_client_that_does_not_read_is_left_in_five_minutes() {
     assert!(took >= Duration::from_secs(300) && took < Duration::from_secs(310), "{took:?}");
     assert!(taken < 16_384, "{taken} commands were taken");
 }
+
+/// Who is told of events without saying anything is idle all the same (RFC 9051 §5.4, RFC 5465 §3.1).
+#[tokio::test]
+async fn events_that_are_told_hold_no_silent_session_open() {
+    let server = Server::start().await;
+    let (mut client, session) = tls(&server).await;
+    client.ok(&format!("LOGIN {ALICE} {TOKEN}")).await;
+    client.ok("NOTIFY SET (personal (SubscriptionChange))").await;
+    tokio::time::pause();
+    let start = Instant::now();
+    for name in ["x", "y"] {
+        tokio::time::sleep(Duration::from_secs(700)).await;
+        // The store works by the machine's own time.
+        tokio::time::resume();
+        server.ctx.store.subscribe(server.account, name, true).await.unwrap();
+        assert!(client.line().await.ends_with(name));
+        tokio::time::pause();
+    }
+    session.await.unwrap();
+    assert_eq!(start.elapsed().as_secs() / 10, 180, "half an hour after the last command");
+    assert!(client.line().await.starts_with("* BYE idle for too long"));
+}
