@@ -277,7 +277,8 @@ pub struct Scanned {
     pub open: Vec<(Message, Answers)>,
 }
 
-/// How many octets of a message are its header, by its [`NewMessage::index`].
+/// How many octets of a message are its header, or its header and what else is wanted of its beginning, by its
+/// [`NewMessage::index`].
 pub type HeaderOf = fn(&[u8]) -> u64;
 
 /// How many of a message's octets are read.
@@ -286,7 +287,7 @@ pub enum Extent {
     /// None.
     #[default]
     Nothing,
-    /// Those of the header; others, where they are asked for after all, are read then.
+    /// Those of the header (or beginning); others, where they are asked for after all, are read then.
     Header(HeaderOf),
     /// All; those of a large message when they are asked for.
     Whole,

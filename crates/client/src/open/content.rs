@@ -5,13 +5,13 @@ use super::{Held, OpenError, payload};
 use crate::{
     compose::is_message_id,
     mime::{
-        file_name, html,
+        file_name,
         parser::{MAX_PARTS, Parser, Part, Sink},
         words::{decode_charset, header_text, mailbox_text, safe_text},
     },
     spool::{SpoolReader, for_each_chunk},
 };
-use sealpost_proto::message::{Encrypted, Header, MailboxList, SIGNATURE_FIELD};
+use sealpost_proto::message::{Encrypted, Header, MailboxList, SIGNATURE_FIELD, html};
 use std::{
     collections::HashSet,
     fs::File,

@@ -2,6 +2,8 @@
 //! lists, and what a writer needs to send nothing but 7-bit lines of at most 76 columns.
 
 mod header;
+#[cfg(feature = "html")]
+pub mod html;
 mod mailboxes;
 mod sender;
 mod signature;

@@ -1,6 +1,6 @@
 //! Messages read from the store, many at a time: while one batch is being answered, the next one is being read.
 
-use super::index::Index;
+use super::{index::Index, preview};
 use sealpost_store::{
     Store, StoreError,
     mailbox::{ContentReader, Extent, Load, MailboxId, Message, UidRange},
@@ -24,7 +24,7 @@ pub(super) struct Wants {
     pub(super) rest: bool,
     /// `NewMessage::index`.
     pub(super) index: bool,
-    /// The octets. Those of the header alone go with the index.
+    /// The octets. Those of the header or beginning alone go with the index.
     pub(super) octets: Octets,
 }
 
@@ -35,6 +35,8 @@ pub(super) enum Octets {
     None,
     /// Those of the header; others, where they are asked for after all, are read then.
     Header,
+    /// The header and the beginning of the first text, likewise.
+    Beginning,
     All,
 }
 
@@ -72,7 +74,8 @@ impl Batches {
 
     fn limit(&self) -> usize {
         match self.wants {
-            Wants { index: true, .. } | Wants { octets: Octets::Header | Octets::All, .. } => LARGE,
+            Wants { index: true, .. }
+            | Wants { octets: Octets::Header | Octets::Beginning | Octets::All, .. } => LARGE,
             Wants { rest: true, .. } => ENTRIES,
             Wants { .. } => MARKS,
         }
@@ -149,6 +152,7 @@ async fn read(
         Octets::None => Extent::Nothing,
         // Without an index nobody knows how long it is.
         Octets::Header => Extent::Header(|index| Index::header_octets(index).unwrap_or(u64::MAX)),
+        Octets::Beginning => Extent::Header(beginning),
         Octets::All => Extent::Whole,
     };
     let load = Load { messages: limit, octets: OCTETS, index: wants.index, extent };
@@ -159,4 +163,10 @@ async fn read(
         octets: loaded.octets,
     });
     Ok((loaded.collect(), batch.more))
+}
+
+/// How many octets hold the header and the beginning of the first text, likewise.
+fn beginning(index: &[u8]) -> u64 {
+    let header = Index::header_octets(index).unwrap_or_default();
+    Index::read(index).map_or(u64::MAX, |index| preview::octets_wanted(&index).max(header))
 }

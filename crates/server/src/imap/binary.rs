@@ -260,7 +260,7 @@ impl Session {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::{
-        super::section::tests::{Octets, index_of},
+        super::section::tests::{Counted, Octets, index_of},
         *,
     };
     use proptest::prelude::*;
@@ -272,29 +272,6 @@ mod tests {
         let part: Vec<NonZeroU32> = NonZeroU32::new(part).into_iter().collect();
         let partial = partial.map(|(first, count)| (first, NonZeroU32::new(count).unwrap()));
         measure(Some(&index), (ID, &content), &part, partial, &mut Places::default()).unwrap()
-    }
-
-    /// Counts the octets that are read.
-    struct Counted(Octets, std::sync::atomic::AtomicU64);
-
-    impl ContentReader for Counted {
-        fn len(&self) -> u64 {
-            self.0.len()
-        }
-        fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-            let n = self.0.read_at(offset, buf)?;
-            self.1.fetch_add(n as u64, std::sync::atomic::Ordering::Relaxed);
-            Ok(n)
-        }
-    }
-
-    impl Counted {
-        fn new(message: &[u8]) -> Self {
-            Self(Octets(message.to_vec()), std::sync::atomic::AtomicU64::new(0))
-        }
-        fn read(&self) -> u64 {
-            self.1.swap(0, std::sync::atomic::Ordering::Relaxed)
-        }
     }
 
     /// What a partial FETCH of part 1 of a message gives.

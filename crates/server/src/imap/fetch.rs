@@ -332,11 +332,10 @@ fn octets(item: &FetchItem) -> Octets {
             }
             _ => Octets::All,
         },
-        FetchItem::Binary { .. }
-        | FetchItem::BinarySize(_)
-        | FetchItem::Preview { .. }
-        | FetchItem::Rfc822
-        | FetchItem::Rfc822Text => Octets::All,
+        FetchItem::Preview { .. } => Octets::Beginning,
+        FetchItem::Binary { .. } | FetchItem::BinarySize(_) | FetchItem::Rfc822 | FetchItem::Rfc822Text => {
+            Octets::All
+        }
         _ => Octets::None,
     }
 }

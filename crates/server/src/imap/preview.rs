@@ -1,24 +1,30 @@
-//! PREVIEW (RFC 8970): the first words of a message, made when they are asked for from at most 64 KiB of its first text.
+//! PREVIEW (RFC 8970): the first words of a message, made when they are asked for. Mostly the first 4 KiB of a text are
+//! enough; of newsletters, whose HTML begins with kilobytes of style, more is read, but never more than 64 KiB of all parts.
 
 use super::{
     index::{Index, Part},
     section::{field_value, read},
     text::decoder,
 };
-use sealpost_proto::{imap::response, message::SEALED_CONTENT_TYPE};
+use sealpost_proto::{
+    imap::response,
+    message::{SEALED_CONTENT_TYPE, html},
+};
 use sealpost_store::mailbox::ContentReader;
 use std::io;
 
 /// Characters of a preview (RFC 8970 §3.2 asks for no more than 200).
 const CHARACTERS_MAX: usize = 200;
-/// Octets of a part that are looked at: HTML of newsletters begins with kilobytes of style.
+/// Octets of a part that are looked at first; as long as they are too few, four times as many.
+const LOOKED_AT_FIRST: u64 = 4 * 1024;
+/// Octets of all parts together that are looked at.
 const LOOKED_AT_MAX: u64 = 64 * 1024;
-/// Octets read of a Content-Type field.
+/// Text parts that are looked at: some programs send an empty one before that with the words.
+const PARTS_MAX: usize = 4;
+/// Octets read of a field.
 const FIELD_MAX: u64 = 1024;
 /// Text that begins like this is sealed: it has no words for people.
 const SEALED: [&str; 2] = ["-----BEGIN AGE ENCRYPTED FILE-----", "-----BEGIN PGP MESSAGE-----"];
-/// Elements of HTML whose text nobody sees.
-const UNSEEN: [&str; 4] = ["head", "script", "style", "title"];
 
 /// Writes `PREVIEW` and its value; empty for sealed mail (profile §6) and where a message has no text.
 pub(super) fn write(
@@ -35,22 +41,69 @@ pub(super) fn write(
     Ok(())
 }
 
+/// How many of a message's first octets are mostly enough; none where nothing is read of it.
+pub(super) fn octets_wanted(index: &Index) -> u64 {
+    let part = if is_sealed(index) { None } else { texts(index).next() };
+    part.map_or(0, |part| part.end.min(part.body.saturating_add(LOOKED_AT_FIRST)))
+}
+
+fn texts(index: &Index) -> impl Iterator<Item = &Part> {
+    index.parts.iter().filter(|part| part.text.is_some()).take(PARTS_MAX)
+}
+
 fn preview(index: &Index, content: &dyn ContentReader) -> io::Result<String> {
     if is_sealed(index) {
         return Ok(String::new());
     }
-    let Some(part) = index.parts.iter().find(|part| part.text.is_some()) else { return Ok(String::new()) };
-    let text = beginning(part, content)?;
-    if SEALED.iter().any(|start| text.trim_start().starts_with(start)) {
-        return Ok(String::new());
+    let mut left = LOOKED_AT_MAX;
+    for (at, part) in texts(index).enumerate() {
+        // The first is what the message says, whatever it calls itself; others may be files.
+        if at > 0 && field_is(part, content, b"Content-Disposition", "attachment")? {
+            continue;
+        }
+        match words_of(part, content, &mut left)? {
+            Words::None => {}
+            Words::Sealed => break,
+            Words::Are(words) => return Ok(words),
+        }
     }
-    if is_html(part, content)? {
-        return Ok(shortened(html_text(&text).chars()));
+    Ok(String::new())
+}
+
+/// What a part has for people.
+enum Words {
+    None,
+    /// They are not for the server.
+    Sealed,
+    Are(String),
+}
+
+fn words_of(part: &Part, content: &dyn ContentReader, left: &mut u64) -> io::Result<Words> {
+    let is_html = field_is(part, content, b"Content-Type", "text/html")?;
+    let len = part.end - part.body;
+    let mut look = LOOKED_AT_FIRST;
+    loop {
+        let octets = look.min(len).min(*left);
+        // Whether no more is looked at, and whether there is no more.
+        let (last, whole) = (octets == len.min(*left), octets == len);
+        let text = beginning(part, content, octets)?;
+        if SEALED.iter().any(|start| text.trim_start().starts_with(start)) {
+            return Ok(Words::Sealed);
+        }
+        let words = if is_html {
+            shortened(html::words(&text, whole).chars())
+        } else {
+            // What the sender wrote says more than what he quotes.
+            let own = text.lines().filter(|line| !line.starts_with('>'));
+            let own = shortened(own.flat_map(|line| line.chars().chain([' '])));
+            if own.is_empty() && last { shortened(text.chars()) } else { own }
+        };
+        if last || words.chars().count() == CHARACTERS_MAX {
+            *left -= octets;
+            return Ok(if words.is_empty() { Words::None } else { Words::Are(words) });
+        }
+        look *= 4;
     }
-    // What the sender wrote says more than what he quotes.
-    let own = text.lines().filter(|line| !line.starts_with('>'));
-    let own = shortened(own.flat_map(|line| line.chars().chain([' '])));
-    Ok(if own.is_empty() { shortened(text.chars()) } else { own })
 }
 
 /// Whether the message is sealed as profile §6 says: its type stands at the head of BODYSTRUCTURE.
@@ -60,13 +113,16 @@ fn is_sealed(index: &Index) -> bool {
     head.is_some_and(|head| head.eq_ignore_ascii_case(start.as_bytes()))
 }
 
-/// The beginning of a part, decoded.
-fn beginning(part: &Part, content: &dyn ContentReader) -> io::Result<String> {
+/// The first octets of a part, decoded.
+fn beginning(part: &Part, content: &dyn ContentReader, octets: u64) -> io::Result<String> {
     let Some(text) = &part.text else { return Ok(String::new()) };
-    let octets = read(content, part.body..part.end, LOOKED_AT_MAX)?;
+    let octets = read(content, part.body..part.end, octets)?;
     let mut transfer = text.encoding.decoder();
     let mut raw = Vec::new();
     transfer.feed(&octets, &mut raw);
+    if octets.len() as u64 == part.end - part.body {
+        transfer.finish(&mut raw);
+    }
     let mut decoder = decoder(&text.charset);
     let mut out = String::with_capacity(decoder.max_utf8_buffer_length(raw.len()).unwrap_or(raw.len()));
     // Not the end: a character that is cut off at the limit is none.
@@ -74,26 +130,43 @@ fn beginning(part: &Part, content: &dyn ContentReader) -> io::Result<String> {
     Ok(out)
 }
 
-fn is_html(part: &Part, content: &dyn ContentReader) -> io::Result<bool> {
-    let value = field_value(content, part.header..part.body, b"Content-Type", FIELD_MAX)?.unwrap_or_default();
-    let start = value.trim_ascii_start().get(..9);
-    Ok(start.is_some_and(|start| start.eq_ignore_ascii_case(b"text/html")))
+/// Whether a field of a part's header begins with a word, without regard to case.
+fn field_is(part: &Part, content: &dyn ContentReader, name: &[u8], word: &str) -> io::Result<bool> {
+    let value = field_value(content, part.header..part.body, name, FIELD_MAX)?.unwrap_or_default();
+    let start = value.trim_ascii_start().get(..word.len());
+    Ok(start.is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes())))
 }
 
-/// As many words as fit, single spaces between them; control characters are spaces.
+/// As many words as fit, single spaces between them; control characters are spaces. Characters that nobody sees are left
+/// out: senders fill up what follows a short preview with them. Joiners stay where they join.
 fn shortened(text: impl Iterator<Item = char>) -> String {
     let mut out = String::new();
-    let (mut count, mut space) = (0, false);
+    let (mut count, mut space, mut joiner) = (0, false, None);
     for c in text {
-        if c.is_whitespace() || c.is_control() || c == '\u{feff}' {
-            space = count > 0;
-            continue;
+        match c {
+            '\u{ad}'
+            | '\u{34f}'
+            | '\u{200b}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' => continue,
+            '\u{200c}' | '\u{200d}' => {
+                joiner = Some(c).filter(|_| count > 0 && !space);
+                continue;
+            }
+            _ if c.is_whitespace() || c.is_control() => {
+                (space, joiner) = (count > 0, None);
+                continue;
+            }
+            _ => {}
         }
-        if count + usize::from(space) >= CHARACTERS_MAX {
+        if count + usize::from(space || joiner.is_some()) >= CHARACTERS_MAX {
             break;
         }
-        if std::mem::take(&mut space) {
-            out.push(' ');
+        if let Some(between) = joiner.take().or_else(|| std::mem::take(&mut space).then_some(' ')) {
+            out.push(between);
             count += 1;
         }
         out.push(c);
@@ -102,86 +175,11 @@ fn shortened(text: impl Iterator<Item = char>) -> String {
     out
 }
 
-/// The text of HTML, by and large: tags are spaces, elements that nobody sees are left out, the commonest entities are
-/// decoded.
-fn html_text(html: &str) -> String {
-    let mut out = String::new();
-    let mut rest = html;
-    while let Some(at) = rest.find(['<', '&']) {
-        out.push_str(&rest[..at]);
-        rest = &rest[at..];
-        if rest.starts_with('&') {
-            let (character, len) = entity(rest);
-            out.push(character);
-            rest = &rest[len..];
-            continue;
-        }
-        if let Some(comment) = rest.strip_prefix("<!--") {
-            rest = comment.find("-->").map_or("", |end| &comment[end + 3..]);
-            continue;
-        }
-        if !rest[1..].starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?')) {
-            out.push('<');
-            rest = &rest[1..];
-            continue;
-        }
-        let Some(end) = rest.find('>') else { return out };
-        let name = rest[1..end].split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
-        rest = &rest[end + 1..];
-        out.push(' ');
-        if let Some(unseen) = UNSEEN.iter().find(|unseen| name.eq_ignore_ascii_case(unseen)) {
-            rest = behind_end_tag(rest, unseen);
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
-/// What follows the end tag of an element; nothing where it does not end.
-fn behind_end_tag<'a>(text: &'a str, name: &str) -> &'a str {
-    let mut rest = text;
-    while let Some(at) = rest.find("</") {
-        rest = &rest[at + 2..];
-        if rest.get(..name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name)) {
-            return rest.find('>').map_or("", |end| &rest[end + 1..]);
-        }
-    }
-    ""
-}
-
-/// The character that an entity at the start of the text is, and its length; what is none stands as it is.
-fn entity(text: &str) -> (char, usize) {
-    /// Longest entity read.
-    const ENTITY_MAX: usize = 12;
-    let end = text.bytes().take(ENTITY_MAX).position(|b| b == b';');
-    let found = end.and_then(|end| {
-        let name = text.get(1..end)?;
-        let character = match name {
-            "amp" => '&',
-            "lt" => '<',
-            "gt" => '>',
-            "quot" => '"',
-            "apos" => '\'',
-            "nbsp" => ' ',
-            _ => {
-                let number = name.strip_prefix('#')?;
-                let number = match number.strip_prefix(['x', 'X']) {
-                    Some(hex) => u32::from_str_radix(hex, 16),
-                    None => number.parse(),
-                };
-                char::from_u32(number.ok()?)?
-            }
-        };
-        Some((character, end + 1))
-    });
-    found.unwrap_or(('&', 1))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::{
-        super::section::tests::{Octets, index_of},
+        super::section::tests::{Counted, Octets, index_of},
         *,
     };
     use proptest::prelude::*;
@@ -208,6 +206,27 @@ mod tests {
                 "Content-Type: text/html\r\n\r\n<html><head><title>no</title><style>p{}</style></head><!-- no -->\
                  <body><P>a &amp; b<br>c&#8364;&#x21; &bogus; 1 < 2</p><script>no</script>end",
                 "a & b c€! &bogus; 1 < 2 end",
+            ),
+            (
+                "Content-Type: text/html\r\n\r\n<p title=\"a>b\">Gr&uuml;&szlig;e,<td>i<b>nne</b>n</td>\
+                 <a href=\"https://x.example/\">hier</a>&nbsp;&zwnj;&nbsp;&#847;&shy;\u{feff}</p>",
+                "Grüße, innen hier",
+            ),
+            ("\r\n\u{200d}a\u{200d}b \u{200c} c\u{200c}", "a\u{200d}b c"),
+            (
+                "Content-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\n\r\n \r\n--b\r\n\
+                 Content-Type: text/html\r\n\r\n<b>rich</b>\r\n--b--\r\n",
+                "rich",
+            ),
+            (
+                "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n\r\n--b\r\nContent-Type: text/csv\r\n\
+                 Content-Disposition: attachment; filename=a.csv\r\n\r\n1;2\r\n--b--\r\n",
+                "",
+            ),
+            (
+                "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n-----BEGIN PGP MESSAGE-----\r\n\r\nx\r\n\
+                 --b\r\n\r\nlist footer\r\n--b--\r\n",
+                "",
             ),
             (
                 "Content-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\n\r\nplain\r\n--b\r\n\
@@ -238,6 +257,43 @@ mod tests {
         assert_eq!((far(LOOKED_AT_MAX - 1).as_str(), far(LOOKED_AT_MAX).as_str()), ("x", ""));
     }
 
+    fn octets_read(message: &[u8]) -> (String, u64) {
+        let content = Counted::new(message);
+        let preview = preview(&index_of(message), &content).unwrap();
+        (preview, content.read())
+    }
+
+    #[test]
+    fn little_is_read_and_never_more_than_may_be() {
+        let header = "Subject: x\r\nContent-Type: text/html\r\n\r\n";
+        let words = "many words ".repeat(100_000);
+        // The header, and of it Content-Type once more.
+        let fields = (header.len() + "Content-Type: text/html\r\n".len()) as u64;
+        let (preview, read) = octets_read(format!("{header}{words}").as_bytes());
+        assert_eq!((preview.chars().count(), read), (CHARACTERS_MAX, fields + LOOKED_AT_FIRST));
+        // Newsletters.
+        let style = format!("<style>{}</style>", "p{} ".repeat(3_000));
+        let (preview, read) = octets_read(format!("{header}{style}{words}").as_bytes());
+        assert_eq!((preview.chars().count(), read), (CHARACTERS_MAX, fields + LOOKED_AT_FIRST * (1 + 4)));
+        let style = format!("<style>{}</style>", "p{} ".repeat(100_000));
+        let (preview, read) = octets_read(format!("{header}{style}{words}").as_bytes());
+        assert_eq!((preview.as_str(), read), ("", fields + LOOKED_AT_FIRST * (1 + 4) + LOOKED_AT_MAX));
+        // Many empty parts: as far as the fourth, all of them together within the limit.
+        let parts = |count| {
+            let blank = format!("--b\r\n\r\n{}\r\n", " ".repeat(1_000)).repeat(count);
+            let message = format!(
+                "Content-Type: multipart/mixed; boundary=b\r\n\r\n{blank}--b\r\n\r\nwords\r\n--b--\r\n"
+            );
+            octets_read(message.as_bytes()).0
+        };
+        assert_eq!((parts(PARTS_MAX - 1).as_str(), parts(PARTS_MAX).as_str()), ("words", ""));
+        // What is read ahead is enough.
+        let message = format!("{header}{words}");
+        assert_eq!(octets_wanted(&index_of(message.as_bytes())), header.len() as u64 + LOOKED_AT_FIRST);
+        assert_eq!(octets_wanted(&index_of(b"Content-Type: application/age\r\n\r\nx")), 0);
+        assert_eq!(octets_wanted(&index_of(b"\r\nabc")), 5);
+    }
+
     proptest! {
         #[test]
         fn never_panics_and_never_writes_control_characters(
@@ -249,6 +305,37 @@ mod tests {
                 prop_assert!(text.chars().count() <= CHARACTERS_MAX && !text.contains(char::is_control));
                 prop_assert!(!text.starts_with(' ') && !text.ends_with(' '));
             }
+        }
+
+        /// However little is looked at first, the words are the same.
+        #[test]
+        fn a_beginning_is_enough(
+            pieces in proptest::collection::vec(
+                prop::sample::select(vec![
+                    "<p>", "</p>", "<style>", "</style>", "<!--", "-->", "&uuml;", "&zwnj;", "words and words ", "\r\n",
+                    "> quoted ", "<p title='", "=\r\n", "=C3=A4", "\u{e4}\u{200d}b",
+                ]),
+                0..2_000,
+            ),
+            kind in prop::sample::select(vec!["html", "plain"]),
+        ) {
+            let encoding = "Content-Transfer-Encoding: quoted-printable";
+            let message = format!(
+                "Content-Type: text/{kind}; charset=utf-8\r\n{encoding}\r\n\r\n{}", pieces.concat()
+            ).into_bytes();
+            let (index, content) = (index_of(&message), Octets(message.clone()));
+            let mut left = LOOKED_AT_MAX;
+            let Words::Are(words) = words_of(&index.parts[0], &content, &mut left).unwrap() else { return Ok(()) };
+            let text = beginning(&index.parts[0], &content, LOOKED_AT_MAX).unwrap();
+            let is_whole = LOOKED_AT_MAX >= index.parts[0].end - index.parts[0].body;
+            let own = text.lines().filter(|line| !line.starts_with('>'));
+            let own = shortened(own.flat_map(|line| line.chars().chain([' '])));
+            let expected = match kind {
+                "html" => shortened(html::words(&text, is_whole).chars()),
+                _ if own.is_empty() => shortened(text.chars()),
+                _ => own,
+            };
+            prop_assert_eq!(words, expected);
         }
     }
 }

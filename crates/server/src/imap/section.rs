@@ -238,6 +238,7 @@ pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
     use sealpost_proto::imap::mime::Scanner;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     pub(in crate::imap) struct Octets(pub(in crate::imap) Vec<u8>);
     impl ContentReader for Octets {
@@ -249,6 +250,30 @@ pub(super) mod tests {
             let n = buf.len().min(self.0.len() - from);
             buf[..n].copy_from_slice(&self.0[from..from + n]);
             Ok(n)
+        }
+    }
+
+    /// Counts the octets that are read.
+    pub(in crate::imap) struct Counted(Octets, AtomicU64);
+
+    impl ContentReader for Counted {
+        fn len(&self) -> u64 {
+            self.0.len()
+        }
+        fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+            let n = self.0.read_at(offset, buf)?;
+            self.1.fetch_add(n as u64, Ordering::Relaxed);
+            Ok(n)
+        }
+    }
+
+    impl Counted {
+        pub(in crate::imap) fn new(message: &[u8]) -> Self {
+            Self(Octets(message.to_vec()), AtomicU64::new(0))
+        }
+        /// Since this was asked last.
+        pub(in crate::imap) fn read(&self) -> u64 {
+            self.1.swap(0, Ordering::Relaxed)
         }
     }
 

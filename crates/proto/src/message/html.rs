@@ -1,4 +1,5 @@
-//! HTML mail as text: tags go, nothing is loaded, links show where they lead.
+//! HTML mail as text: tags go, nothing is loaded. For readers links show where they lead; for lists of messages there are
+//! the words alone.
 
 use mail_parser::decoders::html::add_html_token;
 
@@ -41,8 +42,18 @@ const BLOCKS: [&str; 26] = [
     "ul",
 ];
 
-/// The text of `html`.
-pub(crate) fn to_text(html: &str) -> String {
+/// The text of `html` to be read, with its links and lists.
+pub fn to_text(html: &str) -> String {
+    read(html, true, true)
+}
+
+/// The words of `html` without links. Of a beginning (not `whole`) those of which nothing that may follow makes anything
+/// else: what the whole gives begins with them.
+pub fn words(html: &str, whole: bool) -> String {
+    read(html, false, whole)
+}
+
+fn read(html: &str, layout: bool, whole: bool) -> String {
     let mut out = Text::default();
     let mut link: Option<(String, usize)> = None;
     let mut rest = html;
@@ -51,8 +62,15 @@ pub(crate) fn to_text(html: &str) -> String {
     while let Some(open) = rest.find('<') {
         out.text(&rest[..open]);
         rest = &rest[open..];
+        if !whole && "<!--".starts_with(rest) {
+            return out.finish();
+        }
         if let Some(comment) = rest.strip_prefix("<!--") {
-            rest = comment.find("-->").map_or("", |end| &comment[end + 3..]);
+            match comment.find("-->") {
+                Some(end) => rest = &comment[end + 3..],
+                None if whole => rest = "",
+                None => return out.finish(),
+            }
             continue;
         }
         // A `<` that begins no tag is text.
@@ -61,7 +79,11 @@ pub(crate) fn to_text(html: &str) -> String {
             rest = &rest[1..];
             continue;
         }
+        let observed = quotes;
         let (tag, behind) = split_tag(rest, &mut quotes);
+        if !whole && (quotes != observed || behind.is_empty()) {
+            return out.finish();
+        }
         rest = behind;
         let (name, closing) = match tag.strip_prefix('/') {
             Some(tag) => (tag_name(tag), true),
@@ -71,11 +93,15 @@ pub(crate) fn to_text(html: &str) -> String {
             "br" => out.line_break(),
             "li" if !closing => {
                 out.block();
-                out.text("- ");
+                if layout {
+                    out.text("- ");
+                }
             }
             "hr" | "tr" | "li" => out.block(),
             "td" | "th" => out.text(" "),
-            "a" if !closing => link = attribute(tag, "href").map(|target| (target, out.text.len())),
+            "a" if !closing && layout => {
+                link = attribute(tag, "href").map(|target| (target, out.text.len()));
+            }
             "a" => {
                 if let Some((target, start)) = link.take()
                     && (target.starts_with("http:") || target.starts_with("https:"))
@@ -84,7 +110,12 @@ pub(crate) fn to_text(html: &str) -> String {
                     out.raw(&format!(" <{target}>"));
                 }
             }
-            name if HIDDEN.contains(&name) && !closing => rest = behind_closing(rest, name),
+            name if HIDDEN.contains(&name) && !closing => {
+                rest = behind_closing(rest, name);
+                if !whole && rest.is_empty() {
+                    return out.finish();
+                }
+            }
             name if BLOCKS.contains(&name) => {
                 out.block();
                 // Paragraphs and headings stand apart.
@@ -95,9 +126,14 @@ pub(crate) fn to_text(html: &str) -> String {
             _ => {}
         }
     }
+    if !whole {
+        // A character reference may end in what follows.
+        let last = rest.bytes().rev().take(MAX_ENTITY_OCTETS).position(|b| b == b'&');
+        let open = last.map(|back| rest.len() - 1 - back).filter(|at| !rest[*at..].contains(';'));
+        rest = &rest[..open.unwrap_or(rest.len())];
+    }
     out.text(rest);
-    let text = out.text;
-    text.trim().to_owned()
+    out.finish()
 }
 
 /// Up to the `>` that ends the tag, quotes observed, and what is behind it.
@@ -153,6 +189,10 @@ struct Text {
 }
 
 impl Text {
+    fn finish(self) -> String {
+        self.text.trim().to_owned()
+    }
+
     fn raw(&mut self, text: &str) {
         self.text.push_str(text);
         self.space = false;
@@ -233,10 +273,49 @@ mod tests {
         }
     }
 
+    #[test]
+    fn words_are_without_layout() {
+        for (html, want) in [
+            ("<ul><li>x</li><li><b>y</b>z</li></ul>", "x\nyz"),
+            (
+                "<a href=\"https://x.example/\">cl<i>ick</i></a> &uuml;&zwnj;&mdash;",
+                "click \u{fc}\u{200c}\u{2014}",
+            ),
+        ] {
+            assert_eq!(words(html, true), want, "{html:?}");
+        }
+        for (html, want) in [
+            ("a<!-- b", "a"),
+            ("a<!", "a"),
+            ("a<p title=\"x>y", "a"),
+            ("a<b", "a"),
+            ("a<style>b", "a"),
+            ("a &am", "a"),
+            (
+                "a & b and a long text behind it, without any end",
+                "a & b and a long text behind it, without any end",
+            ),
+            ("a <", "a"),
+        ] {
+            assert_eq!(words(html, false), want, "{html:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn never_panics(html in "(<|>|/|!--|-->|\"|'|&|;|#|x|1|é| |\n|a|p|script|style| href=){0,60}") {
             to_text(&html);
+        }
+
+        #[test]
+        fn words_of_a_beginning_are_the_first(
+            html in "(<|>|/|!--|-->|\"|'|&|;|#|x|1|é| |\n|a|<p>|</p>|<style|</style>|<br>| href=|&amp;|&uuml;){0,60}",
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let cuts: Vec<usize> = html.char_indices().map(|(at, _)| at).chain([html.len()]).collect();
+            let beginning = words(&html[..cuts[cut.index(cuts.len())]], false);
+            let whole = words(&html, true);
+            prop_assert!(whole.starts_with(&beginning), "{beginning:?} {whole:?}");
         }
     }
 }
