@@ -198,6 +198,9 @@ impl Session {
         let mut silent = Instant::now();
         while !self.over {
             self.tell_at_rest().await?;
+            if self.over {
+                break;
+            }
             let Some(mut input) = self.conn.as_mut().map(|c| std::mem::take(&mut c.input)) else { break };
             let received = self.receiver.receive(&mut input);
             if let Some(conn) = &mut self.conn {

@@ -297,8 +297,10 @@ impl View {
                 }
             }
             news.exists = Some(self.exists);
-            let own = std::mem::take(&mut self.own);
-            news.arrived = new.iter().map(|entry| entry.uid).filter(|uid| !own.contains(uid)).collect();
+            let mut own = std::mem::take(&mut self.own);
+            own.sort_unstable();
+            let arrived = new.iter().map(|entry| entry.uid);
+            news.arrived = arrived.filter(|uid| own.binary_search(uid).is_err()).collect();
         }
         Ok(news)
     }

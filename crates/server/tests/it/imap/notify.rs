@@ -310,6 +310,13 @@ async fn vanished_takes_the_place_of_expunge() {
     two.ok("FETCH 1 UID").await;
     one.ok("DELETE x").await;
     assert_eq!(two.line().await, "* VANISHED 1");
+    // Where nobody knows any more which UIDs they had, the session ends.
+    one.ok("CREATE x").await;
+    one.append("x", MESSAGE).await;
+    two.ok("SELECT x").await;
+    one.ok("DELETE x").await;
+    let told = [two.line().await, two.line().await];
+    assert!(told[0].starts_with("* BYE the selected mailbox was removed") && told[1].is_empty(), "{told:?}");
 }
 
 /// What a session does itself it is not told as news (§5), in whatever mailbox.
