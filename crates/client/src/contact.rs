@@ -4,11 +4,11 @@ use crate::{
     client::Client,
     error::ClientError,
     keys::{is_fingerprint, lookup_report, pin_of},
-    state::{Snapshot, State},
+    state::State,
     trust::{
         Trust,
         pins::{Observation, Pin},
-        policy::{Answer, Source},
+        policy::{Answer, Source, ends_soon},
     },
     ui::Question,
 };
@@ -78,9 +78,6 @@ impl ContactReport {
         report(&Trust::default(), address, &pin, Timestamp(0))
     }
 }
-
-/// How long before a key ends it is said, in days: time enough to meet.
-pub(crate) const EXPIRY_NOTICE_DAYS: i64 = 30;
 
 fn report(trust: &Trust, address: &Address, pin: &Pin, now: Timestamp) -> ContactReport {
     let observation = trust.observations.get(address);
@@ -152,7 +149,7 @@ fn expiry_warning(
             )
         });
     }
-    (newest.expires <= now.plus(EXPIRY_NOTICE_DAYS * 86_400)).then(|| {
+    ends_soon(newest.expires, now).then(|| {
         format!(
             "its key expires on {end}; from then on nothing is sealed to it. Ask {address} to use Sealpost once, which \
              renews it"
@@ -168,13 +165,13 @@ fn unknown(address: &Mailbox) -> ClientError {
 
 impl Client {
     pub(crate) fn list_contacts(&self) -> Result<Vec<ContactReport>, ClientError> {
-        let trust = Snapshot::load(self)?.trust;
+        let trust = self.snapshot()?.trust;
         let now = self.env.clock.now();
         Ok(trust.pins.iter().map(|(address, pin)| report(&trust, address, pin, now)).collect())
     }
 
     pub(crate) fn show_contact(&self, mailbox: &Mailbox) -> Result<ContactReport, ClientError> {
-        let trust = Snapshot::load(self)?.trust;
+        let trust = self.snapshot()?.trust;
         let (address, pin) = pin_of(&trust, mailbox).ok_or_else(|| unknown(mailbox))?;
         Ok(report(&trust, &address, pin, self.env.clock.now()))
     }

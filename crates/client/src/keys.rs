@@ -9,7 +9,7 @@ use crate::{
     state::{Account, Snapshot, State},
     trust::{
         Own, Trust,
-        policy::{Answer, Source},
+        policy::{Answer, Source, ends_soon},
     },
 };
 use sealpost_crypto::words::fingerprint_words;
@@ -135,6 +135,14 @@ pub(crate) fn key_report(snapshot: &Snapshot) -> Result<KeyReport, ClientError> 
     })
 }
 
+/// How the own statement stands after a look at it.
+enum Renewal {
+    /// It is not due, or was renewed.
+    Current,
+    /// The server keeps none.
+    NoStatements,
+}
+
 impl Client {
     /// Says goodbye and reports.
     pub(crate) async fn account_report(
@@ -167,10 +175,15 @@ impl Client {
     ) -> Result<(), ClientError> {
         // What was learnt is safe first, whatever the network does now.
         state.save()?;
-        if let Err(error) = self.renew(&mut state, lookup, &mut session).await {
-            self.env
-                .ui
-                .say(&format!("your key statement could not be renewed; a later command will ({error})"));
+        match self.renew(&mut state, lookup, &mut session).await {
+            Ok(Renewal::NoStatements) => {}
+            Ok(Renewal::Current) => self.remind(&state.account, &state.trust),
+            Err(error) => {
+                self.env
+                    .ui
+                    .say(&format!("your key statement could not be renewed; a later command will ({error})"));
+                self.remind(&state.account, &state.trust);
+            }
         }
         self.sync_keyring(&mut state, lookup, &mut session).await;
         if let Some(session) = session {
@@ -179,25 +192,55 @@ impl Client {
         state.save()
     }
 
+    /// What lies in the folder, for a command that asks nobody; the end of the own key is said where it is near.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, ClientError> {
+        let snapshot = Snapshot::load(self)?;
+        // Where the server keeps no keyring it keeps no statements either, and nobody sees an end.
+        if snapshot.trust.own.as_ref().is_some_and(|own| own.serial > 0) {
+            self.remind(&snapshot.account, &snapshot.trust);
+        }
+        Ok(snapshot)
+    }
+
+    /// Statements are renewed a year before they end, so one that is about to end could not be.
+    fn remind(&self, account: &Account, trust: &Trust) {
+        let now = self.env.clock.now();
+        let Some(own) = trust.own.as_ref().and_then(Own::statement) else { return };
+        let expires = own.statement().expires;
+        if !ends_soon(expires, now) {
+            return;
+        }
+        let when = if expires <= now { "expired" } else { "expires" };
+        self.env.ui.say(&format!(
+            "your key {when} on {}, after which nobody seals to it. A command that reaches the mail server of {} renews it, \
+             and none has for a year: run `sealpost list`, and if the renewal fails again, show what it says to the \
+             server's administrator",
+            expires.to_rfc3339(),
+            account.address
+        ));
+    }
+
     /// Renews the statement of the own key: same key and previous, later times (profile §9).
     async fn renew(
         &self,
         state: &mut State,
         lookup: &Lookup,
         session: &mut Option<Session>,
-    ) -> Result<(), ClientError> {
-        let Some(own) = state.trust.own.as_ref().and_then(Own::statement) else { return Ok(()) };
+    ) -> Result<Renewal, ClientError> {
+        let Some(own) = state.trust.own.as_ref().and_then(Own::statement) else {
+            return Ok(Renewal::NoStatements);
+        };
         let own = own.statement().clone();
         let now = self.env.clock.now();
         if !is_renewal_due(&own, now) {
-            return Ok(());
+            return Ok(Renewal::Current);
         }
         let session = match session {
             Some(session) => session,
             None => session.insert(self.sign_in(state, lookup).await?),
         };
         if !session.has_sealpost() {
-            return Ok(());
+            return Ok(Renewal::NoStatements);
         }
         // The newest one may be another device's.
         let there = published(&mut session.home, &state.account.address, self).await?;
@@ -205,7 +248,7 @@ impl Client {
             return Err(ClientError::Refused("the server keeps no statement of the key in force".to_owned()));
         };
         if !is_renewal_due(newest, now) {
-            return Ok(());
+            return Ok(Renewal::Current);
         }
         let identities = state.secrets.identities();
         let previous = match &newest.previous {
@@ -225,14 +268,14 @@ impl Client {
                     own.set_statement(&renewed);
                 }
                 self.env.ui.say("your key statement was renewed for two years");
-                Ok(())
+                Ok(Renewal::Current)
             }
             Err(error) => Err(smtp(error)),
         }
     }
 
     pub(crate) fn show_key(&self) -> Result<KeyReport, ClientError> {
-        key_report(&Snapshot::load(self)?)
+        key_report(&self.snapshot()?)
     }
 
     pub(crate) fn export_keys(&self, all: bool) -> Result<Vec<ExportedKey>, ClientError> {

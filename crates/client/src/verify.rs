@@ -51,7 +51,7 @@ pub fn message_file(mut input: File) -> io::Result<File> {
 impl Client {
     pub(crate) async fn verify_message(&self, input: File) -> Result<VerifyReport, ClientError> {
         let message = blocking(move || Message::read(message_file(input).map_err(OpenError::Io)?)).await?;
-        let snapshot = match Snapshot::load(self) {
+        let snapshot = match self.snapshot() {
             Ok(snapshot) => Some(snapshot),
             Err(ClientError::NoAccount(_)) => None,
             Err(error) => return Err(error),

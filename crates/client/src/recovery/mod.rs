@@ -22,6 +22,7 @@ use sealpost_crypto::{
     recovery::RecoveryKey,
     seal::SealError,
 };
+use sealpost_lookup::Lookup;
 use sealpost_proto::{
     address::Address,
     key::PublicKey,
@@ -76,22 +77,23 @@ impl Client {
     }
 
     pub(crate) fn show_recovery(&self) -> Result<RecoveryReport, ClientError> {
-        let Snapshot { account, trust, .. } = Snapshot::load(self)?;
+        let Snapshot { account, trust, .. } = self.snapshot()?;
         Ok(report(&account.address, trust.recovery.as_ref(), trust.waits_for_kit))
     }
 
     pub(crate) async fn make_recovery(&self, kit: &RecoveryKey) -> Result<RecoveryReport, ClientError> {
         let mut state = State::load(self).await?;
         let key = kit.key(&state.account.address).public();
-        let mut session = self.online(&mut state).await?;
+        let (lookup, mut session) = self.online(&mut state).await?;
         self.mark(&mut state, &mut session, Some(key)).await?;
-        session.home.quit().await;
-        Ok(report(&state.account.address, state.trust.recovery.as_ref(), false))
+        let made = report(&state.account.address, state.trust.recovery.as_ref(), false);
+        self.finish(state, &lookup, Some(session)).await?;
+        Ok(made)
     }
 
     pub(crate) async fn revoke_recovery(&self, lost: bool) -> Result<RecoveryReport, ClientError> {
         let mut state = State::load(self).await?;
-        let mut session = self.online(&mut state).await?;
+        let (lookup, mut session) = self.online(&mut state).await?;
         let address = state.account.address.clone();
         let chain = session.published(&address, self).await?.chain;
         match self.fetch_keyring(&mut state, &mut session, &chain).await? {
@@ -117,13 +119,13 @@ impl Client {
             }
             _ => self.mark(&mut state, &mut session, None).await?,
         }
-        state.save()?;
-        session.home.quit().await;
-        Ok(report(&address, state.trust.recovery.as_ref(), false))
+        let revoked = report(&address, state.trust.recovery.as_ref(), false);
+        self.finish(state, &lookup, Some(session)).await?;
+        Ok(revoked)
     }
 
     /// Signed in to a server that keeps keyrings, for an account that has them.
-    async fn online(&self, state: &mut State) -> Result<Session, ClientError> {
+    async fn online(&self, state: &mut State) -> Result<(Lookup, Session), ClientError> {
         if state.account.no_keyring {
             return Err(ClientError::Refused(format!(
                 "{} keeps its retired keys and contacts on this device alone (--no-keyring), so there is nothing on the \
@@ -139,7 +141,7 @@ impl Client {
                 session.home.host().name
             )));
         }
-        Ok(session)
+        Ok((lookup, session))
     }
 
     /// The mark that counts from now on, whatever was there and whatever this machine's clock says.
@@ -168,7 +170,7 @@ impl Client {
 
     pub(crate) async fn use_recovery(&self, kit: &RecoveryKey) -> Result<RecoveredReport, ClientError> {
         let mut state = State::load(self).await?;
-        let mut session = self.online(&mut state).await?;
+        let (lookup, mut session) = self.online(&mut state).await?;
         let address = state.account.address.clone();
         let kit = kit.key(&address);
         let before = known(&state.secrets);
@@ -191,9 +193,9 @@ impl Client {
             match self.put(&mut state, &mut session, Some(replaces), &keyring).await {
                 Ok(()) => {
                     state.trust.waits_for_kit = false;
-                    state.save()?;
-                    session.home.quit().await;
-                    return Ok(recovered(&state, &before, &chain));
+                    let report = recovered(&state, &before, &chain);
+                    self.finish(state, &lookup, Some(session)).await?;
+                    return Ok(report);
                 }
                 Err(error) if error.code() == Some(554) => {}
                 Err(error) => return Err(smtp(error)),

@@ -99,6 +99,14 @@ pub enum PinChange {
 /// Keywords whose vanishing is refused: the three of R03. A server that lost XSEALPOST still does all of the draft.
 const GUARDED: [Keyword; 3] = [Keyword::EncryptMessage, Keyword::SignMessage, Keyword::HashedPass];
 
+/// How long before a key ends it is said, in days: time enough to meet.
+pub const EXPIRY_NOTICE_DAYS: i64 = 30;
+
+/// Whether an end is near, or past.
+pub(crate) fn ends_soon(expires: Timestamp, now: Timestamp) -> bool {
+    expires <= now.plus(EXPIRY_NOTICE_DAYS * 86_400)
+}
+
 /// The table of profile §7 for `address`.
 pub fn decide(
     address: &Address,
@@ -177,7 +185,11 @@ fn decide_contact(
         ));
     }
     if pin == key {
-        let why = format!("sealed to the key known for {address}{}", by(source));
+        let why = format!(
+            "sealed to the key known for {address}{}{}",
+            by(source),
+            near_end(address, chain, key, now)
+        );
         Decision::Seal { key: key.clone(), pin: PinChange::Keep, why }
     } else {
         let why = format!(
@@ -262,8 +274,9 @@ fn decide_new(
                     key: key.clone(),
                     pin: PinChange::New(Learnt::Server(server(source))),
                     why: format!(
-                        "sealed to {}, the key of {address}, remembered from now on{sign}",
-                        key.fingerprint()
+                        "sealed to {}, the key of {address}, remembered from now on{sign}{}",
+                        key.fingerprint(),
+                        near_end(address, chain, key, now)
                     ),
                 },
                 Some((learnt, doubt)) if policy.trust_first_use => Decision::Seal {
@@ -324,6 +337,17 @@ fn made(chain: &Chain, key: &PublicKey) -> String {
             format!("The new one says of itself that it was made on {}.", statement.created.to_rfc3339())
         }
         None => "The new one does not say when it was made.".to_owned(),
+    }
+}
+
+/// A key that ends soon: its owner's client renews it in the last half of its life, so nobody has used one for long.
+fn near_end(address: &Address, chain: &Chain, key: &PublicKey, now: Timestamp) -> String {
+    match chain.newest().filter(|s| s.key == *key && ends_soon(s.expires, now)) {
+        Some(statement) => format!(
+            "; it expires on {}, so ask {address} to use Sealpost once, which renews it",
+            statement.expires.to_rfc3339()
+        ),
+        None => String::new(),
     }
 }
 

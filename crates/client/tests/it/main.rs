@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no users; its modules share what they need")]
 
 mod account;
+mod devices;
 mod downgrade;
 #[path = "../../../lookup/tests/it/fake.rs"]
 mod fake;
