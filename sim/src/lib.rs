@@ -1,6 +1,7 @@
 //! A simulation of Sealpost's store and queue over a disk that fails, against a small model: seeded, and the same seed
 //! does the same again. `docs/decisions/0006-simulation.md` says how it is built and what it promises.
 
+pub mod act;
 pub mod body;
 pub mod disk;
 pub mod inspect;

@@ -1,7 +1,10 @@
 //! What a store is, without a disk: small maps, and what each change does to them. It says the number of everything
 //! (accounts, mailboxes, UIDs, MODSEQs, UIDVALIDITY, generations, queue entries), so that nothing can be given out twice.
 
-use crate::body::Octets;
+use crate::{
+    act::{Accept, Act, SetKey},
+    body::Octets,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A message in a mailbox.
@@ -109,58 +112,6 @@ pub struct Model {
     last_mailbox: i64,
     last_validity: i64,
     last_entry: i64,
-}
-
-/// One change with everything settled. Ids are those that the store gives out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "they are the store's own words")]
-pub enum Act {
-    CreateAccount { address: String, code: u8, expires: i64 },
-    ResetAccount { address: String, code: u8, expires: i64 },
-    RemoveAccount { address: String },
-    SetAlias { alias: String, account: i64 },
-    Enrol { address: String, code: u8, login: u8, now: i64 },
-    ResetSalt { account: i64, generation: i64, salt: u8 },
-    SetKey(SetKey),
-    PutKeyring { account: i64, replaces: Option<Vec<u8>>, data: Vec<u8> },
-    AddPassword { account: i64, name: String },
-    RevokePassword { account: i64, name: String },
-    Secret { told: String },
-    Create { account: i64, name: String },
-    Delete { account: i64, name: String },
-    Rename { account: i64, from: String, to: String },
-    Subscribe { account: i64, name: String, on: bool },
-    Append { mailbox: i64, messages: Vec<(Octets, u8, Vec<String>)> },
-    Flag { mailbox: i64, uids: Vec<u32>, how: u8, flags: u8, keywords: Vec<String>, since: Option<u64> },
-    Copy { from: i64, uids: Vec<u32>, to: i64, remove: bool },
-    Expunge { mailbox: i64, uids: Option<Vec<u32>>, marked: Option<Vec<u32>> },
-    Accept(Accept),
-    Claim { now: i64, lease: i64, limit: usize, any: bool },
-    Settle { id: i64, rest: Option<(Vec<String>, i64)>, bounce: Option<Accept> },
-}
-
-/// SETPUBKEY and XPASSWD.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "they are the store's own words")]
-pub struct SetKey {
-    pub account: i64,
-    pub generation: i64,
-    pub key: u8,
-    pub salt: Option<u8>,
-    pub login: Option<u8>,
-    pub statement: bool,
-    pub keyring: Option<(Option<Vec<u8>>, Vec<u8>)>,
-}
-
-/// An acceptance: one message for accounts and for other domains.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "they are the store's own words")]
-pub struct Accept {
-    pub octets: Octets,
-    pub from: Option<String>,
-    pub local: Vec<i64>,
-    pub remote: Vec<Vec<String>>,
-    pub due: i64,
 }
 
 /// What the store answers: the words of its errors and results that matter.
@@ -387,6 +338,12 @@ impl Model {
                 // What is marked, the store looks up before it asks for a transaction.
                 let mut gone = those(mailbox, uids.as_ref().or(marked.as_ref()).ok_or("gone")?);
                 gone.retain(|uid| mailbox.messages[uid].flags & 8 != 0);
+                mailbox.remove(&gone);
+                Ok(format!("{gone:?}"))
+            }
+            Act::Quit { mailbox, uids } => {
+                let mailbox = self.mailbox(*mailbox)?;
+                let gone = those(mailbox, uids);
                 mailbox.remove(&gone);
                 Ok(format!("{gone:?}"))
             }

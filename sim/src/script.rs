@@ -2,12 +2,13 @@
 //! operations are settled against the state in which they are begun.
 
 use crate::{
+    act::{Accept, Act, SetKey},
     body::Octets,
     disk::{
         BROKEN, FULL, Fault, INTERRUPTED,
         log::{Call, Kind, class},
     },
-    model::{Accept, Act, Model, SetKey},
+    model::Model,
     rng::Rng,
     store::{ADDRESSES, ALIASES, CODES, is_object},
 };
@@ -238,6 +239,7 @@ impl Op {
                 let to = if boxes.is_empty() { 1 } else { *rng.pick(&boxes) };
                 Act::Copy { from: mailbox, uids: uids(seen, mailbox, rng), to, remove: rng.one_in(2) }
             }
+            29 | 30 if rng.one_in(3) => Act::Quit { mailbox, uids: uids(seen, mailbox, rng) },
             29 | 30 => {
                 let marked = seen.mailboxes.get(&mailbox).map(|m| {
                     m.messages.iter().filter(|(_, m)| m.flags & 8 != 0).map(|(uid, _)| *uid).collect()

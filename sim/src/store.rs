@@ -1,8 +1,9 @@
 //! Between the model's changes and the store's traits.
 
 use crate::{
+    act::{Accept, Act, SetKey},
     body::Octets,
-    model::{Accept, Act, Answer, SetKey},
+    model::Answer,
     rng::Rng,
 };
 use sealpost_proto::{
@@ -294,6 +295,7 @@ async fn perform(store: &SqliteStore, act: &Act, now: Timestamp) -> Result<Strin
         Act::Expunge { mailbox, uids, .. } => {
             format!("{:?}", store.expunge(MailboxId(*mailbox), uids.as_deref()).await?)
         }
+        Act::Quit { mailbox, uids } => format!("{:?}", store.remove(MailboxId(*mailbox), uids).await?),
         Act::Accept(accept) => {
             store.accept(accepted(store, accept, now)?).await?;
             done()

@@ -8,6 +8,7 @@ mod crash;
 pub use counts::Counts;
 
 use crate::{
+    act::Act,
     disk::{
         Disk, FULL, Fault,
         image::Image,
@@ -15,7 +16,7 @@ use crate::{
         scratch,
     },
     look::{self, Known},
-    model::{Act, Answer, Model, Seen},
+    model::{Answer, Model, Seen},
     rng::Rng,
     script::{Op, Step},
     store::{self, FAILED, HandClock},
