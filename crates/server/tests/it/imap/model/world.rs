@@ -225,6 +225,7 @@ impl<'t> World<'t> {
             let more: Vec<u32> =
                 messages.iter().map(|(uid, _)| *uid).filter(|uid| !there.contains_key(uid)).collect();
             must(more.is_empty(), || format!("{name} also has UIDs {more:?}"))?;
+            self.look(&name, id).await?;
         }
         Ok(())
     }
