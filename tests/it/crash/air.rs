@@ -38,6 +38,8 @@ pub enum Kind {
     Expunge,
     /// RENAME
     Rename,
+    /// QUIT of POP3, behind DELE.
+    Quit,
     /// Half of a BDAT chunk: a moment to aim at, and no promise.
     HalfChunk,
 }

@@ -16,6 +16,7 @@ use crate::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
+    process::ExitStatus,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
@@ -35,20 +36,46 @@ const KILLS_MAX: usize = 400;
 
 /// The server, which is there or not.
 #[derive(Clone, Default)]
-struct Running(Arc<Mutex<Option<Server>>>);
+pub struct Running(Arc<Mutex<Option<Server>>>);
 
 impl Running {
     fn lock(&self) -> MutexGuard<'_, Option<Server>> {
         self.0.lock().expect("no panic under the lock")
     }
 
-    fn kill(&self, airs: &Airs) {
+    pub fn kill(&self, airs: &Airs) {
         // Held until it is dead: nobody may start another one before.
         let mut server = self.lock();
         if let Some(mut server) = server.take() {
             airs.kill(0, || server.process.kill().expect("a child"));
             server.process.wait().expect("a child");
         }
+    }
+}
+
+impl Running {
+    pub fn start(&self, setup: &Setup) {
+        *self.lock() = Some(setup.start());
+    }
+
+    /// Asks it to end.
+    pub fn end(&self) -> ExitStatus {
+        self.lock().take().expect("it is up").end()
+    }
+
+    /// A session of IMAP, if the server is up.
+    pub fn imap(&self, setup: &Setup) -> Option<Client> {
+        let address = self.lock().as_ref()?.address("imaps");
+        let mut client = Client::try_connect(address).ok()?.tls(&setup.path("cert.pem"));
+        client.line().starts_with("* OK ").then_some(())?;
+        ask(&mut client, &format!("LOGIN {ALICE} {TOKEN}"))?.contains("a OK ").then_some(client)
+    }
+
+    /// One of POP3, nobody signed in.
+    pub fn pop3(&self, setup: &Setup) -> Option<Client> {
+        let address = self.lock().as_ref()?.address("pop3s");
+        let mut client = Client::try_connect(address).ok()?.tls(&setup.path("cert.pem"));
+        client.line().starts_with("+OK").then_some(client)
     }
 }
 
@@ -120,7 +147,7 @@ fn octets(number: u64) -> String {
 }
 
 /// Numbers of a set such as `3:5,9`.
-fn numbers(set: &str) -> Vec<u32> {
+pub fn numbers(set: &str) -> Vec<u32> {
     let number = |text: &str| text.parse::<u32>().expect("a number");
     let ranges = set.split(',').map(|range| range.split_once(':').unwrap_or((range, range)));
     ranges.flat_map(|(low, high)| number(low)..=number(high)).collect()
@@ -133,15 +160,12 @@ fn set(uids: &[u32]) -> String {
 impl World {
     /// A session, if the server is up.
     fn connect(&self) -> Option<Client> {
-        let address = self.running.lock().as_ref()?.address("imaps");
-        let mut client = Client::try_connect(address).ok()?.tls(&self.setup.path("cert.pem"));
-        client.line().starts_with("* OK ").then_some(())?;
-        ask(&mut client, &format!("LOGIN {ALICE} {TOKEN}"))?.contains("a OK ").then_some(client)
+        self.running.imap(&self.setup)
     }
 }
 
 /// A command and all up to its tagged response; `None` where the connection ended before.
-fn ask(client: &mut Client, command: &str) -> Option<String> {
+pub fn ask(client: &mut Client, command: &str) -> Option<String> {
     client.try_send(format!("a {command}\r\n").as_bytes()).ok()?;
     answer(client)
 }
@@ -470,7 +494,7 @@ fn kill(world: &World, mut rng: Rng, least: Duration) {
         eventually("a moment to kill at", || {
             matches!(snapped.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Closed)).then_some(())
         });
-        *world.running.lock() = Some(world.setup.start());
+        world.running.start(&world.setup);
     }
 }
 
@@ -482,7 +506,7 @@ fn mailboxes_are_whole_when_the_server_is_killed() {
     let setup = Setup::new("[limits]\nno_limits = true\n", ALL_PORTS);
     setup.account(ALICE);
     let running = Running::default();
-    *running.lock() = Some(setup.start());
+    running.start(&setup);
     let (airs, pool, over) = (Airs::new(), Mutex::default(), AtomicBool::new(false));
     let world = World { setup, airs, running, over, pool };
     let mut client = world.connect().expect("it is up");
@@ -517,8 +541,7 @@ fn mailboxes_are_whole_when_the_server_is_killed() {
         moved.len(),
         found.len()
     );
-    let server = world.running.lock().take().expect("it is up");
-    assert!(server.end().success());
+    assert!(world.running.end().success());
     inspect::inspect(&world.setup.path("data"), false).unwrap_or_else(|fault| panic!("the store: {fault}"));
     let (kills, cuts) = world.airs.counts(0);
     let (whole, undone) = workers.iter().fold((0, 0), |(w, u), worker| (w + worker.whole, u + worker.undone));

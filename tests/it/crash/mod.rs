@@ -11,6 +11,7 @@ mod inspect;
 mod killer;
 mod ledger;
 mod mailboxes;
+mod maildrop;
 mod people;
 #[allow(dead_code, reason = "the simulation's, which draws in more ways")]
 #[path = "../../../sim/src/rng.rs"]
