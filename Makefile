@@ -33,7 +33,7 @@ fuzz: ## Hostile input for TARGET (or all), SECONDS each, or TOTAL seconds share
 	$(CARGO) run --locked --quiet --release -p sealpost-fuzz -- $(TARGET) $(if $(TOTAL),--total $(TOTAL),--seconds $(SECONDS))
 
 ONLY ?=
-mutants: ## Takes each requirement (or ONLY="R07 R15") out; the test that names it must fail
+mutants: ## Takes each requirement and promise (or ONLY="R07 M01-uid") out; the test that names it must fail
 	./scripts/mutants $(ONLY)
 
 SEED ?= 1

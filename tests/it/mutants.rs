@@ -1,8 +1,11 @@
-//! Keeps mutants/ true between the runs of `scripts/mutants`: each requirement has a patch, each patch still applies to
-//! the source, and the tests it names exist.
+//! Keeps mutants/ true between the runs of `scripts/mutants`: each requirement of the draft (R) and each promise of
+//! mailboxes (M) has a patch, each patch still applies to the source, and the tests it names exist.
 
 use crate::tree::{files, root};
 use std::{collections::BTreeSet, fs};
+
+/// Promises of IMAP and POP3 to those who keep mail here, numbered as their patches are.
+const PROMISES: std::ops::RangeInclusive<u8> = 1..=15;
 
 /// One file of one patch: its path, and what each hunk takes out and leaves.
 struct Change {
@@ -65,7 +68,8 @@ fn mutants() -> Vec<Mutant> {
 #[test]
 fn every_requirement_has_a_mutant() {
     let all: BTreeSet<String> = mutants().into_iter().map(|mutant| mutant.of).collect();
-    assert_eq!(all, (1..=29).map(|n| format!("R{n:02}")).collect());
+    let requirements = (1..=29).map(|n| format!("R{n:02}"));
+    assert_eq!(all, requirements.chain(PROMISES.map(|n| format!("M{n:02}"))).collect());
 }
 
 #[test]
@@ -89,13 +93,33 @@ fn every_mutant_applies_and_changes_something() {
     }
 }
 
-/// As docs/protocol.md has it: the test is in the row of the requirement that the mutant takes out.
+/// Whether a test program has a test of this name.
+fn exists(package: &str, target: &str, test: &str) -> bool {
+    let folder = if target == "lib" { "src" } else { "tests" };
+    let place = match package.strip_prefix("sealpost-") {
+        Some(krate) => format!("crates/{krate}/{folder}"),
+        None => folder.to_owned(),
+    };
+    let has = |path: &std::path::PathBuf| {
+        fs::read_to_string(path).is_ok_and(|source| source.contains(&format!("fn {test}(")))
+    };
+    files(&place, "rs").iter().any(has)
+}
+
+/// As docs/protocol.md has it: the test is in the row of the requirement that the mutant takes out. Promises have no
+/// rows.
 #[test]
 fn the_tests_of_every_mutant_exist_and_name_its_requirement() {
     let page = fs::read_to_string(root().join("docs/protocol.md")).expect("readable");
     let (_, table) = page.split_once("\n## Conformance\n").expect("a section Conformance");
     for Mutant { name, of, tests, .. } in mutants() {
         assert!(!tests.is_empty(), "{name} names no test");
+        if of.starts_with('M') {
+            for [package, target, test] in tests {
+                assert!(exists(&package, &target, &test), "{name}: there is no {package} {target} {test}");
+            }
+            continue;
+        }
         let row = table.lines().find(|line| line.starts_with(&format!("| {of} |"))).expect("a row");
         for [package, target, test] in tests {
             let krate = package.strip_prefix("sealpost-").unwrap_or_else(|| panic!("{name}: {package}"));

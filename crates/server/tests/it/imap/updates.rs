@@ -1,6 +1,8 @@
 //! Many sessions on one mailbox: who is told what, and when (RFC 9051 §5.2, §7.5.1; RFC 2177).
 
 use super::harness::Server;
+use std::time::Duration;
+use tokio::time::timeout;
 
 #[tokio::test]
 async fn changes_of_others_are_told_and_expunge_waits() {
@@ -120,15 +122,17 @@ async fn numbers_asked_for_late_are_those_of_select() {
 async fn idle_wakes() {
     let server = Server::start().await;
     let (mut one, mut two) = (server.session().await, server.inbox().await);
+    // It takes some milliseconds; where nothing comes at all the test has an end.
+    let within = Duration::from_secs(10);
     two.send("i IDLE\r\n").await;
     assert!(two.line().await.starts_with('+'));
     one.append("INBOX", b"A: 1\r\n\r\n").await;
-    assert_eq!(two.line().await, "* 1 EXISTS");
+    assert_eq!(timeout(within, two.line()).await.unwrap(), "* 1 EXISTS");
     one.ok("SELECT INBOX").await;
     one.ok("STORE 1 +FLAGS (\\Deleted)").await;
-    assert_eq!(two.line().await, "* 1 FETCH (UID 1 FLAGS (\\Deleted))");
+    assert_eq!(timeout(within, two.line()).await.unwrap(), "* 1 FETCH (UID 1 FLAGS (\\Deleted))");
     one.ok("EXPUNGE").await;
-    assert_eq!(two.line().await, "* 1 EXPUNGE");
+    assert_eq!(timeout(within, two.line()).await.unwrap(), "* 1 EXPUNGE");
     two.send("DONE\r\n").await;
     assert!(two.line().await.starts_with("i OK"));
     two.send("j IDLE\r\n").await;
