@@ -39,6 +39,7 @@ pub const TARGETS: &[Target] = &[
     ("statement", keys::statement),
     ("signed-statement", keys::signed_statement),
     ("keyring", account::keyring),
+    ("recovery", account::recovery),
     ("age", account::age),
     ("seal", seal::seal),
     ("vectors", account::vectors),

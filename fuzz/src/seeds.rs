@@ -139,7 +139,7 @@ pub fn statement_texts() -> &'static [String] {
     TEXTS.get_or_init(|| statements().iter().map(|s| s.statement().to_text()).collect())
 }
 
-fn keyring_texts() -> [String; 3] {
+fn keyring_texts() -> [String; 4] {
     let head = "sealpost keyring v1\naddress: alice@example.net\nserial: ";
     let (old, pinned) = (alice_later(), bob().public().openssh());
     let seed = sealpost_proto::base64::encode(old.seed().as_slice());
@@ -153,6 +153,10 @@ fn keyring_texts() -> [String; 3] {
         ),
         format!(
             "{head}18446744073709551615\n\n{{\"retired\":[],\"pins\":{{}},\"domains\":{{}},\"replay\":{{}}}}\n"
+        ),
+        format!(
+            "{head}8\n\n{{\"recovery\":{{\"key\":\"{pinned}\",\"since\":\"2026-01-01T00:00:00Z\"}},\"current\":{{\"seed\":\"{seed}\",\"key\":\"{}\"}}}}\n",
+            old.public().openssh()
         ),
     ]
 }

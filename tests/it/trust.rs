@@ -186,11 +186,15 @@ fn a_recovery_kit_brings_everything_back() {
     let account = std::fs::read_to_string(account.join("account.json")).expect("readable");
     let account: serde_json::Value = serde_json::from_str(&account).expect("JSON");
     let anew = |args: &[&str], status: i32| {
+        let (dir, args) = match args {
+            ["--dir", dir, others @ ..] => (std::path::PathBuf::from(dir), others),
+            _ => (home.clone(), args),
+        };
         let output = run(sealpost()
             .args(["--json", "--dns", account["dns"].as_str().expect("dns"), "--ca-file"])
             .arg(account["ca_file"].as_str().expect("a file"))
             .args(["--mx-port", &account["mx_port"].to_string(), "--dir"])
-            .arg(&home)
+            .arg(dir)
             .arg("--password-file")
             .arg(&password)
             .args(args));
@@ -210,6 +214,22 @@ fn a_recovery_kit_brings_everything_back() {
     let back = anew(&["recovery", "use", "--kit-file", &kit], 0);
     assert_eq!(back["keys"].as_array().map(Vec::len), Some(1), "{back}");
     assert_eq!(anew(&["read", "last"], 0)["message_id"], sent["message_id"]);
+    // Somebody new, with a kit from the beginning.
+    let added = run(sealpost()
+        .args(["--json", "user", "add", "carol@example.net", "--config"])
+        .arg(demo.server(0, "config")));
+    let added: serde_json::Value = serde_json::from_slice(&added.stdout).expect("an object");
+    std::fs::write(&code, added["code"].as_str().expect("a code")).expect("written");
+    let code = code.to_str().expect("UTF-8");
+    let (carol, page) = (demo.scratch().join("carol"), demo.scratch().join("carol.txt"));
+    let (folder, page) = (carol.to_str().expect("UTF-8"), page.to_str().expect("UTF-8"));
+    let enrol = ["enrol", "carol@example.net", "--code-file", code, "--recovery-kit", page];
+    anew(&[&["--dir", folder], &enrol[..]].concat(), 0);
+    let text = std::fs::read_to_string(page).expect("written");
+    assert!(text.contains("Address   carol@example.net"), "{text}");
+    let kit_of_carol = anew(&["--dir", folder, "recovery", "show"], 0);
+    assert!(kit_of_carol["kit"].as_str().is_some_and(|kit| text.contains(kit)), "{kit_of_carol}");
+
     let revoked = anew(&["recovery", "revoke"], 0);
     assert_eq!(revoked["kit"], serde_json::Value::Null);
     let closed = anew(&["recovery", "use", "--kit-file", &kit], 1);

@@ -160,6 +160,19 @@ mod tests {
         assert_eq!(parsed(&format!(" {}\n", text.to_lowercase())), Ok([0; 16]));
     }
 
+    /// Computed by other software (Python's hmac and cryptography, and BIP 350's own code).
+    #[test]
+    fn known_answers_of_other_software() {
+        let kit = RecoveryKey::new([0x7f; 16]);
+        assert_eq!(*kit.text(), "SEALPOST-RECOVERY-10ALH7LML0ALH7LML0ALH7LML0U7P6MJZ");
+        assert_eq!(*RecoveryKey::new([0; 16]).text(), "SEALPOST-RECOVERY-1QQQQQQQQQQQQQQQQQQQQQQQQQQRUJ33C");
+        let key = kit.key(&Address::parse("alice@example.org").expect("an address"));
+        assert_eq!(
+            key.public().openssh(),
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEAnXDJlwUph2O/xEG76PNW3ZTJM9n/qcgqRXyFbpbWk"
+        );
+    }
+
     #[test]
     fn slips_are_named_and_nothing_else_is_taken() {
         let legal = "legal winner thank year wave sausage worth useful legal winner thank yellow";

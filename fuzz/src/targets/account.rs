@@ -3,6 +3,7 @@
 use super::lines;
 use crate::{Rng, feedback, seeds};
 use sealpost_crypto::{
+    recovery::RecoveryKey,
     seal::{open_armoured, open_bytes},
     vectors,
 };
@@ -43,6 +44,29 @@ pub(crate) fn keyring(input: &[u8]) {
     let second = write(&again).map(|(_, plain)| plain);
     // Signatures are deterministic, so that the whole of it is.
     assert!(second.as_deref() == Some(&*first), "written again it differs");
+}
+
+/// What is taken for a recovery key is one in both forms, and its words and its text are the only ones of it.
+pub(crate) fn recovery(input: &[u8]) {
+    for line in lines(input) {
+        let kit = match RecoveryKey::parse(line) {
+            Ok(kit) => kit,
+            Err(error) => {
+                feedback::happened(&feedback::shape(&error.to_string()));
+                continue;
+            }
+        };
+        let same = |text: &str| {
+            RecoveryKey::parse(text)
+                .is_ok_and(|again| again.words() == kit.words() && again.text() == kit.text())
+        };
+        assert!(same(&kit.words()) && same(&kit.text()), "{line:?} is another key when written again");
+        let typed = line.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+        assert!(
+            typed == *kit.words() || typed == kit.text().to_lowercase(),
+            "{line:?} has a second spelling"
+        );
+    }
 }
 
 /// Nothing but what was sealed comes out, and nothing of it is lost at the end.
