@@ -87,6 +87,8 @@ impl From<StoreError> for Refusal {
         match error {
             StoreError::Gone(_) => Self::no(Code::NonExistent, error.to_string()),
             StoreError::Exists(_) => Self::no(Code::AlreadyExists, error.to_string()),
+            StoreError::Refused(_) => Self::no(Code::Cannot, error.to_string()),
+            StoreError::Limit(_) => Self::no(Code::Limit, error.to_string()),
             StoreError::Full => Self::no(Code::Unavailable, error.to_string()),
             other => {
                 // The words may name files of this machine: they are for the log.

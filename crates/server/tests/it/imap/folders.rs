@@ -125,3 +125,25 @@ async fn a_use_belongs_to_one_mailbox() {
     assert_eq!(lines.iter().filter(|line| line.contains("\\Sent")).count(), 1, "{lines:?}");
     assert!(lines.iter().any(|line| line.contains("\\Sent) \"/\" b/c")), "{lines:?}");
 }
+
+/// What the store refuses is told with its reason: it has not failed.
+#[tokio::test]
+async fn limits_of_the_store_are_no_failures() {
+    let server = Server::start().await;
+    let mut client = server.inbox().await;
+    // The child's name would be too long, by one octet.
+    client.ok(&format!("CREATE a/{}", "x".repeat(498))).await;
+    let too_long = client.refused(&format!("RENAME a {}", "y".repeat(502))).await;
+    assert!(too_long.starts_with("NO [CANNOT] a mailbox name has 1 to 1000 octets"), "{too_long}");
+    client.ok(&format!("RENAME a {}", "y".repeat(501))).await;
+    // A mailbox has a thousand different keywords.
+    client.append("INBOX", b"A: b\r\n\r\n").await;
+    client.ok("NOOP").await;
+    for part in 0..10 {
+        let words: Vec<String> = (0..100).map(|n| format!("k{}", part * 100 + n)).collect();
+        client.ok(&format!("STORE 1 FLAGS.SILENT ({})", words.join(" "))).await;
+    }
+    let one_more = client.refused("STORE 1 +FLAGS (more)").await;
+    assert!(one_more.starts_with("NO [LIMIT] there can be no more different keywords"), "{one_more}");
+    client.ok("STORE 1 +FLAGS (k5)").await;
+}
