@@ -82,8 +82,8 @@ pub fn user(args: &User, out: Output) -> Outcome {
         UserAction::Add { address } => Request::UserAdd { address: address.clone() },
         UserAction::List => Request::UserList,
         UserAction::Reset { address } => Request::UserReset { address: address.clone() },
-        UserAction::Quota { address, quota } => {
-            Request::UserQuota { address: address.clone(), quota: quota.clone() }
+        UserAction::Quota { address, quota, messages } => {
+            Request::UserQuota { address: address.clone(), quota: quota.clone(), messages: messages.clone() }
         }
         UserAction::Remove { address } => Request::UserRemove { address: address.clone() },
     };
@@ -107,13 +107,30 @@ pub fn user(args: &User, out: Output) -> Outcome {
             }
             out.object(&json!({ "users": users }))?;
         }
-        (Response::Quota { address, limit, is_default, octets, messages }, _) => {
-            let may = limit.map_or("without a limit".to_owned(), |limit| format!("of {limit}"));
-            let from = if is_default { " (the configuration's)" } else { "" };
+        (
+            Response::Quota {
+                address,
+                limit,
+                is_default,
+                octets,
+                message_limit,
+                is_message_default,
+                messages,
+            },
+            _,
+        ) => {
+            let may = |limit: Option<u64>, is_default| {
+                let may = limit.map_or("no limit".to_owned(), |limit| format!("at most {limit}"));
+                if is_default { format!("{may}, as the configuration says") } else { may }
+            };
+            let (octets_may, messages_may) = (may(limit, is_default), may(message_limit, is_message_default));
             let who = one_line(&address);
-            out.line(format!("{who} holds {messages} messages with {octets} octets, {may}{from}"))?;
+            out.line(format!(
+                "{who} holds {octets} octets ({octets_may}) in {messages} messages ({messages_may})"
+            ))?;
             out.object(&json!({
-                "address": address, "limit": limit, "is_default": is_default, "octets": octets, "messages": messages,
+                "address": address, "limit": limit, "is_default": is_default, "octets": octets,
+                "message_limit": message_limit, "is_message_default": is_message_default, "messages": messages,
             }))?;
         }
         (Response::Done, UserAction::Remove { address }) => {

@@ -413,6 +413,9 @@ pub enum UserAction {
         /// Octets (K, M, G, T for 1024 and its powers: 5G), `none`, or `default` for what the configuration says
         #[arg(value_name = "QUOTA")]
         quota: Option<String>,
+        /// How many messages: a number, `none`, or `default` for what the configuration says
+        #[arg(long, value_name = "NUMBER")]
+        messages: Option<String>,
     },
     /// Remove an account with all its mail
     Remove {

@@ -196,11 +196,18 @@ pub struct Accounts {
     /// What accounts may hold that have no quota of their own.
     #[serde(deserialize_with = "quota")]
     pub default_quota: Quota,
+    /// How many messages.
+    #[serde(deserialize_with = "message_quota")]
+    pub default_message_quota: Quota,
 }
 
 impl Default for Accounts {
     fn default() -> Self {
-        Self { code_lifetime: Duration::from_secs(7 * 86_400), default_quota: Quota::Unlimited }
+        Self {
+            code_lifetime: Duration::from_secs(7 * 86_400),
+            default_quota: Quota::Unlimited,
+            default_message_quota: Quota::Unlimited,
+        }
     }
 }
 
@@ -409,6 +416,11 @@ fn host_name<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
 fn quota<'de, D: Deserializer<'de>>(d: D) -> Result<Quota, D::Error> {
     let text = String::deserialize(d)?;
     crate::quota::parse(&text).map_err(|what| de::Error::custom(format!("`{text}`: {what}")))
+}
+
+fn message_quota<'de, D: Deserializer<'de>>(d: D) -> Result<Quota, D::Error> {
+    let text = String::deserialize(d)?;
+    crate::quota::parse_messages(&text).map_err(|what| de::Error::custom(format!("`{text}`: {what}")))
 }
 
 fn message_size<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {

@@ -106,16 +106,34 @@ pub enum Enrolment {
     SaltInUse,
 }
 
-/// How much mail an account may hold.
+/// How much of something an account may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Quota {
     /// As much as the configuration gives to all.
     #[default]
     Default,
-    /// Without a limit of its own.
+    /// Without a limit.
     Unlimited,
-    /// So many octets in all mailboxes together.
-    Octets(u64),
+    /// So much in all mailboxes together.
+    AtMost(u64),
+}
+
+/// What is limited of the mail of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// Its octets.
+    Octets,
+    /// How many messages there are.
+    Messages,
+}
+
+/// How much mail an account may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Quotas {
+    /// Octets.
+    pub octets: Quota,
+    /// Messages.
+    pub messages: Quota,
 }
 
 /// How much mail an account holds: each mailbox counts its messages, copies among them.
@@ -206,10 +224,10 @@ pub trait Accounts: Send + Sync {
     async fn app_passwords(&self, account: AccountId) -> Result<Vec<AppPassword>>;
     /// Removes one; `Gone` if there is none of that name.
     async fn revoke_app_password(&self, account: AccountId, name: &str) -> Result<()>;
-    /// Sets how much an account may hold; `Gone` if there is no such account.
-    async fn set_quota(&self, address: &Address, quota: Quota) -> Result<()>;
+    /// Sets how much of something an account may hold; `Gone` if there is no such account.
+    async fn set_quota(&self, address: &Address, resource: Resource, quota: Quota) -> Result<()>;
     /// How much an account may hold; from memory.
-    async fn quota(&self, account: AccountId) -> Result<Quota>;
+    async fn quotas(&self, account: AccountId) -> Result<Quotas>;
     /// How much it holds.
     async fn usage(&self, account: AccountId) -> Result<Usage>;
     /// The server's own secret (32 random bytes, made once): salts for unknown users (profile §4).

@@ -16,7 +16,11 @@ use crate::{
 };
 use reach::Reached;
 use sealpost_proto::{address::Address, time::Clock};
-use sealpost_store::{Store, StoreError, account::Quota, sqlite::SqliteStore};
+use sealpost_store::{
+    Store, StoreError,
+    account::{Quota, Resource},
+    sqlite::SqliteStore,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -40,6 +44,8 @@ pub enum Request {
     UserQuota {
         address: String,
         quota: Option<String>,
+        /// The same of messages (`100000`, `none`, `default`).
+        messages: Option<String>,
     },
     /// The account with all its mail.
     UserRemove {
@@ -91,12 +97,14 @@ pub enum Response {
     Queue {
         entries: Vec<Queued>,
     },
-    /// No `limit`: as much as there is room for. `is_default`: the limit is the configured one.
+    /// No limit: as much as there is room for. `is_default`: the limit is the configured one.
     Quota {
         address: String,
         limit: Option<u64>,
         is_default: bool,
         octets: u64,
+        message_limit: Option<u64>,
+        is_message_default: bool,
         messages: u64,
     },
     /// An archive follows.
@@ -207,7 +215,9 @@ impl Admin<'_> {
             Request::UserAdd { address } => self.user_add(&address).await,
             Request::UserList => self.user_list().await,
             Request::UserReset { address } => self.user_reset(&address).await,
-            Request::UserQuota { address, quota } => self.user_quota(&address, quota.as_deref()).await,
+            Request::UserQuota { address, quota, messages } => {
+                self.user_quota(&address, quota.as_deref(), messages.as_deref()).await
+            }
             Request::UserRemove { address } => self.user_remove(&address).await,
             Request::AppPasswordAdd { address, name, token } => {
                 self.app_password_add(&address, name, token).await
@@ -266,26 +276,36 @@ impl Admin<'_> {
         Ok(Response::Code { address: address.to_string(), code: code.to_string() })
     }
 
-    async fn user_quota(&self, text: &str, quota: Option<&str>) -> Result<Response, AdminError> {
+    async fn user_quota(
+        &self,
+        text: &str,
+        quota: Option<&str>,
+        messages: Option<&str>,
+    ) -> Result<Response, AdminError> {
         let (address, account) = self.account(text).await?;
-        if let Some(quota) = quota {
-            let quota = match quota {
-                "default" => Quota::Default,
-                text => quota::parse(text).map_err(|what| refused(format!("{what}, or `default`")))?,
-            };
-            self.store.set_quota(&address, quota).await?;
-        }
-        let own = self.store.quota(account).await?;
-        let limit = match if own == Quota::Default { self.config.accounts.default_quota } else { own } {
-            Quota::Octets(octets) => Some(octets),
-            Quota::Default | Quota::Unlimited => None,
+        let parse = |text: &str, parse: fn(&str) -> Result<Quota, &'static str>| match text {
+            "default" => Ok(Quota::Default),
+            text => parse(text).map_err(|what| refused(format!("{what}, or `default`"))),
         };
+        // Both are read before one is set.
+        let quota = quota.map(|text| parse(text, quota::parse)).transpose()?;
+        let messages = messages.map(|text| parse(text, quota::parse_messages)).transpose()?;
+        if let Some(quota) = quota {
+            self.store.set_quota(&address, Resource::Octets, quota).await?;
+        }
+        if let Some(quota) = messages {
+            self.store.set_quota(&address, Resource::Messages, quota).await?;
+        }
+        let own = self.store.quotas(account).await?;
+        let (limit, message_limit) = quota::limits(self.config, own);
         let held = self.store.usage(account).await?;
         Ok(Response::Quota {
             address: address.to_string(),
             limit,
-            is_default: own == Quota::Default,
+            is_default: own.octets == Quota::Default,
             octets: held.octets,
+            message_limit,
+            is_message_default: own.messages == Quota::Default,
             messages: held.messages,
         })
     }

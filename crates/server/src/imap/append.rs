@@ -28,21 +28,34 @@ const MEMORY_MAX: usize = 16 * 1024 * 1024;
 /// Most files that one command's messages lie in: each is an open descriptor.
 const FILES_MAX: usize = 64;
 
+/// What the account may hold, and what goes of it as this comes: one who replaces a message needs no room for both.
+struct Room {
+    held: Held,
+    octets: u64,
+    messages: u64,
+}
+
+impl Room {
+    fn takes(&self, octets: u64, messages: u64) -> bool {
+        self.held.has_room(octets.saturating_sub(self.octets), messages.saturating_sub(self.messages))
+    }
+}
+
 /// The messages of one command so far.
 struct Batch {
     messages: Vec<NewMessage>,
     /// Messages that the command may have.
     most: usize,
     octets: u64,
-    /// What the account may hold, where it has a limit.
-    held: Option<Held>,
+    /// Where the account has a limit.
+    room: Option<Room>,
     memory: usize,
     files: usize,
 }
 
 impl Batch {
-    fn new(most: usize, held: Option<Held>) -> Self {
-        Self { messages: Vec::new(), most, octets: 0, held, memory: MEMORY_MAX, files: 0 }
+    fn new(most: usize, room: Option<Room>) -> Self {
+        Self { messages: Vec::new(), most, octets: 0, room, memory: MEMORY_MAX, files: 0 }
     }
 
     /// Whether there is room for a message of `octets`, of `limit` in all.
@@ -58,7 +71,8 @@ impl Batch {
                 "an empty message calls this APPEND off; nothing is stored",
             ));
         }
-        if self.held.is_some_and(|held| !held.has_room(self.octets.saturating_add(octets))) {
+        let messages = self.messages.len() as u64 + 1;
+        if self.room.as_ref().is_some_and(|room| !room.takes(self.octets.saturating_add(octets), messages)) {
             return Err(quota::over());
         }
         if self.octets.saturating_add(octets) > limit
@@ -93,7 +107,7 @@ impl Session {
             Ok(mailbox) => mailbox,
             Err(refusal) => return Err(self.refuse_append(head, refusal).await),
         };
-        let messages = self.receive_messages(start.message, head, MESSAGES_MAX).await?;
+        let messages = self.receive_messages(start.message, head, MESSAGES_MAX, None).await?;
         let copied = self.ctx.store.append(mailbox, messages).await?;
         self.put(mailbox, &copied);
         // What a client stored itself it is told at once (RFC 9051 §6.3.12).
@@ -118,7 +132,7 @@ impl Session {
             Ok(checked) => checked,
             Err(refusal) => return Err(self.refuse_append(head, refusal).await),
         };
-        let mut messages = self.receive_messages(start.message, head, 1).await?;
+        let mut messages = self.receive_messages(start.message, head, 1, Some((from, replaced))).await?;
         let Some(message) = messages.pop() else { return Err(Refusal::Bad("expected a message".to_owned())) };
         let copied = match self.ctx.store.replace(from, replaced, to, message).await {
             Err(StoreError::Gone("message")) => return Err(gone()),
@@ -161,9 +175,10 @@ impl Session {
         first: AppendMessage,
         head: LiteralHead,
         most: usize,
+        replaced: Option<(MailboxId, Uid)>,
     ) -> Result<Vec<NewMessage>, Refusal> {
-        let mut batch = match self.held().await {
-            Ok(quota) => Batch::new(most, quota),
+        let mut batch = match self.room(replaced).await {
+            Ok(room) => Batch::new(most, room),
             Err(refusal) => return Err(self.refuse_append(head, refusal).await),
         };
         let mut next = Some((first, head));
@@ -183,6 +198,16 @@ impl Session {
             next = self.append_next(message.utf8).await?;
         }
         Ok(batch.messages)
+    }
+
+    async fn room(&self, replaced: Option<(MailboxId, Uid)>) -> Result<Option<Room>, Refusal> {
+        let Some(held) = self.held().await? else { return Ok(None) };
+        let mut room = Room { held, octets: 0, messages: 0 };
+        if let Some((mailbox, uid)) = replaced {
+            room.octets = self.ctx.store.octets_of(mailbox, Some(&[uid])).await?;
+            room.messages = 1;
+        }
+        Ok(Some(room))
     }
 
     /// `UTF8 (…)` is for sessions that have said so (RFC 6855 §4). The octets are those of any other message: headers in

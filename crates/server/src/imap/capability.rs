@@ -199,6 +199,8 @@ pub const TABLE: &[Capability] = &[
         &["dialogues/imap/replace.txt", "imap::replace::the_old_message_stays_where_the_new_one_is_refused"]),
     row("QUOTA", "RFC 9208", "what the account holds and may hold; administrators set it", SignedIn,
         &["dialogues/imap/quota.txt", "imap::quota::a_full_account_is_told_and_takes_no_more", "smtp::quota::a_full_mailbox_is_refused_at_rcpt_and_at_the_end"]),
+    row("QUOTA=RES-MESSAGE", "RFC 9208 §5.2", "messages of all mailboxes together", SignedIn,
+        &["imap::quota::messages_are_counted_and_limited_too", "smtp::quota::a_mailbox_may_have_so_many_messages"]),
     row("QUOTA=RES-STORAGE", "RFC 9208 §5.1", "octets of all mailboxes together, STATUS DELETED-STORAGE", SignedIn,
         &["imap::quota::a_full_account_is_told_and_takes_no_more"]),
     row("SASL-IR", "RFC 4959", "AUTHENTICATE with an initial response", Always,

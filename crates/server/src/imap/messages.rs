@@ -104,7 +104,7 @@ impl Session {
         if !remove {
             // A move within the account takes no more room.
             if let Some(held) = self.held().await?
-                && !held.has_room(store.octets_of(id, Some(&uids)).await?)
+                && !held.has_room(store.octets_of(id, Some(&uids)).await?, uids.len() as u64)
             {
                 return Err(quota::over());
             }

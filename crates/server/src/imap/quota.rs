@@ -1,5 +1,5 @@
 //! QUOTA (RFC 9208): GETQUOTA, GETQUOTAROOT, and what APPEND and COPY must not go over. One root for an account, with the
-//! empty name; the resource is STORAGE. Limits are set by administrators alone.
+//! empty name; the resources are STORAGE and MESSAGE. Limits are set by administrators alone.
 
 use super::session::{Done, Refusal, Session, ok};
 use crate::quota::{self, Held};
@@ -44,9 +44,12 @@ impl Session {
         ok("GETQUOTAROOT done")
     }
 
-    /// Usage is rounded up and the limit down, so that what is full reads as full.
+    /// What is limited. Of octets, usage is rounded up and the limit down, so that what is full reads as full.
     fn quota_line(&mut self, held: Held) {
-        let (used, limit) = (held.usage.octets.div_ceil(UNIT), held.limit / UNIT);
-        response::line(&mut self.out, format_args!("* QUOTA \"\" (STORAGE {used} {limit})"));
+        let Held { octets, messages, usage } = held;
+        let storage = octets.map(|limit| format!("STORAGE {} {}", usage.octets.div_ceil(UNIT), limit / UNIT));
+        let message = messages.map(|limit| format!("MESSAGE {} {limit}", usage.messages));
+        let all: Vec<String> = storage.into_iter().chain(message).collect();
+        response::line(&mut self.out, format_args!("* QUOTA \"\" ({})", all.join(" ")));
     }
 }

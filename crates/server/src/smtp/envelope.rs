@@ -27,7 +27,7 @@ pub(super) enum Recipient {
 /// The refusal of a message for which there is no room: for good where it is larger than all the room there is, else until
 /// something has been removed.
 pub(super) fn full(held: Held, size: u64) -> Reply {
-    if size > held.limit {
+    if held.never_fits(size) {
         Reply::new(552, "5.2.2", "The message is larger than this mailbox may be")
     } else {
         Reply::new(452, "4.2.2", "The mailbox is full, try again later")
@@ -101,7 +101,7 @@ impl Session {
         let held = quota::held(&self.context, account).await.map_err(|e| store_failure(&e))?;
         let size = self.incoming.as_ref().map_or(0, Incoming::declared_size);
         match held {
-            Some(held) if !held.has_room(size.max(1)) => Err(full(held, size)),
+            Some(held) if !held.has_room(size.max(1), 1) => Err(full(held, size)),
             _ => Ok(()),
         }
     }

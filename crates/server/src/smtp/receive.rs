@@ -215,9 +215,9 @@ impl Session {
         for recipient in recipients {
             let Recipient::Local(account) = recipient else { return Ok(()) };
             match quota::held(&self.context, *account).await.map_err(|e| store_failure(&e))? {
-                Some(held) if !held.has_room(size) => {
+                Some(held) if !held.has_room(size, 1) => {
                     // A refusal for a while outdoes one for good.
-                    if refusal.is_none() || size <= held.limit {
+                    if refusal.is_none() || !held.never_fits(size) {
                         refusal = Some(full(held, size));
                     }
                 }

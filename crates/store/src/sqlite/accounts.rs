@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     account::{
-        Account, AccountId, Accounts, AppPassword, Enrolment, KeyChange, KeyState, Login, Quota,
-        StagedKeyring, Swap, Usage,
+        Account, AccountId, Accounts, AppPassword, Enrolment, KeyChange, KeyState, Login, Quota, Quotas,
+        Resource, StagedKeyring, Swap, Usage,
     },
     error::{Result, StoreError},
 };
@@ -501,12 +501,12 @@ impl Accounts for SqliteStore {
         .await
     }
 
-    async fn set_quota(&self, address: &Address, quota: Quota) -> Result<()> {
-        self.limit(address, quota).await
+    async fn set_quota(&self, address: &Address, resource: Resource, quota: Quota) -> Result<()> {
+        self.limit(address, resource, quota).await
     }
 
-    async fn quota(&self, account: AccountId) -> Result<Quota> {
-        self.quota_of(account).await
+    async fn quotas(&self, account: AccountId) -> Result<Quotas> {
+        self.quotas_of(account).await
     }
 
     async fn usage(&self, account: AccountId) -> Result<Usage> {

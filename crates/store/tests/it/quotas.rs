@@ -3,7 +3,7 @@
 use crate::support::{account, address, inbox, message, open_in};
 use sealpost_store::{
     StoreError,
-    account::{AccountId, Accounts as _, Quota, Usage},
+    account::{AccountId, Accounts as _, Quota, Quotas, Resource, Usage},
     mailbox::{FlagChange, Flags, Mailboxes as _},
 };
 
@@ -11,31 +11,34 @@ use sealpost_store::{
 async fn limits_are_remembered_and_survive_a_restart() {
     let dir = tempfile::tempdir().expect("a folder");
     let (alice, bob, carol);
+    let (octets, messages) = (Resource::Octets, Resource::Messages);
     {
         let store = open_in(&dir.path().join("store"));
         alice = account(&*store, "alice@example.net").await;
         bob = account(&*store, "bob@example.net").await;
         carol = account(&*store, "carol@example.net").await;
-        for (name, quota) in [
-            ("alice@example.net", Quota::Octets(5 << 30)),
-            ("bob@example.net", Quota::Unlimited),
-            ("carol@example.net", Quota::Octets(0)),
-            ("carol@example.net", Quota::Default),
+        for (name, resource, quota) in [
+            ("alice@example.net", octets, Quota::AtMost(5 << 30)),
+            ("alice@example.net", messages, Quota::AtMost(7)),
+            ("bob@example.net", messages, Quota::Unlimited),
+            ("carol@example.net", octets, Quota::AtMost(0)),
+            ("carol@example.net", octets, Quota::Default),
         ] {
-            store.set_quota(&address(name), quota).await.expect("sets");
+            store.set_quota(&address(name), resource, quota).await.expect("sets");
         }
-        let error = store.set_quota(&address("nobody@example.net"), Quota::Octets(1)).await;
+        let error = store.set_quota(&address("nobody@example.net"), octets, Quota::AtMost(1)).await;
         assert!(matches!(error, Err(StoreError::Gone(_))));
-        assert_eq!(store.quota(alice).await.expect("a quota"), Quota::Octets(5 << 30));
+        let both = Quotas { octets: Quota::AtMost(5 << 30), messages: Quota::AtMost(7) };
+        assert_eq!(store.quotas(alice).await.expect("quotas"), both);
     }
     let store = open_in(&dir.path().join("store"));
-    for (account, quota) in [
-        (alice, Quota::Octets(5 << 30)),
-        (bob, Quota::Unlimited),
-        (carol, Quota::Default),
-        (AccountId(999), Quota::Default),
+    for (account, octets, messages) in [
+        (alice, Quota::AtMost(5 << 30), Quota::AtMost(7)),
+        (bob, Quota::Default, Quota::Unlimited),
+        (carol, Quota::Default, Quota::Default),
+        (AccountId(999), Quota::Default, Quota::Default),
     ] {
-        assert_eq!(store.quota(account).await.expect("a quota"), quota);
+        assert_eq!(store.quotas(account).await.expect("quotas"), Quotas { octets, messages });
     }
 }
 

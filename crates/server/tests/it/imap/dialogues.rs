@@ -4,7 +4,7 @@
 
 use super::harness::{ALICE, Server};
 use sealpost_proto::address::Address;
-use sealpost_store::account::Quota;
+use sealpost_store::account::{Quota, Resource};
 use std::{collections::BTreeMap, path::Path};
 
 #[tokio::test]
@@ -19,8 +19,13 @@ async fn every_dialogue() {
         for (number, line) in text.lines().enumerate() {
             let place = format!("{}:{}", path.display(), number + 1);
             if let Some(octets) = line.strip_prefix("Q: ") {
-                let quota = Quota::Octets(octets.parse().unwrap());
-                server.ctx.store.set_quota(&Address::parse(ALICE).unwrap(), quota).await.unwrap();
+                let quota = Quota::AtMost(octets.parse().unwrap());
+                server
+                    .ctx
+                    .store
+                    .set_quota(&Address::parse(ALICE).unwrap(), Resource::Octets, quota)
+                    .await
+                    .unwrap();
                 continue;
             }
             // A comment, or one of `C:`, `S:`, `C2:`, `S2:`, ...

@@ -4,7 +4,12 @@ use crate::kit::*;
 use sealpost_server::admin::{Request, Response};
 
 async fn quota(kit: &Kit, address: &str, quota: Option<&str>) -> Response {
-    kit.admin(Request::UserQuota { address: address.to_owned(), quota: quota.map(str::to_owned) }).await
+    quotas(kit, address, quota, None).await
+}
+
+async fn quotas(kit: &Kit, address: &str, quota: Option<&str>, messages: Option<&str>) -> Response {
+    let (quota, messages) = (quota.map(str::to_owned), messages.map(str::to_owned));
+    kit.admin(Request::UserQuota { address: address.to_owned(), quota, messages }).await
 }
 
 const FROM: &str = "x@elsewhere.example";
@@ -71,4 +76,43 @@ async fn the_configured_quota_is_everybodys_and_postmaster_is_taken_nevertheless
         Response::Quota { limit: Some(1_048_576), is_default: false, .. }
     ));
     assert!(mx.mail(FROM, &[ALICE], message).await.starts_with("250 "));
+}
+
+#[tokio::test]
+async fn a_mailbox_may_have_so_many_messages() {
+    let kit = Kit::with("accounts = { default_message_quota = \"2\" }").await;
+    kit.people().await;
+    assert!(matches!(
+        quota(&kit, BOB, None).await,
+        Response::Quota { limit: None, message_limit: Some(2), is_message_default: true, messages: 0, .. }
+    ));
+    let mut mx = kit.mx().await;
+    mx.cmd("EHLO elsewhere.example").await;
+    let message = "Subject: s\r\n\r\nhello\r\n";
+    for _ in 0..2 {
+        assert!(mx.mail(FROM, &[BOB], message).await.starts_with("250 "));
+        kit.inbox(BOB).await;
+    }
+    mx.cmd(&format!("MAIL FROM:<{FROM}>")).await;
+    assert_eq!(mx.cmd(&format!("RCPT TO:<{BOB}>")).await, FULL);
+    mx.cmd("RSET").await;
+    // One more: there is room at once; then none for anybody without one of his own.
+    assert!(matches!(
+        quotas(&kit, BOB, None, Some("3")).await,
+        Response::Quota { message_limit: Some(3), is_message_default: false, messages: 2, .. }
+    ));
+    assert!(mx.mail(FROM, &[BOB], message).await.starts_with("250 "));
+    kit.inbox(BOB).await;
+    assert!(matches!(
+        quotas(&kit, BOB, None, Some("0")).await,
+        Response::Quota { message_limit: Some(0), messages: 3, .. }
+    ));
+    mx.cmd(&format!("MAIL FROM:<{FROM}>")).await;
+    assert!(mx.cmd(&format!("RCPT TO:<{BOB}>")).await.starts_with("552 5.2.2 "), "there will never be room");
+    // What is wrong changes nothing of the other either.
+    assert!(matches!(quotas(&kit, BOB, Some("1K"), Some("1K")).await, Response::Error { .. }));
+    assert!(matches!(
+        quotas(&kit, BOB, None, Some("none")).await,
+        Response::Quota { limit: None, is_default: true, message_limit: None, is_message_default: false, .. }
+    ));
 }
