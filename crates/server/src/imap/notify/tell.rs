@@ -44,10 +44,13 @@ impl Session {
 
     /// What there is to tell of the selected mailbox and of others.
     pub(in crate::imap) async fn tell(&mut self, numbers_may_shift: bool) -> Result<(), Refusal> {
+        // Before anything is read: what happens meanwhile is heard of anew.
+        let listener = self.notify.as_ref().and_then(|notify| notify.listener.as_ref());
+        let events = listener.map(Listener::take).filter(|events| !events.is_empty());
         // What is annotated is told here too.
         self.updates(numbers_may_shift).await?;
-        let Some(notify) = self.notify.take_if(|notify| notify.has_heard()) else { return Ok(()) };
-        let events = notify.listener.as_ref().map(Listener::take).unwrap_or_default();
+        let Some(events) = events else { return Ok(()) };
+        let Some(notify) = self.notify.take() else { return Ok(()) };
         let told = if events.overflow { None } else { Some(self.tell_events(&notify, &events).await) };
         match told {
             Some(Ok(())) => self.notify = Some(notify),

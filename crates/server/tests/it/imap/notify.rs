@@ -408,3 +408,21 @@ async fn commands_are_pipelined_while_events_arrive() {
     };
     tokio::join!(writes, others, reads);
 }
+
+/// One that happens while another is being told is told as well.
+#[tokio::test]
+async fn annotations_set_in_a_row_are_all_told() {
+    let server = Server::start().await;
+    let (mut one, mut two) = (server.session().await, server.session().await);
+    two.ok("NOTIFY SET (personal (ServerMetadataChange))").await;
+    for n in 0..200 {
+        for name in ["a", "b"] {
+            one.send(format!("{name} SETMETADATA \"\" (/private/{name} \"{n}\")\r\n")).await;
+        }
+        let mut told = String::new();
+        while !(told.contains("/private/a") && told.contains("/private/b")) {
+            told += &two.line().await;
+        }
+        one.until("b").await;
+    }
+}
