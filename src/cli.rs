@@ -1,8 +1,10 @@
 //! The command line: every command and option, and nothing else. Help, man pages and completions are made from
 //! these types, so that they cannot disagree with the program.
 
+mod bridge;
 mod transfer;
 
+pub use bridge::{Bridge, BridgeAction, BridgeRun};
 pub use transfer::{Export, ExportFormat, Import, ImportFormat, TransferAccount};
 
 use clap::{Args, Parser, Subcommand};
@@ -83,6 +85,11 @@ pub enum Command {
     ///
     /// With --json standard output is a JSON object a line, the last one the summary.
     Export(Export),
+    /// Let ordinary mail programs read and send sealed mail, over IMAP and submission on this machine
+    ///
+    /// Mail programs sign in with the address and a password of the bridge's own, which `sealpost bridge info` shows. With
+    /// --json the first line on standard output is a JSON object that says where to connect.
+    Bridge(Bridge),
     /// Show, look up, rotate or export keys
     #[command(subcommand)]
     Key(Key),

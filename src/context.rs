@@ -60,6 +60,17 @@ impl Context {
         Client::new(self.settings.clone(), Environment::system(ui))
     }
 
+    /// The client's folder.
+    pub fn dir(&self) -> &Path {
+        &self.settings.dir
+    }
+
+    /// A client of another folder, under the same options.
+    pub fn client_of(&self, dir: &Path) -> Client {
+        let settings = Settings { dir: dir.to_owned(), ..self.settings.clone() };
+        Client::new(settings, Environment::system(Arc::new(Person::default())))
+    }
+
     /// The present password: `--password-file`, a prompt or standard input.
     pub fn password(&self) -> Result<Password, Failure> {
         let text = secrets::obtain(self.password_file.as_deref(), "Password", "--password-file")?;

@@ -61,6 +61,15 @@ pub fn recipients(report: &SendReport) -> Value {
     report.recipients.iter().map(one).collect()
 }
 
+/// What may be done for new contacts.
+pub fn policy(options: crate::cli::SendPolicy) -> Policy {
+    Policy {
+        allow_plain: options.allow_plain,
+        sealed_only: options.sealed_only,
+        trust_first_use: options.trust_first_use,
+    }
+}
+
 /// `sealpost send`.
 pub fn send(args: &Send, context: &Context) -> Outcome {
     let parse = |list: &[String]| list.iter().map(|a| mailbox(a)).collect::<Result<Vec<_>, _>>();
@@ -73,11 +82,7 @@ pub fn send(args: &Send, context: &Context) -> Outcome {
         text: text(&args.text)?,
         attachments: args.attach.clone(),
         reply: reply.map(|which| ReplyTo { mailbox: INBOX.to_owned(), which }),
-        policy: Policy {
-            allow_plain: args.policy.allow_plain,
-            sealed_only: args.policy.sealed_only,
-            trust_first_use: args.policy.trust_first_use,
-        },
+        policy: policy(args.policy),
     };
     let report = block_on(context.client.send(request))??;
     let out = context.output;

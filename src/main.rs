@@ -5,6 +5,7 @@
 
 mod account;
 mod admin;
+mod bridge;
 mod cli;
 mod contacts;
 mod context;
@@ -68,6 +69,7 @@ fn run(cli: &Cli, output: Output) -> Outcome {
         Command::Verify(args) => verify::verify(args, &context()?),
         Command::Import(args) => transfer::import(args, &context()?),
         Command::Export(args) => transfer::export(args, &context()?),
+        Command::Bridge(args) => bridge::bridge(args, &context()?),
         Command::Key(command) => keys::key(command, &context()?),
         Command::Passwd(args) => account::passwd(args, &context()?),
         Command::Recovery(command) => recovery::recovery(command, &context()?),

@@ -59,7 +59,7 @@ pub struct Written {
 }
 
 /// Everything that Alice ever signed, with how it goes out.
-fn compositions() -> Vec<(&'static str, Composition)> {
+fn compositions() -> Vec<(&'static str, Draft, Composition)> {
     let texts = [
         ("short", "Hello", "Hello Bob,\n\nnothing new.\n"),
         (
@@ -87,7 +87,8 @@ fn compositions() -> Vec<(&'static str, Composition)> {
             in_reply_to: Some("<earlier@example.org>".to_owned()),
             references: vec!["<first@example.org>".to_owned(), "<earlier@example.org>".to_owned()],
         };
-        (name, Composition::new(draft, Timestamp(NOW - 100), [n; 16]).expect("a draft written in this file"))
+        let composition = Composition::new(draft.clone(), Timestamp(NOW - 100), [n; 16]);
+        (name, draft, composition.expect("a draft written in this file"))
     };
     texts.into_iter().map(make).collect()
 }
@@ -96,10 +97,10 @@ fn compositions() -> Vec<(&'static str, Composition)> {
 pub fn written() -> Vec<Written> {
     let all = compositions();
     all.iter()
-        .map(|(_, composition)| Written {
+        .map(|(_, draft, composition)| Written {
             id: composition.message_id().to_owned(),
-            subject: composition.draft().subject.clone(),
-            text: composition.draft().text.clone(),
+            subject: draft.subject.clone(),
+            text: draft.text.clone(),
         })
         .collect()
 }
@@ -215,7 +216,7 @@ pub fn write() -> io::Result<()> {
             put("age", &format!("{name}.txt"), &sealer.finish().map_err(io::Error::other)?)?;
         }
     }
-    for (name, composition) in compositions() {
+    for (name, _, composition) in compositions() {
         let sealed = composition.sealed(&Copy::Visible, &keys, &alice()).map_err(io::Error::other)?;
         let sealed = octets(&sealed)?;
         put("open", &format!("sealed-{name}"), &sealed)?;

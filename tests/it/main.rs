@@ -2,6 +2,7 @@
 #![allow(unreachable_pub, reason = "the helpers' modules are private to this test")]
 
 mod backup;
+mod bridge;
 mod cli;
 mod conformance;
 mod crash;

@@ -299,7 +299,13 @@ impl Client {
 
     /// TLS with the server whose certificate lies at `cert`. Shakes hands at the first octet.
     pub fn tls(self, cert: &Path) -> Self {
-        let connection = rustls::ClientConnection::new(client_config(cert), server_name());
+        self.tls_named(cert, HOST)
+    }
+
+    /// The same with a server of another name.
+    pub fn tls_named(self, cert: &Path, name: &str) -> Self {
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let connection = rustls::ClientConnection::new(client_config(cert), name);
         let stream = rustls::StreamOwned::new(connection.expect("a client"), self.stream.into_inner());
         Self { stream: BufReader::with_capacity(1024, Box::new(stream)), socket: self.socket }
     }

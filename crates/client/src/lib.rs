@@ -2,6 +2,7 @@
 //!
 //! Begin at [`client::Client`]: one method for each command.
 
+pub mod bridge;
 pub mod client;
 pub mod compare;
 pub mod compose;
@@ -19,6 +20,7 @@ mod lookups;
 mod mailbox;
 mod mime;
 pub mod open;
+mod protection;
 pub mod qr;
 pub mod read;
 pub mod recovery;
@@ -26,8 +28,10 @@ mod rotate;
 mod secrets;
 mod seen;
 pub mod send;
+pub mod sending;
 mod session;
 mod spool;
+pub mod staged;
 mod state;
 mod stored;
 pub mod submit;

@@ -106,7 +106,7 @@ impl Client {
             // A message that is gone meanwhile or a connection that broke: the list is worth having without.
             let Ok(file) = self.fetch(mail, meta.uid).await else { break };
             let place = place(meta.uid);
-            let judged = self.judge(state, lookup, session, file, &place).await?;
+            let judged = self.judge(state, lookup, session, file, Some(&place)).await?;
             if judged.lookup_failed {
                 unanswered.insert(from);
                 if unanswered.len() >= FAILED_LOOKUPS_MAX {

@@ -4,12 +4,12 @@ use crate::{
     client::Client,
     error::ClientError,
     imap::{Imap, ImapError},
-    secrets::Credentials,
-    state::State,
+    secrets::{Credentials, Secrets},
+    state::{Snapshot, State},
 };
 use rustls::pki_types::ServerName;
-use sealpost_lookup::{Lookup, ServerHost};
-use sealpost_proto::{base64, drive::BoxStream};
+use sealpost_lookup::{Binding, Lookup, ServerHost};
+use sealpost_proto::{address::Address, base64, drive::BoxStream};
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
     net::TcpStream,
@@ -29,7 +29,36 @@ pub(crate) type Mail = Imap<BoxStream>;
 impl Client {
     /// Signs in to the home IMAP server, inside TLS verified for its name and nothing less.
     pub(crate) async fn mail(&self, state: &mut State, lookup: &Lookup) -> Result<Mail, ClientError> {
-        let address = state.account.address.clone();
+        let (stream, host) = self.reach_mail(&state.account.address, lookup).await?;
+        self.confirm_server(state, &host.name, &host.binding)?;
+        self.sign_in_mail(&state.account.address, &state.secrets, stream, &host.name).await
+    }
+
+    /// The same for a bridge: it holds no lock on the folder, and nobody is there to confirm a name.
+    pub(crate) async fn mail_unattended(
+        &self,
+        folder: &Snapshot,
+        lookup: &Lookup,
+    ) -> Result<Mail, ClientError> {
+        let address = &folder.account.address;
+        let (stream, host) = self.reach_mail(address, lookup).await?;
+        if matches!(host.binding, Binding::None(_)) && !folder.account.confirmed_servers.contains(&host.name)
+        {
+            return Err(ClientError::Decide(format!(
+                "nothing ties the IMAP server {} to {}; run `sealpost list` on a terminal and confirm it",
+                host.name,
+                address.domain()
+            )));
+        }
+        self.sign_in_mail(address, &folder.secrets, stream, &host.name).await
+    }
+
+    /// Finds the server and shakes hands. Nothing secret is said.
+    async fn reach_mail(
+        &self,
+        address: &Address,
+        lookup: &Lookup,
+    ) -> Result<(BoxStream, ServerHost), ClientError> {
         let domain = address.domain();
         let deadline = Instant::now() + FIND_TIMEOUT;
         let not_found = |reason: &dyn std::fmt::Display| {
@@ -41,10 +70,7 @@ impl Client {
         for host in hosts {
             let opened = timeout_at(deadline, open(lookup, &host)).await;
             match opened.unwrap_or_else(|elapsed| Err(elapsed.into())) {
-                Ok(stream) => {
-                    self.confirm_server(state, &host.name, &host.binding)?;
-                    return self.sign_in_mail(state, stream, &host.name).await;
-                }
+                Ok(stream) => return Ok((stream, host)),
                 Err(error) => reason = format!("{}: {error}", host.name),
             }
         }
@@ -55,16 +81,15 @@ impl Client {
 
     async fn sign_in_mail(
         &self,
-        state: &State,
+        address: &Address,
+        secrets: &Secrets,
         stream: BoxStream,
         server: &str,
     ) -> Result<Mail, ClientError> {
-        let address = &state.account.address;
         let mut imap = Imap::start(stream).await.map_err(imap_error)?;
-        let current = state.secrets.current.iter();
+        let current = secrets.current.iter();
         // After a lost reply the new password comes first (profile §5, XPASSWD).
-        let mut logins: Vec<_> =
-            state.secrets.pending.iter().chain(current).map(Credentials::login_hash).collect();
+        let mut logins: Vec<_> = secrets.pending.iter().chain(current).map(Credentials::login_hash).collect();
         logins.dedup_by(|a, b| a.expose() == b.expose());
         let last = logins.len().saturating_sub(1);
         for (n, hash) in logins.into_iter().enumerate() {

@@ -7,6 +7,7 @@ use crate::{
     open::{Content, Facts, Message, OpenError, Opened, Verdict},
     seen::{SeenMessage, SeenMessages},
     session::Session,
+    spool::Spool,
     state::State,
     trust::{
         facts::{Asked, OwnKeys, gather, needs_lookup},
@@ -20,7 +21,7 @@ use sealpost_proto::{
     imap::{Flag, SearchKey, SequenceSet, StoreHow},
     time::Timestamp,
 };
-use std::{fs::File, io::Seek as _, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 /// Which message of a mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +91,7 @@ impl Client {
         let uid = which(&mut mail, request.which, &request.mailbox).await?;
         let file = self.fetch(&mut mail, uid).await?;
         let place = Place { mailbox: &request.mailbox, uid_validity: selected.uid_validity, uid };
-        let judged = self.judge(&mut state, &lookup, &mut session, file, &place).await?;
+        let judged = self.judge(&mut state, &lookup, &mut session, file, Some(&place)).await?;
         let Judged { opened, .. } = judged;
         let (force, save) = (request.force, request.save.clone());
         let (opened, content) = blocking(move || {
@@ -113,13 +114,12 @@ impl Client {
 
     /// Fetches a message into an unlinked file in the client's own folder: octets as the server keeps them, nothing
     /// opened.
-    pub(crate) async fn fetch(&self, mail: &mut Mail, uid: u32) -> Result<File, ClientError> {
+    pub(crate) async fn fetch(&self, mail: &mut Mail, uid: u32) -> Result<Arc<Spool>, ClientError> {
         let mut file = tempfile::tempfile_in(&self.settings.dir).map_err(OpenError::Io)?;
         let ui = Arc::clone(&self.env.ui);
         let mut progress = move |done, total| ui.progress(Progress::Download { done, total });
         mail.fetch_message(uid, MESSAGE_MAX, &mut file, &mut progress).await.map_err(imap_error)?;
-        file.rewind().map_err(OpenError::Io)?;
-        Ok(file)
+        Ok(Arc::new(Spool::of_file(file).map_err(OpenError::Io)?))
     }
 
     /// Gathers what is known of the sender, asks where that is due, judges, and remembers (profile §6, §8).
@@ -128,10 +128,10 @@ impl Client {
         state: &mut State,
         lookup: &Lookup,
         session: &mut Option<Session>,
-        file: File,
-        place: &Place<'_>,
+        source: Arc<Spool>,
+        place: Option<&Place<'_>>,
     ) -> Result<Judged, ClientError> {
-        let (mut file, message) = read_header(file).await?;
+        let message = read_header(&source).await?;
         let sender = message.from().cloned();
         let address = sender.as_ref().map(Mailbox::canonical);
         let message_id = message.message_id().map(str::to_owned);
@@ -159,8 +159,7 @@ impl Client {
             && !own.addresses.contains(address)
         {
             failed = self.look_up_sender(state, lookup, session, address, mailbox).await;
-            file.rewind().map_err(OpenError::Io)?;
-            let (_, message) = read_header(file).await?;
+            let message = read_header(&source).await?;
             input = message.signature_input_sha256();
             let facts =
                 facts_for(state, &own, Some(address), message_id.as_deref(), input, failed.clone(), now);
@@ -178,7 +177,8 @@ impl Client {
         Ok(Judged { opened, sender, message_id, lookup_failed: failed.is_some() })
     }
 
-    /// Replay and first-seen memory of messages whose signature is good, and the verdict, unless a look-up failed.
+    /// Replay and first-seen memory of messages whose signature is good, and the verdict, unless a look-up failed. A
+    /// bridge keeps verdicts in an index of its own and names no place.
     #[allow(clippy::too_many_arguments, reason = "one caller; a struct would only rename them")]
     fn remember(
         &self,
@@ -187,17 +187,10 @@ impl Client {
         address: Option<&Address>,
         message_id: Option<&str>,
         input: &[u8; 32],
-        place: &Place<'_>,
+        place: Option<&Place<'_>>,
         lookup_failed: bool,
     ) -> Result<(), ClientError> {
         let now = self.env.clock.now();
-        let mut seen: SeenMessages = state.locked.read()?.unwrap_or_default();
-        let payload = opened.payload_sha256.map(|p| hex(&p));
-        if let Some(payload) = &payload
-            && let Some(other) = seen.copy_of(place.mailbox, place.uid_validity, place.uid, payload)
-        {
-            opened.notes.push(format!("a copy of message {other}"));
-        }
         let proven = opened.payload_sha256.filter(|_| counts(opened.verdict));
         if let (Some(address), Some(payload)) = (address, proven) {
             let mut changed = state.trust.first_seen.learn(address, input, now);
@@ -208,6 +201,14 @@ impl Client {
             if changed {
                 state.trust.mark_dirty();
             }
+        }
+        let Some(place) = place else { return Ok(()) };
+        let mut seen: SeenMessages = state.locked.read()?.unwrap_or_default();
+        let payload = opened.payload_sha256.map(|p| hex(&p));
+        if let Some(payload) = &payload
+            && let Some(other) = seen.copy_of(place.mailbox, place.uid_validity, place.uid, payload)
+        {
+            opened.notes.push(format!("a copy of message {other}"));
         }
         if !lookup_failed {
             let verdict = opened.verdict.name().to_owned();
@@ -281,11 +282,9 @@ fn facts_for(
     }
 }
 
-/// The parsed header, and a second handle on the file for another reading.
-async fn read_header(file: File) -> Result<(File, Message), ClientError> {
-    let again = file.try_clone().map_err(OpenError::Io)?;
-    let message = blocking(move || Message::read(file)).await?;
-    Ok((again, message))
+async fn read_header(source: &Arc<Spool>) -> Result<Message, ClientError> {
+    let source = Arc::clone(source);
+    blocking(move || Message::of_spool(source)).await
 }
 
 async fn judge(

@@ -128,20 +128,20 @@ impl Outcome {
 }
 
 /// Most recipients of one message: home servers take hundreds in one envelope (RFC 5321 §4.5.3.1.8).
-const RECIPIENTS_MAX: usize = 500;
+pub const RECIPIENTS_MAX: usize = 500;
 
 /// One recipient on the way through the table.
-struct Recipient {
-    mailbox: Mailbox,
-    blind: bool,
+pub(crate) struct Recipient {
+    pub(crate) mailbox: Mailbox,
+    pub(crate) blind: bool,
     /// The key it is sealed to; `None` until decided, and where there is none.
-    key: Option<PublicKey>,
-    decision: Decision,
+    pub(crate) key: Option<PublicKey>,
+    pub(crate) decision: Decision,
 }
 
 /// What is sent, once nothing is in the way.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub(crate) enum Form {
     Sealed,
     Plain,
 }
@@ -162,7 +162,8 @@ impl Client {
         let mut session = Some(self.sign_in(&mut state, &lookup).await?);
         let mut notes = Vec::new();
         let draft = self.draft(&mut state, &lookup, &mut session, &request, &mut notes).await?;
-        let mut recipients = self.decide(&mut state, &lookup, &mut session, &draft, request.policy).await?;
+        let named = named(&draft);
+        let mut recipients = self.decide(&mut state, &lookup, &mut session, &named, request.policy).await?;
 
         let mut entropy = [0; 16];
         self.env.random.fill(&mut entropy);
@@ -264,7 +265,7 @@ impl Client {
         let _ = mail.logout().await;
         let place = Place { mailbox: &reply.mailbox, uid_validity: selected.uid_validity, uid };
         let Judged { opened, sender, message_id, .. } =
-            self.judge(state, lookup, session, file, &place).await?;
+            self.judge(state, lookup, session, file, Some(&place)).await?;
         if opened.verdict.is_withheld() {
             notes.push(format!(
                 "the message it answers is withheld ({}); nothing of it was taken over",
@@ -293,29 +294,19 @@ impl Client {
     }
 
     /// Looks everybody up and puts each through the table of profile §7.
-    async fn decide(
+    pub(crate) async fn decide(
         &self,
         state: &mut State,
         lookup: &Lookup,
         session: &mut Option<Session>,
-        draft: &Draft,
+        named: &[(Mailbox, bool)],
         policy: Policy,
     ) -> Result<Vec<Recipient>, ClientError> {
         let own = state.own_keys();
         let own_key = state.key()?.public();
-        let visible = draft.to.iter().chain(&draft.cc).map(|m| (m, false));
-        let mut named: Vec<(&Mailbox, bool)> = Vec::new();
-        let mut known: Vec<Address> = Vec::new();
-        for (mailbox, blind) in visible.chain(draft.bcc.iter().map(|m| (m, true))) {
-            let address = mailbox.canonical();
-            if !known.contains(&address) {
-                known.push(address);
-                named.push((mailbox, blind));
-            }
-        }
         let ask: Vec<Mailbox> = named
             .iter()
-            .map(|(mailbox, _)| (*mailbox).clone())
+            .map(|(mailbox, _)| mailbox.clone())
             .filter(|mailbox| !own.addresses.contains(&mailbox.canonical()))
             .collect();
         // Pins and keywords as they were before this look-up: the table compares what was seen with what is.
@@ -338,7 +329,7 @@ impl Client {
                 Decision::Seal { key, .. } => Some(key.clone()),
                 _ => None,
             };
-            recipients.push(Recipient { mailbox: mailbox.clone(), blind, key, decision });
+            recipients.push(Recipient { mailbox: mailbox.clone(), blind: *blind, key, decision });
         }
         Ok(recipients)
     }
@@ -373,7 +364,7 @@ impl Client {
     }
 
     /// What the table says becomes of the pins.
-    fn pin(&self, state: &mut State, recipients: &[Recipient]) {
+    pub(crate) fn pin(&self, state: &mut State, recipients: &[Recipient]) {
         let now = self.env.clock.now();
         for recipient in recipients {
             let Decision::Seal { key, pin: PinChange::New(learnt), .. } = &recipient.decision else {
@@ -389,7 +380,7 @@ impl Client {
     }
 
     /// Composes each copy and hands it to the home server.
-    async fn hand_over(
+    pub(crate) async fn hand_over(
         &self,
         state: &mut State,
         lookup: &Lookup,
@@ -514,6 +505,21 @@ impl Client {
         let _ = mail.logout().await;
         Ok(())
     }
+}
+
+/// Everybody named, once, and whether in Bcc.
+fn named(draft: &Draft) -> Vec<(Mailbox, bool)> {
+    let visible = draft.to.iter().chain(&draft.cc).map(|m| (m, false));
+    let mut named: Vec<(Mailbox, bool)> = Vec::new();
+    let mut known: Vec<Address> = Vec::new();
+    for (mailbox, blind) in visible.chain(draft.bcc.iter().map(|m| (m, true))) {
+        let address = mailbox.canonical();
+        if !known.contains(&address) {
+            known.push(address);
+            named.push((mailbox.clone(), blind));
+        }
+    }
+    named
 }
 
 fn remembered(state: &State, address: &Address) -> Remembered {

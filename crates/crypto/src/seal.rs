@@ -65,10 +65,10 @@ impl<W: Write> Write for Sealer<W> {
 ///
 /// The armour must begin at once; after it only white space is taken. Errors while reading convert into
 /// [`SealError`] by `?`: damage into [`SealError::Damaged`], all else into [`SealError::Io`].
-pub fn open_armoured<'a, R: Read + 'a>(
+pub fn open_armoured<'a, R: Read + Send + 'a>(
     identities: &[SecretKey],
     input: R,
-) -> Result<Box<dyn Read + 'a>, SealError> {
+) -> Result<Box<dyn Read + Send + 'a>, SealError> {
     let armour = armor::ArmoredReader::new(ArmourGuard { inner: input, at: 0, column: 0 });
     Ok(Box::new(open_stream(identities, BufReader::new(armour))?))
 }

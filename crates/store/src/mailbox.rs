@@ -260,8 +260,8 @@ pub struct Scan {
     pub keywords: bool,
     /// Whether [`Message::rest`] is.
     pub rest: bool,
-    /// Asked of each message, and again after each sketch; `None` where those flags decide alone.
-    pub decide: Option<Decide>,
+    /// Asked of each message, and again after each sketch.
+    pub decide: Decide,
     /// Sketches that are read of messages that are still open, which takes their `rest`.
     pub sketches: &'static [Sketched],
     /// What is made of them.

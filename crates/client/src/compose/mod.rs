@@ -1,34 +1,39 @@
 //! From a draft to octets that are sent (profile §6). Bounded memory: attachments are read as they are sealed, and
 //! only sealed octets touch the disk.
 
+mod draft;
+mod given;
 mod media_type;
+mod seven_bit;
 mod source;
 
-use crate::spool::{Spool, for_each_chunk, spool};
+pub use draft::Draft;
+pub(crate) use given::is_ours;
+pub use given::{Given, Purpose, Taken};
+pub(crate) use seven_bit::seven_bit;
+
+use crate::{
+    protection,
+    spool::{Spool, for_each_chunk, spool},
+};
 use sealpost_crypto::{key::SecretKey, seal};
 use sealpost_proto::{
-    address::{Address, Mailbox},
+    address::Mailbox,
     key::{Algorithm, PublicKey},
     message::{
         Header, MAX_HEADER_OCTETS, SEALED_CONTENT_TYPE, SEALED_TRANSFER_ENCODING, SignatureInput,
         fold_pubkey, fold_signature, write,
     },
-    time::Timestamp,
 };
 use sha2::{Digest as _, Sha256};
-use source::{Attachment, Segment, SegmentReader};
+use source::{Segment, SegmentReader};
 use std::{
-    collections::HashSet,
     io::{self, Read, Write},
-    path::PathBuf,
     sync::{Arc, OnceLock},
 };
 
 /// Most To and Cc recipients: with the extra stanza that `age` adds, readers take 1,000 (profile §6).
 pub const MAX_VISIBLE_RECIPIENTS: usize = seal::MAX_STANZAS - 1;
-
-/// Most References kept: the first, which names the thread, and the last ones (RFC 5322 §3.6.4 lets us trim).
-const MAX_REFERENCES: usize = 50;
 
 /// Longest message id taken over from a message that is answered, so that its line stays under RFC 5322's 998.
 const MAX_MESSAGE_ID_OCTETS: usize = 900;
@@ -40,44 +45,25 @@ const HIDDEN_SUBJECT: &str = "[...]";
 /// where there is none, which would break the signature.
 const NO_VISIBLE_RECIPIENT: &str = "undisclosed-recipients:;";
 
-/// What the user wrote.
-#[derive(Debug, Clone)]
-pub struct Draft {
-    /// The one From mailbox.
-    pub from: Mailbox,
-    /// To.
-    pub to: Vec<Mailbox>,
-    /// Cc.
-    pub cc: Vec<Mailbox>,
-    /// Bcc.
-    pub bcc: Vec<Mailbox>,
-    /// Subject, any Unicode without line breaks.
-    pub subject: String,
-    /// Text body. Empty lines at its end are dropped.
-    pub text: String,
-    /// Files to attach.
-    pub attachments: Vec<PathBuf>,
-    /// Message-ID that this answers, with angle brackets.
-    pub in_reply_to: Option<String>,
-    /// References, with angle brackets.
-    pub references: Vec<String>,
-}
-
-/// A draft with its Date, Message-ID and boundaries fixed, so that all its copies are the same octets but for Bcc.
+/// A message with its Date, Message-ID and boundaries fixed, so that all its copies are the same octets but for Bcc.
 pub struct Composition {
-    draft: Draft,
     message_id: String,
-    /// From, To, Cc: the same inside and outside.
-    people: String,
-    /// Date, inside and outside.
-    date_field: String,
-    /// Message-ID, inside and outside.
-    message_id_field: String,
-    /// Content-Type's value without `hp`, and the field behind it.
-    content_type: String,
-    transfer_encoding: &'static str,
+    /// From, To, Cc, Date and Message-ID as they stand outside.
+    outer: String,
+    /// The message's own header.
+    lines: Vec<Line>,
     body: Vec<Segment>,
     payload_sha256: OnceLock<[u8; 32]>,
+}
+
+/// A piece of the message's own header.
+enum Line {
+    /// One field or several, with their line ends.
+    Field(Vec<u8>),
+    /// Content-Type without `hp`; empty where the message has none.
+    ContentType(Vec<u8>),
+    /// The full Bcc; empty where there is none. There is exactly one of these.
+    Bcc(Vec<u8>),
 }
 
 /// Which copy (profile §6).
@@ -124,47 +110,15 @@ impl Read for OutgoingReader {
 }
 
 impl Composition {
-    /// Fixes Date, Message-ID and boundaries. `entropy` makes the Message-ID and boundaries (16 random octets).
-    pub fn new(mut draft: Draft, date: Timestamp, entropy: [u8; 16]) -> Result<Self, ComposeError> {
-        if !write::is_header_text(&draft.subject) {
-            return Err(ComposeError::Control("subject"));
-        }
-        merge_recipients(&mut draft);
-        if draft.to.is_empty() && draft.cc.is_empty() && draft.bcc.is_empty() {
-            return Err(ComposeError::NoRecipient);
-        }
-        if draft.to.len() + draft.cc.len() > MAX_VISIBLE_RECIPIENTS {
-            return Err(ComposeError::TooManyRecipients);
-        }
-        // Ids come from the message that is answered: what is no id is dropped, it would only break a header.
-        draft.in_reply_to = draft.in_reply_to.filter(|id| is_message_id(id));
-        draft.references.retain(|id| is_message_id(id));
-        if draft.references.len() > MAX_REFERENCES {
-            draft.references.drain(1..draft.references.len() + 1 - MAX_REFERENCES);
-        }
-
-        let mut people = address_field("From", std::slice::from_ref(&draft.from));
-        if draft.to.is_empty() && draft.cc.is_empty() {
-            people += &write::words_field("To", [NO_VISIBLE_RECIPIENT]);
-        }
-        people += &address_field("To", &draft.to);
-        people += &address_field("Cc", &draft.cc);
-        let message_id = format!("<{}@{}>", hex(&label(entropy, "message-id")), draft.from.domain());
-        let boundary = format!("=_{}", hex(&label(entropy, "boundary")));
-        let (content_type, transfer_encoding, body) = body(&draft, &boundary)?;
-        let composition = Self {
-            people,
-            date_field: write::words_field("Date", [date.to_rfc5322().as_str()]),
-            message_id_field: write::words_field("Message-ID", [message_id.as_str()]),
-            message_id,
-            draft,
-            content_type,
-            transfer_encoding,
-            body,
-            payload_sha256: OnceLock::new(),
-        };
-        let longest = composition.inner_head().len() + composition.bcc_field(&Copy::Sent).len();
-        if longest > MAX_HEADER_OCTETS {
+    fn of_lines(
+        message_id: String,
+        outer: String,
+        lines: Vec<Line>,
+        body: Vec<Segment>,
+    ) -> Result<Self, ComposeError> {
+        let composition = Self { message_id, outer, lines, body, payload_sha256: OnceLock::new() };
+        let head = composition.payload_head(&Copy::Sent);
+        if head.iter().map(|(piece, _)| piece.len()).sum::<usize>() > MAX_HEADER_OCTETS {
             return Err(ComposeError::HeaderTooLong);
         }
         Ok(composition)
@@ -175,11 +129,7 @@ impl Composition {
     }
     /// Whether an address has a local part in UTF-8, so that every relay must offer SMTPUTF8 (RFC 6531).
     pub fn needs_smtputf8(&self) -> bool {
-        !self.people.is_ascii()
-    }
-    /// The draft, addresses that stood in it twice merged.
-    pub fn draft(&self) -> &Draft {
-        &self.draft
+        !self.outer.is_ascii()
     }
 
     /// Sealed to `recipients` and signed by `signer`.
@@ -190,7 +140,7 @@ impl Composition {
         signer: &SecretKey,
     ) -> Result<Outgoing, ComposeError> {
         let mut payload = seal::seal_armoured(recipients, spool())?;
-        let hash = self.write_payload(&self.bcc_field(copy), &mut payload)?;
+        let hash = self.write_payload(copy, &mut payload)?;
         // Attachments are checked one by one as they are read; that the rest is the same is checked here.
         if *self.payload_sha256.get_or_init(|| hash) != hash {
             return Err(ComposeError::Changed("of this message".into()));
@@ -198,27 +148,23 @@ impl Composition {
         let sealed = Segment::Sealed(Arc::new(Spool::new(payload.finish()?)?));
 
         let head = format!(
-            "{}{}{}Subject: {HIDDEN_SUBJECT}\r\nMIME-Version: 1.0\r\nContent-Type: {SEALED_CONTENT_TYPE}\r\n\
+            "{}Subject: {HIDDEN_SUBJECT}\r\nMIME-Version: 1.0\r\nContent-Type: {SEALED_CONTENT_TYPE}\r\n\
              Content-Disposition: inline; filename=\"message.age\"\r\n\
              Content-Transfer-Encoding: {SEALED_TRANSFER_ENCODING}\r\nX-Sender-Encrypted: yes\r\n",
-            self.people, self.date_field, self.message_id_field
+            self.outer
         );
         self.signed(head, vec![sealed], signer)
     }
 
     /// Plain and signed (`X-Sender-Encrypted: no`); the same octets for every recipient, without Bcc.
     pub fn plain(&self, signer: &SecretKey) -> Result<Outgoing, ComposeError> {
-        let head = format!(
-            "{}{}{}{}{}MIME-Version: 1.0\r\nContent-Type: {}\r\nContent-Transfer-Encoding: {}\r\n\
-             X-Sender-Encrypted: no\r\n",
-            self.people,
-            self.date_field,
-            self.message_id_field,
-            write::text_field("Subject", &self.draft.subject),
-            self.thread_fields(),
-            self.content_type,
-            self.transfer_encoding,
-        );
+        let mut head = String::new();
+        for line in &self.lines {
+            if let Line::Field(raw) | Line::ContentType(raw) = line {
+                head += std::str::from_utf8(raw).map_err(|_| ComposeError::NotText)?;
+            }
+        }
+        head += "X-Sender-Encrypted: no\r\n";
         self.signed(head, self.body.clone(), signer)
     }
 
@@ -227,64 +173,45 @@ impl Composition {
         if let Some(hash) = self.payload_sha256.get() {
             return Ok(*hash);
         }
-        let hash = self.write_payload("", &mut io::sink())?;
+        let hash = self.write_payload(&Copy::Visible, &mut io::sink())?;
         Ok(*self.payload_sha256.get_or_init(|| hash))
     }
 
-    /// Writes the payload with `bcc` among its fields; the hash is that of the payload without it.
-    fn write_payload(&self, bcc: &str, out: &mut impl Write) -> Result<[u8; 32], ComposeError> {
-        out.write_all(self.people.as_bytes())?;
-        out.write_all(bcc.as_bytes())?;
+    /// Writes the payload of a copy; the hash is that of the payload without Bcc.
+    fn write_payload(&self, copy: &Copy, out: &mut impl Write) -> Result<[u8; 32], ComposeError> {
         let mut hash = Sha256::new();
-        hash.update(&self.people);
-        let rest = &self.inner_head()[self.people.len()..];
-        let mut segments = vec![Segment::octets(rest)];
-        segments.extend(self.body.iter().cloned());
-        for_each_chunk(SegmentReader::new(segments), |chunk| {
+        for (piece, hashed) in self.payload_head(copy) {
+            out.write_all(&piece)?;
+            if hashed {
+                hash.update(&piece);
+            }
+        }
+        for_each_chunk(SegmentReader::new(self.body.clone()), |chunk| {
             hash.update(chunk);
             out.write_all(chunk)
         })?;
         Ok(hash.finalize().into())
     }
 
-    /// The payload's header without Bcc, empty line included (RFC 9788: `hp="cipher"`, HP-Outer).
-    fn inner_head(&self) -> String {
-        let mut head = format!(
-            "{}{}{}{}{}MIME-Version: 1.0\r\nContent-Type: {};\r\n hp=\"cipher\"\r\nContent-Transfer-Encoding: {}\r\n",
-            self.people,
-            self.date_field,
-            write::text_field("Subject", &self.draft.subject),
-            self.message_id_field,
-            self.thread_fields(),
-            self.content_type,
-            self.transfer_encoding,
-        );
-        let outer = format!("{}{}{}", self.people, self.date_field, self.message_id_field);
-        for line in outer.replace("\r\n ", " ").lines() {
-            head += &write::words_field("HP-Outer", line.split(' '));
+    /// The payload's header, empty line included (RFC 9788: `hp="cipher"`, HP-Outer), in pieces; and of each whether it
+    /// counts for the payload's hash, as all but Bcc does.
+    fn payload_head(&self, copy: &Copy) -> Vec<(Vec<u8>, bool)> {
+        let mut head = Vec::with_capacity(self.lines.len() + 1);
+        for line in &self.lines {
+            head.push(match line {
+                Line::Field(raw) => (raw.clone(), true),
+                Line::ContentType(raw) => (content_type_of_payload(raw), true),
+                Line::Bcc(full) => (bcc_field(copy, full), false),
+            });
         }
-        head += &write::words_field("HP-Outer", ["Subject:", HIDDEN_SUBJECT]);
-        head += "\r\n";
+        let mut outer = String::new();
+        for line in self.outer.replace("\r\n ", " ").replace("\r\n\t", " ").lines() {
+            outer += &write::words_field("HP-Outer", line.split_ascii_whitespace());
+        }
+        outer += &write::words_field("HP-Outer", ["Subject:", HIDDEN_SUBJECT]);
+        outer += "\r\n";
+        head.push((outer.into_bytes(), true));
         head
-    }
-
-    fn thread_fields(&self) -> String {
-        let mut out = String::new();
-        if let Some(id) = &self.draft.in_reply_to {
-            out += &write::words_field("In-Reply-To", [id.as_str()]);
-        }
-        if !self.draft.references.is_empty() {
-            out += &write::words_field("References", self.draft.references.iter().map(String::as_str));
-        }
-        out
-    }
-
-    fn bcc_field(&self, copy: &Copy) -> String {
-        match copy {
-            Copy::Visible => String::new(),
-            Copy::Blind(mailbox) => address_field("Bcc", std::slice::from_ref(mailbox)),
-            Copy::Sent => address_field("Bcc", &self.draft.bcc),
-        }
     }
 
     /// Adds the two long X-Sender fields and the empty line to `head`.
@@ -306,48 +233,20 @@ impl Composition {
     }
 }
 
-/// The message's Content-Type, Content-Transfer-Encoding and body, which ends in exactly one CRLF.
-fn body(draft: &Draft, boundary: &str) -> Result<(String, &'static str, Vec<Segment>), ComposeError> {
-    let (text_encoding, text) = encode_text(&draft.text);
-    let text_type = "text/plain; charset=utf-8";
-    if draft.attachments.is_empty() {
-        return Ok((text_type.into(), text_encoding, vec![Segment::octets(text)]));
+fn content_type_of_payload(raw: &[u8]) -> Vec<u8> {
+    match Header::read(raw) {
+        Ok((header, _)) if !raw.is_empty() => {
+            header.fields().first().map_or_else(|| protection::WHOLE.to_vec(), protection::with_hp)
+        }
+        _ => protection::WHOLE.to_vec(),
     }
-    let mut segments = vec![Segment::octets(format!(
-        "--{boundary}\r\nContent-Type: {text_type}\r\nContent-Transfer-Encoding: {text_encoding}\r\n\r\n{text}"
-    ))];
-    for path in &draft.attachments {
-        let attachment = Attachment::new(path.clone())?;
-        // The CRLF before a boundary belongs to the boundary, and the part before ends in one of its own.
-        segments.push(Segment::octets(format!(
-            "\r\n--{boundary}\r\nContent-Type: {}\r\nContent-Disposition: attachment{}\r\n\
-             Content-Transfer-Encoding: base64\r\n\r\n",
-            media_type::guess(&attachment.name),
-            write::parameter("filename", &attachment.name),
-        )));
-        segments.push(Segment::File(Arc::new(attachment)));
-    }
-    segments.push(Segment::octets(format!("\r\n--{boundary}--\r\n")));
-    Ok((format!("multipart/mixed;\r\n boundary=\"{boundary}\""), "7bit", segments))
 }
 
-/// Quoted-printable, or base64 where that is clearly shorter (text that is mostly not Latin).
-fn encode_text(text: &str) -> (&'static str, String) {
-    let quoted = write::quoted_printable(text);
-    let base64_octets = text.len().div_ceil(57) * 78;
-    if quoted.len() <= base64_octets + base64_octets / 4 + 80 {
-        return ("quoted-printable", quoted);
-    }
-    let trimmed = text.trim_end_matches(['\n', '\r']);
-    let lines: Vec<&str> = trimmed.split('\n').map(|l| l.strip_suffix('\r').unwrap_or(l)).collect();
-    ("base64", write::base64_lines((lines.join("\r\n") + "\r\n").as_bytes()))
-}
-
-/// Who stands in To is not repeated in Cc, nor who stands in either in Bcc.
-fn merge_recipients(draft: &mut Draft) {
-    let mut seen: HashSet<Address> = HashSet::new();
-    for list in [&mut draft.to, &mut draft.cc, &mut draft.bcc] {
-        list.retain(|m| seen.insert(m.canonical()));
+fn bcc_field(copy: &Copy, full: &[u8]) -> Vec<u8> {
+    match copy {
+        Copy::Visible => Vec::new(),
+        Copy::Blind(mailbox) => address_field("Bcc", std::slice::from_ref(mailbox)).into_bytes(),
+        Copy::Sent => full.to_vec(),
     }
 }
 
@@ -422,6 +321,30 @@ pub enum ComposeError {
     /// A header that no reader would take.
     #[error("the subject or the list of recipients is too long; shorten it or send the message in parts")]
     HeaderTooLong,
+    /// A field that may stand once only.
+    #[error("the message has the field {0} twice; send it again with one")]
+    Twice(&'static str),
+    /// From is not exactly one address.
+    #[error("the message must come From exactly one address")]
+    From,
+    /// From is another's.
+    #[error("the message says it is From {0}, which is no address of this account; choose the account's own")]
+    NotYours(String),
+    /// A Message-ID that is none.
+    #[error("the Message-ID of the message is none; leave it out and it gets one")]
+    MessageId,
+    /// Signed by the program, in a form that does not survive the way.
+    #[error(
+        "the message carries a signature of your mail program over 8-bit text, which cannot be sent unencrypted without \
+         breaking it; let the program sign in 7-bit (quoted-printable)"
+    )]
+    SignedEightBit,
+    /// 8-bit octets where nothing says how to write them otherwise.
+    #[error("the message has 8-bit octets in its {0}, where they cannot be sent unencrypted; take them out")]
+    NotSevenBit(String),
+    /// A field whose octets are no text.
+    #[error("the header has octets that are no text; write it in UTF-8 or in encoded words")]
+    NotText,
     /// The header cannot be signed.
     #[error("the message cannot be signed: {0}")]
     Unsignable(#[from] sealpost_proto::message::SignatureFault),

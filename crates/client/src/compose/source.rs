@@ -1,7 +1,10 @@
 //! Where the octets of a message come from: memory, sealed octets in a spool, or a file that is encoded as it is read.
 
 use super::ComposeError;
-use crate::spool::{Spool, SpoolReader};
+use crate::{
+    spool::{Spool, SpoolReader},
+    staged::Staged,
+};
 use sealpost_proto::message::write;
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -53,6 +56,8 @@ pub(super) enum Segment {
     /// Encoded in base64 as it is read.
     File(Arc<Attachment>),
     Sealed(Arc<Spool>),
+    /// A message as handed over, from its body on.
+    Body(Staged, u64),
 }
 
 impl Segment {
@@ -65,6 +70,7 @@ impl Segment {
             Self::Octets(octets) => octets.len() as u64,
             Self::File(file) => file.encoded_size(),
             Self::Sealed(spool) => spool.size(),
+            Self::Body(staged, at) => staged.size() - at,
         }
     }
 }
@@ -82,7 +88,7 @@ pub(super) struct SegmentReader {
 enum Current {
     None,
     File { attachment: Arc<Attachment>, file: File, hash: Sha256 },
-    Sealed(SpoolReader),
+    Octets(Box<dyn Read + Send>),
 }
 
 impl SegmentReader {
@@ -109,8 +115,9 @@ impl SegmentReader {
                             self.current = Current::File { attachment, file, hash: Sha256::new() };
                         }
                         Segment::Sealed(spool) => {
-                            self.current = Current::Sealed(SpoolReader::new(spool.clone()));
+                            self.current = Current::Octets(Box::new(SpoolReader::new(spool.clone())));
                         }
+                        Segment::Body(staged, at) => self.current = Current::Octets(staged.reader_at(*at)?),
                     }
                 }
                 Current::File { attachment, file, hash } => {
@@ -129,7 +136,7 @@ impl SegmentReader {
                         self.buffer = write::base64_lines(&chunk).into_bytes();
                     }
                 }
-                Current::Sealed(reader) => {
+                Current::Octets(reader) => {
                     self.buffer.resize(CHUNK_OCTETS, 0);
                     let n = reader.read(&mut self.buffer)?;
                     self.buffer.truncate(n);

@@ -168,6 +168,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Imap<S> {
         })
     }
 
+    /// The stream, what was read of it already, and the capabilities: for a bridge, which passes on what it does not
+    /// need to understand.
+    pub(crate) fn into_parts(self) -> (S, BytesMut, Vec<String>) {
+        (self.stream, self.input, self.capabilities)
+    }
+
     async fn read_capabilities(&mut self) -> Result<()> {
         for reply in self.run(Body::Capability).await?.replies {
             if let Reply::Capability(all) = reply {

@@ -119,8 +119,8 @@ fn ids(header: &Header, name: &str) -> Vec<String> {
 pub(super) fn read(held: &Held, save: Option<&Path>) -> Result<Option<Content>, OpenError> {
     let reader: Box<dyn Read> = match held {
         Held::Closed => return Ok(None),
-        Held::Plain(source) => Box::new(SpoolReader::new(source.clone())),
-        Held::Sealed(armour, identities) => payload::open(armour, identities)?,
+        Held::Plain(source, ..) => Box::new(SpoolReader::new(source.clone())),
+        Held::Sealed(armour, identities, _) => payload::open(armour, identities)?,
     };
     read_from(reader, save).map(Some)
 }

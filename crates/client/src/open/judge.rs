@@ -5,7 +5,7 @@ use super::{
     payload::{Payload, PayloadError},
     verify::{self, Fit, Signed, Whose},
 };
-use crate::spool::SpoolReader;
+use crate::spool::{Spool, SpoolReader};
 use sealpost_crypto::{
     key::SecretKey,
     seal::{self, SealError},
@@ -15,6 +15,7 @@ use sealpost_proto::{
     key::PublicKey,
     message::{Encrypted, PUBKEY_FIELD, SIGNATURE_FIELD, SignatureInput, parse_pubkey, parse_signature},
 };
+use std::sync::Arc;
 
 /// How long after its retirement mail signed with a key may still arrive for the first time (profile §6).
 const RETIRED_KEY_GRACE_SECONDS: i64 = 7 * 24 * 60 * 60;
@@ -37,6 +38,7 @@ pub(super) fn judge(message: &Message, identities: &[SecretKey], facts: &Facts) 
         sealed: false,
         signer: None,
         checks: Vec::new(),
+        outer: None,
         held: Held::Closed,
     };
     let mut checks = Checks::default();
@@ -62,6 +64,7 @@ fn look(
         return Ok(());
     }
     checks.passed(Kind::Header, "it can be read");
+    opened.outer = Some(message.header.clone());
     let encrypted = Encrypted::of(&message.header);
     opened.sealed = encrypted == Encrypted::Yes;
     match &encrypted {
@@ -76,7 +79,7 @@ fn look(
     let sealed = if opened.sealed {
         match open(message, identities, checks)? {
             Ok((payload, block)) => {
-                opened.held = Held::Sealed(block.clone(), identities.to_vec());
+                opened.held = Held::Sealed(block.clone(), identities.to_vec(), payload.clone());
                 Some((payload, block))
             }
             Err(why) => {
@@ -85,7 +88,7 @@ fn look(
             }
         }
     } else {
-        opened.held = Held::Plain(message.source.clone());
+        opened.held = Held::Plain(message.source.clone(), message.header.clone(), message.body);
         if armour::is_there(&message.source, message.body)? {
             let there =
                 "it holds something sealed, but does not say X-Sender-Encrypted: yes; that was not opened";
@@ -127,7 +130,7 @@ fn look(
             checks.noted(Kind::Source, source);
         }
     }
-    let payload = sealed.as_ref().map(|(payload, _)| payload);
+    let payload = sealed.as_ref().map(|(payload, _)| &**payload);
     let rows = rows(message, payload, &signature, facts, checks);
     let mut rows = rows.into_iter();
     if let Some((verdict, words)) = rows.next() {
@@ -146,7 +149,7 @@ fn look(
     Ok(())
 }
 
-type Sealed = (Payload, std::sync::Arc<crate::spool::Spool>);
+type Sealed = (Arc<Payload>, Arc<Spool>);
 
 /// Finds the armour and authenticates the payload; the inner error is why it cannot be opened.
 fn open(
@@ -172,7 +175,7 @@ fn open(
         Ok(payload) => {
             let fitting = fitting.ok().flatten();
             checks.passed(Kind::Opens, fitting.unwrap_or_else(|| "with one of your keys".to_owned()));
-            Ok(Ok((payload, block)))
+            Ok(Ok((Arc::new(payload), block)))
         }
         Err(PayloadError::Closed(why)) => {
             if fitting.is_ok() {
@@ -188,7 +191,7 @@ fn open(
 
 /// Tells whom it is sealed to, and which of one's own keys that is; an error where the stanzas are not to be opened.
 fn recipients(
-    block: &std::sync::Arc<crate::spool::Spool>,
+    block: &Arc<Spool>,
     identities: &[SecretKey],
     checks: &mut Checks,
 ) -> Result<Option<String>, SealError> {
@@ -219,7 +222,7 @@ fn recipients(
 
 fn check_signature(
     message: &Message,
-    block: Option<&std::sync::Arc<crate::spool::Spool>>,
+    block: Option<&Arc<Spool>>,
     facts: &Facts,
     notes: &mut Vec<String>,
     checks: &mut Checks,

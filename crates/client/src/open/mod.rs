@@ -7,18 +7,23 @@
 mod armour;
 mod checks;
 mod content;
+mod described;
 mod judge;
 mod payload;
+mod shown;
 mod verify;
 
 pub use checks::{Check, CheckKind, CheckResult};
 pub use content::{Content, Summary};
+pub use described::{Described, TEXT_MAX, field_text};
+pub use shown::{Shown, VERDICT_FIELD};
 
 use crate::{
     compose::is_message_id,
     spool::{Spool, SpoolReader},
 };
 use checks::Checks;
+use payload::Payload;
 use sealpost_crypto::key::SecretKey;
 use sealpost_proto::{
     address::{Address, Mailbox},
@@ -146,7 +151,7 @@ impl Message {
         Self::of_spool(Arc::new(Spool::of_file(file)?))
     }
 
-    fn of_spool(source: Arc<Spool>) -> Result<Self, OpenError> {
+    pub(crate) fn of_spool(source: Arc<Spool>) -> Result<Self, OpenError> {
         let mut start = Vec::new();
         // One octet over the limit shows a header that is cut short.
         SpoolReader::range(source.clone(), 0, MAX_HEADER_OCTETS as u64 + 1).read_to_end(&mut start)?;
@@ -219,6 +224,8 @@ pub struct Opened {
     pub signer: Option<PublicKey>,
     /// What was looked at on the way to the verdict, each kind once, in order.
     pub checks: Vec<Check>,
+    /// The header as it arrived; `None` where it could not be read.
+    outer: Option<Header>,
     held: Held,
 }
 
@@ -226,10 +233,10 @@ pub struct Opened {
 enum Held {
     /// Nothing could be opened.
     Closed,
-    /// The armour laid out again, and what opens it.
-    Sealed(Arc<Spool>, Vec<SecretKey>),
-    /// The message itself.
-    Plain(Arc<Spool>),
+    /// The armour laid out again, what opens it, and what is known of the payload.
+    Sealed(Arc<Spool>, Vec<SecretKey>, Arc<Payload>),
+    /// The message itself, with its header and where its body begins.
+    Plain(Arc<Spool>, Header, u64),
 }
 
 impl Opened {

@@ -14,6 +14,7 @@ use std::{
     io::{self, BufReader, Read},
     sync::Arc,
 };
+use zeroize::Zeroizing;
 
 /// Fields that HP-Outer names, one for each that the outer header has (profile §6).
 const OUTER_FIELDS: [&str; 6] = ["From", "To", "Cc", "Date", "Message-ID", "Subject"];
@@ -21,8 +22,14 @@ const OUTER_FIELDS: [&str; 6] = ["From", "To", "Cc", "Date", "Message-ID", "Subj
 /// An authenticated payload.
 pub(super) struct Payload {
     pub(super) header: Header,
+    /// Where the body begins.
+    pub(super) body: u64,
+    /// Octets in all.
+    pub(super) size: u64,
     /// SHA-256 of all octets without the Bcc fields.
     pub(super) sha256: [u8; 32],
+    /// All of it, where it is no longer than what is read for the header: it need not be opened twice.
+    pub(super) small: Option<Arc<Zeroizing<Vec<u8>>>>,
 }
 
 /// Why a payload is not there.
@@ -59,14 +66,19 @@ impl From<HeaderError> for PayloadError {
 }
 
 /// Opens the armour; every octet behind the returned reader is authenticated before it comes.
-pub(super) fn open(armour: &Arc<Spool>, identities: &[SecretKey]) -> Result<Box<dyn Read>, PayloadError> {
+pub(super) fn open(
+    armour: &Arc<Spool>,
+    identities: &[SecretKey],
+) -> Result<Box<dyn Read + Send>, PayloadError> {
     let reader = BufReader::with_capacity(64 * 1024, SpoolReader::new(armour.clone()));
     Ok(seal::open_armoured(identities, reader)?)
 }
 
 /// The header at the start of `reader`, the octets read so far, and where in them the body starts.
-pub(super) fn read_header(reader: &mut impl Read) -> Result<(Header, Vec<u8>, usize), PayloadError> {
-    let mut start = Vec::new();
+pub(super) fn read_header(
+    reader: &mut impl Read,
+) -> Result<(Header, Zeroizing<Vec<u8>>, usize), PayloadError> {
+    let mut start = Zeroizing::new(Vec::new());
     // One octet over the limit shows a header that is cut short.
     reader.take(MAX_HEADER_OCTETS as u64 + 1).read_to_end(&mut start)?;
     let (header, body) = Header::read(&start)?;
@@ -76,7 +88,8 @@ pub(super) fn read_header(reader: &mut impl Read) -> Result<(Header, Vec<u8>, us
 impl Payload {
     pub(super) fn read(armour: &Arc<Spool>, identities: &[SecretKey]) -> Result<Self, PayloadError> {
         let mut reader = open(armour, identities)?;
-        let (header, start, _) = read_header(&mut reader)?;
+        let (header, start, body) = read_header(&mut reader)?;
+        let mut size = start.len() as u64;
         let mut hash = Sha256::new();
         let mut fields = 0;
         for field in header.fields() {
@@ -87,10 +100,12 @@ impl Payload {
         }
         hash.update(&start[fields..]);
         for_each_chunk(reader, |chunk| {
+            size += chunk.len() as u64;
             hash.update(chunk);
             Ok(())
         })?;
-        Ok(Self { header, sha256: hash.finalize().into() })
+        let small = (size == start.len() as u64).then(|| Arc::new(start));
+        Ok(Self { header, body: body as u64, size, sha256: hash.finalize().into(), small })
     }
 
     /// Whether HP-Outer says exactly what the outer header says (RFC 9788 §2.2; profile §6).
@@ -135,7 +150,13 @@ mod tests {
     use super::*;
 
     fn payload(text: &str) -> Payload {
-        Payload { header: Header::read(text.as_bytes()).unwrap().0, sha256: [0; 32] }
+        Payload {
+            header: Header::read(text.as_bytes()).unwrap().0,
+            body: 0,
+            size: 0,
+            sha256: [0; 32],
+            small: None,
+        }
     }
 
     #[test]

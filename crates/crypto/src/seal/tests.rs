@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use std::sync::atomic::Ordering::Relaxed;
 
 fn key(n: u16) -> SecretKey {
     let mut seed = [0; 32];
@@ -236,13 +237,13 @@ fn failing_input_is_not_called_damage() {
 /// Counts what passes, and gives or takes any amount.
 #[derive(Default)]
 struct Counted {
-    passed: std::rc::Rc<std::cell::Cell<usize>>,
+    passed: std::sync::Arc<std::sync::atomic::AtomicUsize>,
     give: Vec<u8>,
 }
 
 impl Write for Counted {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.passed.set(self.passed.get() + buf.len());
+        self.passed.fetch_add(buf.len(), Relaxed);
         self.give.extend_from_slice(buf);
         Ok(buf.len())
     }
@@ -253,9 +254,9 @@ impl Write for Counted {
 
 impl Read for Counted {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let at = self.passed.get();
+        let at = self.passed.load(Relaxed);
         let n = (&self.give[at..]).read(buf)?;
-        self.passed.set(at + n);
+        self.passed.store(at + n, Relaxed);
         Ok(n)
     }
 }
@@ -271,7 +272,7 @@ fn sealing_and_opening_run_in_bounded_memory() {
     let mut writer = seal_armoured(&[key(1).public()], out).expect("sealed");
     for n in 1..=SIZE / block.len() {
         writer.write_all(&block).expect("sealed");
-        assert!(passed.get() + HELD > n * block.len() / 3 * 4, "holds back after {n} blocks");
+        assert!(passed.load(Relaxed) + HELD > n * block.len() / 3 * 4, "holds back after {n} blocks");
     }
     let sealed = writer.finish().expect("sealed").give;
 
@@ -285,7 +286,10 @@ fn sealing_and_opening_run_in_bounded_memory() {
             break;
         }
         opened += n;
-        assert!(passed.get() < opened / 3 * 4 + opened / 20 + HELD, "reads ahead after {opened} octets");
+        assert!(
+            passed.load(Relaxed) < opened / 3 * 4 + opened / 20 + HELD,
+            "reads ahead after {opened} octets"
+        );
     }
     assert_eq!(opened, SIZE);
 }

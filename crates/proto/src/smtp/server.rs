@@ -47,6 +47,8 @@ pub struct Settings {
     pub message_size: u64,
     /// Recipients of one message.
     pub recipients: usize,
+    /// The verbs and mechanisms of the draft are offered. A bridge, which asks them itself, offers none of them.
+    pub draft: bool,
 }
 
 /// How the session is signed in.

@@ -102,6 +102,21 @@ impl Verb {
         }
     }
 
+    /// Whether it speaks of keys and passwords: the draft's verbs and those that profile §5 adds.
+    pub fn is_of_the_draft(self) -> bool {
+        matches!(
+            self,
+            Self::PubKey
+                | Self::SetPubKey
+                | Self::GetSalt
+                | Self::RstSalt
+                | Self::XEnrol
+                | Self::XPasswd
+                | Self::XKeyring
+                | Self::XKeyInfo
+        )
+    }
+
     /// Whether octets that are no commands may follow its line.
     pub fn brings_octets(self) -> bool {
         matches!(self, Self::Bdat | Self::XKeyring)

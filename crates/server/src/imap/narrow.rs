@@ -14,7 +14,7 @@ use sealpost_proto::imap::SearchKey;
 use sealpost_proto::time::Timestamp;
 use sealpost_store::{
     StoreError,
-    mailbox::{Answers, ContentId, Decide, MailboxId, Message, Scan, Scanned, Sketched, Uid, UidRange},
+    mailbox::{Answers, ContentId, MailboxId, Message, Scan, Scanned, Sketched, Uid, UidRange},
 };
 use std::{io, sync::Arc};
 use tokio::task::JoinSet;
@@ -177,18 +177,15 @@ impl Search {
             [false, true] => &[Sketched::Text],
             [false, false] => &[],
         };
-        let by_flags = self.test.is_flags() && off.without(on) == off;
         let (deciding, judging) = (Arc::clone(self), Arc::clone(self));
         Scan {
             flags,
             set: on,
             keywords: self.test.wants_keywords(),
             rest: self.test.wants_rest(),
-            decide: (!by_flags).then(|| {
-                Arc::new(move |message: &Message, answers| {
-                    // Nothing is opened here, so that nothing can fail.
-                    deciding.test.decide(message, Sight { answers, ..Sight::default() }).unwrap_or_default()
-                }) as Decide
+            decide: Arc::new(move |message, answers| {
+                // Nothing is opened here, so that nothing can fail.
+                deciding.test.decide(message, Sight { answers, ..Sight::default() }).unwrap_or_default()
             }),
             sketches,
             judge: Arc::new(move |sketch| {

@@ -208,16 +208,6 @@ impl Test {
         }
     }
 
-    /// Whether [`Test::flags`] say all of it.
-    pub(super) fn is_flags(&self) -> bool {
-        match self {
-            Self::Flag(..) => true,
-            Self::Not(test) => matches!(**test, Self::Flag(..)),
-            Self::All(all) => all.iter().all(Self::is_flags),
-            _ => false,
-        }
-    }
-
     /// Whether keywords have to be read.
     pub(super) fn wants_keywords(&self) -> bool {
         match self {

@@ -36,6 +36,7 @@ pub async fn serve(mut conn: Conn, context: Context, role: Role) {
         role,
         message_size: limits.message_size,
         recipients: limits.recipients,
+        draft: true,
     };
     let mut session = Session {
         server: Server::new(Arc::new(settings), conn.is_tls()),

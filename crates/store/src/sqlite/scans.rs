@@ -11,8 +11,7 @@ use super::{
 use crate::{
     error::Result,
     mailbox::{
-        Answers, ContentId, Decide, Flags, MailboxId, MailboxStatus, Message, Rest, Scan, Scanned, Sketched,
-        UidRange,
+        Answers, ContentId, Flags, MailboxId, MailboxStatus, Message, Rest, Scan, Scanned, Sketched, UidRange,
     },
 };
 use rusqlite::{Connection, Row, params};
@@ -34,13 +33,9 @@ pub(super) fn scan(
         return Ok(Scanned::default());
     }
     let spellings = if scan.keywords { spellings(&snapshot, mailbox)? } else { BTreeMap::default() };
-    let more = match &scan.decide {
-        None => "",
-        Some(_) if scan.rest => ", flags, internal_date, save_date, size, content_id",
-        Some(_) => ", flags",
-    };
+    let rest = if scan.rest { ", internal_date, save_date, size, content_id" } else { "" };
     let mut statement = snapshot.prepare_cached(&format!(
-        "SELECT uid, modseq{more} FROM entry
+        "SELECT uid, modseq, flags{rest} FROM entry
          WHERE mailbox_id = ?1 AND uid BETWEEN ?2 AND ?3 AND flags & ?4 = ?5 ORDER BY uid"
     ))?;
     let (mut scanned, mut open) = (Scanned::default(), Vec::new());
@@ -51,10 +46,6 @@ pub(super) fn scan(
                 .peekable();
         let mut rows = statement.query(params![mailbox.0, low, high, scan.flags.0, scan.set.0])?;
         while let Some(row) = rows.next()? {
-            let Some(decide) = &scan.decide else {
-                scanned.found.push((row.get(0)?, number(row.get(1)?, "entry")?));
-                continue;
-            };
             let mut message = message(row, scan.rest)?;
             while let Some((uid, word)) = keywords.next_if(|(uid, _)| *uid <= message.uid) {
                 if uid == message.uid {
@@ -64,19 +55,17 @@ pub(super) fn scan(
             if !message.keywords.is_empty() {
                 message.keywords = spell(message.keywords, &spellings);
             }
-            match decide(&message, Answers::default()) {
+            match (scan.decide)(&message, Answers::default()) {
                 Some(true) => scanned.found.push((message.uid, message.modseq)),
                 Some(false) => {}
                 None => open.push((message, Answers::default())),
             }
             if open.len() >= RUN {
-                sift(&snapshot, scan, decide, &mut open, &mut scanned)?;
+                sift(&snapshot, scan, &mut open, &mut scanned)?;
             }
         }
     }
-    if let Some(decide) = &scan.decide {
-        sift(&snapshot, scan, decide, &mut open, &mut scanned)?;
-    }
+    sift(&snapshot, scan, &mut open, &mut scanned)?;
     scanned.found.sort_unstable();
     Ok(scanned)
 }
@@ -95,7 +84,6 @@ fn is_nowhere(counted: &MailboxStatus, scan: &Scan) -> bool {
 fn sift(
     snapshot: &Connection,
     scan: &Scan,
-    decide: &Decide,
     open: &mut Vec<(Message, Answers)>,
     scanned: &mut Scanned,
 ) -> Result<()> {
@@ -111,7 +99,7 @@ fn sift(
                 Sketched::Header => answers.header = judged.next(),
                 Sketched::Text => answers.text = judged.next(),
             }
-            let decided = decide(message, *answers);
+            let decided = (scan.decide)(message, *answers);
             if decided == Some(true) {
                 scanned.found.push((message.uid, message.modseq));
             }

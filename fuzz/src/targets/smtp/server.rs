@@ -20,7 +20,8 @@ const MESSAGE_SIZE: u64 = 1_000;
 
 fn new_server(role: Role, tls: bool) -> Server {
     let hostname = "mx.example.net".to_owned();
-    Server::new(Arc::new(Settings { hostname, role, message_size: MESSAGE_SIZE, recipients: 3 }), tls)
+    let settings = Settings { hostname, role, message_size: MESSAGE_SIZE, recipients: 3, draft: true };
+    Server::new(Arc::new(settings), tls)
 }
 
 fn salt() -> Salt {

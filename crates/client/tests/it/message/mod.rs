@@ -4,6 +4,7 @@ mod altered;
 mod checks;
 mod composed;
 mod delivered;
+mod given;
 mod large;
 mod shown;
 mod vectors;

@@ -15,7 +15,13 @@ impl Server {
 
     /// The line of EHLO.
     pub(super) fn mechanisms(&self) -> String {
-        Mechanism::offered(self.can_bind).fold("AUTH".to_owned(), |line, m| line + " " + m.name())
+        let offered = Mechanism::offered(self.can_bind).filter(|m| self.offers(*m));
+        offered.fold("AUTH".to_owned(), |line, m| line + " " + m.name())
+    }
+
+    /// A bridge knows a password of its own, and nothing else.
+    pub(super) fn offers(&self, mechanism: Mechanism) -> bool {
+        self.settings.draft || matches!(mechanism, Mechanism::Plain | Mechanism::Login)
     }
 
     pub(super) fn sasl(&mut self, exchange: Exchange, step: Result<Step, SaslError>) -> Option<Event> {

@@ -31,6 +31,11 @@ impl Server {
             };
             return self.fail(&reply);
         }
+        if !self.settings.draft && verb.is_of_the_draft() {
+            let reply = Reply::new(502, "5.5.1", "Command not implemented");
+            // The octets behind XKEYRING must not be read as commands.
+            return self.fail(&if verb.brings_octets() { reply.and_close() } else { reply });
+        }
         // XKEYRING brings octets, which must be read whatever the answer is.
         let lack = self.lack(verb.needs());
         if verb == Verb::XKeyring {
@@ -148,6 +153,9 @@ impl Server {
                     return Err(out_of_order("Already signed in"));
                 }
                 let (mechanism, initial) = parse::auth(args)?;
+                if !self.offers(mechanism) {
+                    return Err(Reply::new(504, "5.5.4", "Authentication mechanism not offered"));
+                }
                 let mut exchange = Exchange::new(mechanism);
                 let step = exchange.start(initial.as_deref().map(Vec::as_slice));
                 Ok(self.sasl(exchange, step))
@@ -247,7 +255,9 @@ impl Server {
             Channel::Clear => "STARTTLS".into(),
             Channel::Tls(_) => self.mechanisms(),
         });
-        lines.extend(["ENCRYPTMESSAGE".into(), "SIGNMESSAGE".into(), "XSEALPOST 1".into()]);
+        if self.settings.draft {
+            lines.extend(["ENCRYPTMESSAGE".into(), "SIGNMESSAGE".into(), "XSEALPOST 1".into()]);
+        }
         Reply::lines(250, lines)
     }
 

@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use std::fmt::Write as _;
 
 fn server(role: Role, tls: bool) -> Server {
-    let settings = Settings { hostname: "mx.example.net".into(), role, message_size: 1000, recipients: 3 };
+    let settings =
+        Settings { hostname: "mx.example.net".into(), role, message_size: 1000, recipients: 3, draft: true };
     Server::new(Arc::new(settings), tls)
 }
 

@@ -1,0 +1,118 @@
+//! An account that the bridge serves: its client, its index, and the opening of messages.
+
+use crate::{
+    entry::Entry,
+    index::{Index, IndexError, Place},
+};
+use sealpost_client::{
+    bridge::{Fetched, Identity, Judging},
+    client::Client,
+    error::ClientError,
+    open::Shown,
+};
+use sealpost_crypto::local::LocalKey;
+use sealpost_proto::address::Address;
+use std::{fs, io, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc};
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+/// Folder for the bridge's own files, in the client's.
+pub(crate) const FOLDER: &str = "bridge";
+/// The index's file.
+const INDEX: &str = "index.sqlite";
+
+/// Why the bridge could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BridgeError {
+    /// The client.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The index.
+    #[error(transparent)]
+    Index(Box<dyn std::error::Error + Send + Sync>),
+    /// A file, a socket.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The bridge's settings.
+    #[error("{0}")]
+    Settings(String),
+}
+
+impl From<IndexError> for BridgeError {
+    fn from(e: IndexError) -> Self {
+        Self::Index(Box::new(e))
+    }
+}
+
+/// An account.
+pub(crate) struct Account {
+    pub(crate) client: Client,
+    pub(crate) address: Address,
+    /// For mail programs on this machine; never the account's own.
+    password: Zeroizing<String>,
+    pub(crate) index: Index,
+}
+
+/// A message just opened.
+pub(crate) struct Fresh {
+    pub(crate) entry: Entry,
+    pub(crate) shown: Shown,
+    /// A look-up was due and failed: the entry is not to be kept.
+    pub(crate) provisional: bool,
+}
+
+impl Account {
+    pub(crate) fn open(
+        client: Client,
+        folder: &Path,
+        password: Zeroizing<String>,
+        key: LocalKey,
+    ) -> Result<Arc<Self>, BridgeError> {
+        let identity = client.identity()?;
+        let own = folder.join(FOLDER);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&own)?;
+        let index = Index::open(&own.join(INDEX), key)?;
+        Ok(Arc::new(Self { client, address: identity.address, password, index }))
+    }
+
+    /// Whether a mail program may come in.
+    pub(crate) fn lets_in(&self, user: &str, password: &[u8]) -> bool {
+        let known = Address::parse(user).is_ok_and(|address| address == self.address);
+        // Both are looked at, whichever is wrong.
+        let right = bool::from(password.ct_eq(self.password.as_bytes()));
+        known & right
+    }
+
+    pub(crate) fn identity(&self) -> Result<Identity, BridgeError> {
+        Ok(self.client.identity()?)
+    }
+
+    pub(crate) async fn judging(&self) -> Result<Judging, BridgeError> {
+        Ok(self.client.judging().await?)
+    }
+
+    /// Opens a message and tells what the index is to keep of it.
+    pub(crate) async fn open_message(
+        &self,
+        judging: &mut Judging,
+        message: Fetched,
+        uid: u32,
+    ) -> Result<Fresh, BridgeError> {
+        let judgement = judging.judge(message).await?;
+        let see = format!("To see it all the same: sealpost read --uid {uid} --force");
+        let work = move || -> io::Result<Fresh> {
+            let shown = judgement.opened.shown(&see);
+            let entry = Entry::new(&judgement, shown.describe()?);
+            Ok(Fresh { entry, shown, provisional: judgement.provisional })
+        };
+        Ok(tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??)
+    }
+
+    /// A mailbox's place in the index.
+    pub(crate) fn place(&self, mailbox: &str, uid_validity: u32) -> Result<Place, BridgeError> {
+        let place = self.index.place(mailbox, uid_validity);
+        self.index.forget_other_lives(&place)?;
+        Ok(place)
+    }
+}

@@ -1,0 +1,172 @@
+//! What the local index keeps of one message: see [`Entry`].
+
+use sealpost_client::{
+    bridge::Judgement,
+    open::{Described, Verdict},
+};
+use zeroize::Zeroizing;
+
+/// Version of the form in which entries are stored; others are made anew.
+const VERSION: u8 = 1;
+
+/// A message that was opened.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// What it was found to be.
+    pub(crate) keywords: Keywords,
+    /// Octets as shown.
+    pub(crate) size: u64,
+    /// Header as shown, with the empty line.
+    pub(crate) head: Zeroizing<Vec<u8>>,
+    /// ENVELOPE.
+    pub(crate) envelope: Zeroizing<Vec<u8>>,
+    /// BODY.
+    pub(crate) body: Zeroizing<Vec<u8>>,
+    /// BODYSTRUCTURE.
+    pub(crate) body_structure: Zeroizing<Vec<u8>>,
+    /// The texts of its parts, folded.
+    pub(crate) text: Zeroizing<String>,
+}
+
+/// Keywords that tell a verdict, one bit each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Keywords(u8);
+
+impl Keywords {
+    /// All of them, lowest bit first.
+    pub(crate) const NAMES: [&'static str; 6] =
+        ["$Sealed", "$Signed", "$KeyChanged", "$Withheld", "$Unconfirmed", "$SignatureMissing"];
+
+    fn of(verdict: Verdict, sealed: bool) -> Self {
+        let signed = matches!(verdict, Verdict::Good | Verdict::GoodAltered | Verdict::SenderNotYetConfirmed);
+        let changed = matches!(verdict, Verdict::NotTheSendersKey | Verdict::RetiredKey);
+        let bits = [
+            sealed,
+            signed,
+            changed,
+            verdict.is_withheld(),
+            verdict == Verdict::SenderNotYetConfirmed,
+            verdict == Verdict::PlainThoughSigns,
+        ];
+        Self(bits.iter().enumerate().fold(0, |all, (n, set)| all | u8::from(*set) << n))
+    }
+
+    /// Those that are set.
+    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES.into_iter().enumerate().filter(move |(n, _)| self.0 >> n & 1 == 1).map(|(_, name)| name)
+    }
+}
+
+impl Entry {
+    pub(crate) fn new(judgement: &Judgement, described: Described) -> Self {
+        let opened = &judgement.opened;
+        Self {
+            keywords: Keywords::of(opened.verdict, opened.sealed),
+            size: described.size,
+            head: described.head,
+            envelope: described.envelope,
+            body: described.body,
+            body_structure: described.body_structure,
+            text: Zeroizing::new(fold(&described.text)),
+        }
+    }
+
+    /// As it is stored, before it is sealed: version, keywords, size (8 octets, little-endian), then each text behind its
+    /// length (4 octets).
+    pub(crate) fn to_octets(&self) -> Zeroizing<Vec<u8>> {
+        let texts = self.texts();
+        let length = 10 + texts.iter().map(|text| 4 + text.len()).sum::<usize>();
+        let mut out = Zeroizing::new(Vec::with_capacity(length));
+        out.extend([VERSION, self.keywords.0]);
+        out.extend(self.size.to_le_bytes());
+        for text in texts {
+            // Headers and texts are bounded far below 4 GiB.
+            out.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+            out.extend_from_slice(text);
+        }
+        out
+    }
+
+    fn texts(&self) -> [&[u8]; 5] {
+        [&self.head, &self.envelope, &self.body, &self.body_structure, self.text.as_bytes()]
+    }
+
+    /// Inverse of [`Entry::to_octets`].
+    pub(crate) fn read(octets: &[u8]) -> Option<Self> {
+        let (start, mut rest) = octets.split_at_checked(10)?;
+        if start[0] != VERSION {
+            return None;
+        }
+        let size = u64::from_le_bytes(start[2..].try_into().ok()?);
+        let mut text = || -> Option<Zeroizing<Vec<u8>>> {
+            let (length, behind) = rest.split_at_checked(4)?;
+            let length = usize::try_from(u32::from_le_bytes(length.try_into().ok()?)).ok()?;
+            let (text, behind) = behind.split_at_checked(length)?;
+            rest = behind;
+            Some(Zeroizing::new(text.to_vec()))
+        };
+        let (head, envelope, body, body_structure, folded) = (text()?, text()?, text()?, text()?, text()?);
+        let folded = Zeroizing::new(String::from_utf8(folded.to_vec()).ok()?);
+        rest.is_empty().then_some(Self {
+            keywords: Keywords(start[1]),
+            size,
+            head,
+            envelope,
+            body,
+            body_structure,
+            text: folded,
+        })
+    }
+}
+
+/// Each character in its lower-case form, as the server folds what it searches.
+pub(crate) fn fold(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    text.chars().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c }).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_read_back_whole_or_not_at_all() {
+        let text = |text: &str| Zeroizing::new(text.as_bytes().to_vec());
+        let entry = Entry {
+            keywords: Keywords::of(Verdict::Good, true),
+            size: 1 << 40,
+            head: text("Subject: x\r\n\r\n"),
+            envelope: text("(NIL)"),
+            body: text(""),
+            body_structure: text("()"),
+            text: Zeroizing::new(fold("Grüße ΣΑΣ")),
+        };
+        let octets = entry.to_octets();
+        assert!(Entry::read(&octets).unwrap() == entry);
+        for cut in 0..octets.len() {
+            assert!(Entry::read(&octets[..cut]).is_none(), "{cut}");
+        }
+        assert!(Entry::read(&[&octets[..], b"x"].concat()).is_none());
+        let mut other = octets.to_vec();
+        other[0] = 2;
+        assert!(Entry::read(&other).is_none());
+    }
+
+    #[test]
+    fn keywords_follow_the_verdict() {
+        for (verdict, sealed, want) in [
+            (Verdict::Good, true, vec!["$Sealed", "$Signed"]),
+            (Verdict::Good, false, vec!["$Signed"]),
+            (Verdict::SenderNotYetConfirmed, true, vec!["$Sealed", "$Signed", "$Unconfirmed"]),
+            (Verdict::NotTheSendersKey, true, vec!["$Sealed", "$KeyChanged", "$Withheld"]),
+            (Verdict::CannotBeOpened, true, vec!["$Sealed", "$Withheld"]),
+            (Verdict::PlainThoughSigns, false, vec!["$SignatureMissing"]),
+            (Verdict::Plain, false, vec![]),
+        ] {
+            assert_eq!(Keywords::of(verdict, sealed).names().collect::<Vec<_>>(), want, "{verdict:?}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The two ends of a session: the mail program's, which speaks commands, and the home server's, which answers them.
+
+use super::wire::{Cutter, Next};
+use bytes::BytesMut;
+use sealpost_client::bridge::MailConnection;
+use sealpost_proto::{
+    drive::BoxStream,
+    imap::{Command, Limits, Names, Receiver, Tag, encode},
+};
+use std::{io, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    time::timeout,
+};
+use zeroize::Zeroizing;
+
+/// Octets gathered before they are written.
+pub(crate) const CHUNK: usize = 64 * 1024;
+/// Longest silence of a mail program: RFC 9051 §5.4 asks for 30 minutes at least.
+pub(crate) const PROGRAM_SILENCE: Duration = Duration::from_secs(31 * 60);
+/// Longest silence of the server while it owes an answer.
+const SERVER_SILENCE: Duration = Duration::from_secs(10 * 60);
+/// Longest wait for a mail program to take what is written.
+const WRITE: Duration = Duration::from_secs(5 * 60);
+
+/// The mail program.
+pub(crate) struct Program<S> {
+    pub(crate) stream: S,
+    pub(crate) input: BytesMut,
+    pub(crate) receiver: Receiver,
+    pub(crate) out: Vec<u8>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Program<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self { stream, input: BytesMut::new(), receiver: Receiver::new(Limits::SERVER), out: Vec::new() }
+    }
+
+    /// Reads once; an error at the end.
+    pub(crate) async fn fill(&mut self) -> io::Result<()> {
+        self.input.reserve(4 * 1024);
+        match timeout(PROGRAM_SILENCE, self.stream.read_buf(&mut self.input)).await {
+            Ok(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => read.map(drop),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    pub(crate) fn say(&mut self, octets: &[u8]) {
+        self.out.extend_from_slice(octets);
+    }
+
+    pub(crate) fn line(&mut self, text: &str) {
+        self.say(text.as_bytes());
+        self.say(b"\r\n");
+    }
+
+    /// `tag OK text`
+    pub(crate) fn done(&mut self, tag: &Tag, text: &str) {
+        self.line(&format!("{} {text}", tag.as_str()));
+    }
+
+    /// Writes what was said, where it is much.
+    pub(crate) async fn relieve(&mut self) -> io::Result<()> {
+        if self.out.len() < CHUNK { Ok(()) } else { self.flush().await }
+    }
+
+    /// Writes what was said.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        let write = async {
+            self.stream.write_all(&self.out).await?;
+            self.stream.flush().await
+        };
+        let written = timeout(WRITE, write).await;
+        self.out.clear();
+        self.out.shrink_to(CHUNK);
+        written.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    }
+}
+
+/// The home server, signed in.
+pub(crate) struct Server {
+    stream: BoxStream,
+    pub(crate) cutter: Cutter,
+    tags: u64,
+}
+
+/// A response, or a piece of one.
+pub(crate) enum Came {
+    /// A whole response, or (behind a literal) the rest of one.
+    Line(Zeroizing<Vec<u8>>),
+    /// The beginning of one, up to and with the announcement of a literal, whose octets follow.
+    Literal(Zeroizing<Vec<u8>>),
+}
+
+impl Server {
+    pub(crate) fn new(connection: MailConnection) -> Self {
+        Self { stream: connection.stream, cutter: Cutter::new(connection.input), tags: 0 }
+    }
+
+    /// A tag for a command of the bridge's own.
+    pub(crate) fn tag(&mut self) -> Tag {
+        self.tags += 1;
+        // Letters and digits are a tag.
+        Tag::new(format!("bridge{}", self.tags)).unwrap_or_else(|| unreachable!())
+    }
+
+    /// Waits for more octets. Safe to give up on.
+    pub(crate) async fn fill(&mut self) -> io::Result<()> {
+        self.cutter.input.reserve(CHUNK);
+        match self.stream.read_buf(&mut self.cutter.input).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same while the server owes an answer.
+    async fn fill_soon(&mut self) -> io::Result<()> {
+        timeout(SERVER_SILENCE, self.fill()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    }
+
+    /// What comes next.
+    pub(crate) async fn next(&mut self) -> io::Result<Came> {
+        loop {
+            match self.cutter.next()? {
+                Next::More => self.fill_soon().await?,
+                Next::Whole(line) => return Ok(Came::Line(line)),
+                Next::Literal(line) => return Ok(Came::Literal(line)),
+            }
+        }
+    }
+
+    /// Octets of the literal that is passing; `None` behind its end. Consumed by `cutter.passed`.
+    pub(crate) async fn literal(&mut self) -> io::Result<Option<usize>> {
+        loop {
+            match self.cutter.pass().map(<[u8]>::len) {
+                Some(0) => self.fill_soon().await?,
+                other => return Ok(other),
+            }
+        }
+    }
+
+    pub(crate) async fn send(&mut self, octets: &[u8]) -> io::Result<()> {
+        let write = async {
+            self.stream.write_all(octets).await?;
+            self.stream.flush().await
+        };
+        timeout(SERVER_SILENCE, write).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    }
+
+    /// Sends a command. What the server says before it takes a literal goes to `before`; `false` where it ended the
+    /// command there, and the tagged response is the last of that.
+    pub(crate) async fn command(
+        &mut self,
+        command: &Command,
+        names: Names,
+        before: &mut Vec<u8>,
+    ) -> io::Result<bool> {
+        for piece in encode::command(command, names) {
+            self.send(&piece.bytes).await?;
+            if !piece.wait {
+                continue;
+            }
+            loop {
+                let Came::Line(line) = self.next().await? else {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a literal out of place"));
+                };
+                if line.starts_with(b"+") {
+                    break;
+                }
+                before.extend_from_slice(&line);
+                if line.starts_with(command.tag.as_str().as_bytes()) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+}

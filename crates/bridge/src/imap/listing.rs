@@ -1,0 +1,105 @@
+//! Which messages a command speaks of: message numbers and UIDs as the server tells them, kept right while messages are
+//! expunged.
+
+use super::wire::{Item, Response, items, response};
+
+/// A message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Listed {
+    /// Its number now.
+    pub(super) number: u32,
+    /// Its UID.
+    pub(super) uid: u32,
+}
+
+/// The value of a FETCH item by its name.
+pub(super) fn value<'a>(octets: &'a [u8], all: &[Item], name: &str) -> Option<&'a [u8]> {
+    let item = all.iter().find(|item| octets[item.name.clone()].eq_ignore_ascii_case(name.as_bytes()))?;
+    octets.get(item.value.clone())
+}
+
+/// A number.
+pub(super) fn number(value: &[u8]) -> Option<u32> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// Takes one response to a listing (`FETCH … (UID)`). `true`: it was nothing else, and the mail program need not see it.
+pub(super) fn take(list: &mut Vec<Listed>, line: &[u8]) -> bool {
+    match response(line) {
+        Response::Fetch(number_now, octets) => {
+            let Some(all) = items(octets) else { return false };
+            let Some(uid) = value(octets, &all, "UID").and_then(number) else { return false };
+            let known = ["UID", "MODSEQ"];
+            let listing_alone = all.iter().all(|item| {
+                known.iter().any(|name| octets[item.name.clone()].eq_ignore_ascii_case(name.as_bytes()))
+            });
+            // With flags it is news of another session's doing, and perhaps of a message that nobody asked for.
+            if listing_alone {
+                list.push(Listed { number: number_now, uid });
+            }
+            listing_alone
+        }
+        Response::Expunge(gone) => {
+            list.retain(|listed| listed.number != gone);
+            for listed in list.iter_mut().filter(|listed| listed.number > gone) {
+                listed.number -= 1;
+            }
+            false
+        }
+        Response::Vanished(false, set) => {
+            let gone = ranges(set);
+            let before = |uid: u32| -> u32 {
+                gone.iter()
+                    .filter(|(low, _)| *low < uid)
+                    .map(|(low, high)| (*high).min(uid - 1) - low + 1)
+                    .sum()
+            };
+            let is_gone = |uid: u32| gone.iter().any(|(low, high)| (*low..=*high).contains(&uid));
+            // UIDs that were no message any more cannot be told from those that were; the server names existing ones
+            // (RFC 7162 §3.2.10).
+            list.retain(|listed| !is_gone(listed.uid));
+            for listed in list.iter_mut() {
+                listed.number = listed.number.saturating_sub(before(listed.uid));
+            }
+            false
+        }
+        _ => false,
+    }
+}
+
+/// `1:3,5`
+fn ranges(set: &[u8]) -> Vec<(u32, u32)> {
+    let text = std::str::from_utf8(set).unwrap_or_default();
+    text.trim()
+        .split(',')
+        .filter_map(|range| {
+            let (low, high) = range.split_once(':').unwrap_or((range, range));
+            let (low, high) = (low.parse::<u32>().ok()?, high.parse::<u32>().ok()?);
+            Some((low.min(high), low.max(high)))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stay_right_while_messages_go() {
+        let mut list = Vec::new();
+        for line in ["* 2 FETCH (UID 20)", "* 3 FETCH (MODSEQ (7) UID 30)", "* 5 FETCH (UID 50)"] {
+            assert!(take(&mut list, line.as_bytes()), "{line}");
+        }
+        assert!(!take(&mut list, b"* 3 FETCH (UID 30 FLAGS (\\Seen))"));
+        assert!(!take(&mut list, b"* 9 EXISTS"));
+        let numbers = |list: &[Listed]| list.iter().map(|l| (l.number, l.uid)).collect::<Vec<_>>();
+        assert!(!take(&mut list, b"* 1 EXPUNGE"));
+        assert_eq!(numbers(&list), [(1, 20), (2, 30), (4, 50)]);
+        assert!(!take(&mut list, b"* 2 EXPUNGE"));
+        assert_eq!(numbers(&list), [(1, 20), (3, 50)]);
+        assert!(!take(&mut list, b"* VANISHED 40:41,60"));
+        assert_eq!(numbers(&list), [(1, 20), (1, 50)]);
+        assert!(!take(&mut list, b"* VANISHED (EARLIER) 20"));
+        assert_eq!(numbers(&list).len(), 2);
+    }
+}

@@ -1,0 +1,414 @@
+//! IMAP for mail programs: a session signs in with the bridge's own password, and from then on each of its commands goes
+//! to the home server over a connection of its own. Message numbers, UIDs, flags and mailboxes are the server's; what
+//! speaks of the content of sealed or signed messages is answered here (see [`fetch`], [`search`], [`append`]).
+
+mod append;
+mod ends;
+mod fetch;
+mod idle;
+mod listing;
+mod login;
+mod parts;
+mod search;
+mod wire;
+
+use crate::{
+    account::{Account, BridgeError},
+    entry::Entry,
+    index::Place,
+};
+use ends::{Came, Program, Server};
+use sealpost_client::open::Shown;
+use sealpost_proto::imap::{
+    Body, Command, Names, Received, Tag, mime::Structure, parse, receive::LiteralHead,
+};
+use std::{collections::HashMap, io, sync::Arc};
+use tokio::io::{AsyncRead, AsyncWrite};
+use wire::{Response, response};
+use zeroize::Zeroizing;
+
+/// What is told to mail programs of what the server can do. What is missing here either speaks of content in a way that
+/// is not answered yet, or is between server and bridge alone.
+const PASSED: [&str; 33] = [
+    "IMAP4rev1",
+    "IMAP4rev2",
+    "LITERAL+",
+    "LITERAL-",
+    "ID",
+    "ENABLE",
+    "IDLE",
+    "NAMESPACE",
+    "UNSELECT",
+    "UIDPLUS",
+    "MOVE",
+    "CHILDREN",
+    "SPECIAL-USE",
+    "CREATE-SPECIAL-USE",
+    "LIST-EXTENDED",
+    "LIST-STATUS",
+    "ESEARCH",
+    "SEARCHRES",
+    "WITHIN",
+    "CONDSTORE",
+    "QRESYNC",
+    "SAVEDATE",
+    "OBJECTID",
+    "PREVIEW",
+    "UTF8=ACCEPT",
+    "METADATA",
+    "QUOTA",
+    "QUOTA=RES-STORAGE",
+    "QUOTA=RES-MESSAGE",
+    "QUOTASET",
+    "APPENDLIMIT",
+    "SASL-IR",
+    "STATUS=SIZE",
+];
+
+/// Why a session ends.
+enum End {
+    /// The mail program or the server went away, or said goodbye.
+    Over,
+    /// It broke.
+    Io(io::Error),
+}
+
+impl From<io::Error> for End {
+    fn from(e: io::Error) -> Self {
+        Self::Io(e)
+    }
+}
+
+type Result<T> = std::result::Result<T, End>;
+
+/// The mailbox that is open.
+struct Selected {
+    place: Place,
+}
+
+/// The message whose octets were asked for last: mail programs fetch large ones in pieces.
+struct Held {
+    uid: u32,
+    shown: Arc<Shown>,
+    structure: Arc<Structure>,
+}
+
+/// A session that is signed in.
+struct Session<S> {
+    program: Program<S>,
+    server: Server,
+    account: Arc<Account>,
+    capabilities: String,
+    names: Names,
+    selected: Option<Selected>,
+    held: Option<Held>,
+    /// Messages opened while a look-up failed: true for this session, asked again by the next.
+    provisional: HashMap<u32, Entry>,
+}
+
+/// Serves one connection of a mail program.
+pub(crate) async fn serve<S>(stream: S, accounts: &[Arc<Account>])
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let mut program = Program::new(stream);
+    let result = async {
+        let Some((account, server, capabilities)) = login::login(&mut program, accounts).await? else {
+            return Ok(());
+        };
+        let mut session = Session {
+            program,
+            server,
+            account,
+            capabilities,
+            names: Names::Utf7,
+            selected: None,
+            held: None,
+            provisional: HashMap::new(),
+        };
+        let ended = session.run().await;
+        // The last words, where there is still somebody to hear them.
+        let _ = session.program.flush().await;
+        ended
+    };
+    match result.await {
+        Ok(()) | Err(End::Over) => {}
+        Err(End::Io(error)) => tracing::debug!("an IMAP session ended: {error}"),
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
+    async fn run(&mut self) -> Result<()> {
+        loop {
+            self.program.flush().await?;
+            match self.program.receiver.receive(&mut self.program.input) {
+                Received::More => self.wait().await?,
+                Received::Literal(head) => self.literal(head).await?,
+                Received::Whole => {
+                    let octets = self.program.receiver.take();
+                    self.command(&octets).await?;
+                }
+                Received::TooLong => {
+                    let octets = self.program.receiver.take();
+                    let tag =
+                        parse::tag_of(&octets).map_or_else(|| "*".to_owned(), |t| t.as_str().to_owned());
+                    self.program.line(&format!("{tag} BAD The command is too long"));
+                }
+                Received::Endless => {
+                    self.program.line("* BYE The command has no end");
+                    return Err(End::Over);
+                }
+            }
+        }
+    }
+
+    /// Waits for the mail program; what the server says meanwhile is heard, so that a lost connection is noticed at once.
+    async fn wait(&mut self) -> Result<()> {
+        loop {
+            tokio::select! {
+                read = self.program.fill() => return Ok(read?),
+                read = self.server.fill() => {
+                    if let Err(error) = read {
+                        self.program.line("* BYE The connection to the mail server was lost; sign in again");
+                        return Err(error.into());
+                    }
+                    self.hear()?;
+                    self.program.flush().await?;
+                }
+            }
+        }
+    }
+
+    /// Passes on what the server said without being asked.
+    fn hear(&mut self) -> Result<()> {
+        loop {
+            match self.server.cutter.next()? {
+                wire::Next::More => return Ok(()),
+                wire::Next::Whole(line) => {
+                    self.pass(&line);
+                    if response(&line) == Response::Bye {
+                        return Err(End::Over);
+                    }
+                }
+                wire::Next::Literal(..) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "a literal that nobody asked for",
+                    )
+                    .into());
+                }
+            }
+        }
+    }
+
+    /// An untagged response for the mail program.
+    fn pass(&mut self, line: &[u8]) {
+        if response(line) != Response::Capability {
+            self.program.say(line);
+        }
+    }
+
+    /// A literal in a command: of APPEND it goes to the server sealed, others are short.
+    async fn literal(&mut self, head: LiteralHead) -> Result<()> {
+        let so_far = self.program.receiver.so_far().to_vec();
+        if parse::is_append(&so_far) {
+            match parse::append_start(&so_far, self.names) {
+                Ok(Some(start)) if start.replaces.is_none() => return self.append(start, head).await,
+                Ok(None) => {}
+                Ok(Some(start)) => {
+                    return self.refuse_literal(
+                        head,
+                        &format!("{} NO REPLACE is not offered here", start.tag.as_str()),
+                    );
+                }
+                Err(bad) => {
+                    let tag = bad.tag.as_ref().map_or("*", Tag::as_str).to_owned();
+                    return self.refuse_literal(head, &format!("{tag} BAD {}", bad.error));
+                }
+            }
+        }
+        if !self.program.receiver.accept_literal(head) {
+            let tag = parse::tag_of(&so_far).map_or_else(|| "*".to_owned(), |t| t.as_str().to_owned());
+            return self.refuse_literal(head, &format!("{tag} BAD [TOOBIG] The literal is too long"));
+        }
+        if head.sync {
+            self.program.line("+ Go on");
+        }
+        Ok(())
+    }
+
+    fn refuse_literal(&mut self, head: LiteralHead, reply: &str) -> Result<()> {
+        if !head.sync {
+            // Its octets are on the way.
+            self.program.line(&format!("* BYE {}", reply.split_once(' ').map_or("", |(_, text)| text)));
+            return Err(End::Over);
+        }
+        let _ = self.program.receiver.refuse_literal();
+        self.program.line(reply);
+        Ok(())
+    }
+
+    async fn command(&mut self, octets: &[u8]) -> Result<()> {
+        let command = match parse::command(octets, self.names) {
+            Ok(command) => command,
+            Err(bad) => {
+                let tag = bad.tag.as_ref().map_or("*", Tag::as_str).to_owned();
+                self.program.line(&format!("{tag} BAD {}", bad.error));
+                return Ok(());
+            }
+        };
+        let tag = command.tag.clone();
+        match command.body {
+            Body::Capability => {
+                self.program.line(&format!("* CAPABILITY {}", self.capabilities));
+                self.program.done(&tag, "OK CAPABILITY completed");
+            }
+            Body::StartTls | Body::Login { .. } | Body::Authenticate { .. } => {
+                self.program.done(&tag, "BAD You are signed in already");
+            }
+            Body::Compress(_) | Body::Unauthenticate | Body::Sort { .. } | Body::Thread { .. } => {
+                self.program.done(&tag, "NO [CANNOT] The bridge does not offer this");
+            }
+            Body::Idle => self.idle(&tag).await?,
+            Body::Select { ref mailbox, .. } => {
+                let mailbox = mailbox.as_str().to_owned();
+                self.select(&command, &mailbox).await?;
+            }
+            Body::Fetch { uid, set, items, changed_since }
+                if self.selected.is_some() && items.iter().any(parts::is_content) =>
+            {
+                let asked = fetch::Asked { tag: &tag, by_uid: uid, items: &items };
+                self.fetch(&asked, set, changed_since).await?;
+            }
+            Body::Search { uid, returns, charset, key }
+                if self.selected.is_some() && search::speaks_of_content(&key) =>
+            {
+                self.search(&tag, search::Asked { uid, returns, charset, key }).await?;
+            }
+            Body::Logout => {
+                self.forward(&command).await?;
+                return Err(End::Over);
+            }
+            _ => {
+                if matches!(command.body, Body::Close | Body::Unselect) {
+                    self.leave();
+                }
+                self.forward(&command).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        self.selected = None;
+        self.held = None;
+        self.provisional.clear();
+    }
+
+    /// Sends a command as it is and passes on what comes back; the tagged response without its tag.
+    async fn forward(&mut self, command: &Command) -> Result<Zeroizing<Vec<u8>>> {
+        self.forward_looking(command, |_| {}).await
+    }
+
+    async fn forward_looking(
+        &mut self,
+        command: &Command,
+        mut look: impl FnMut(&[u8]) + Send,
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        let mut before = Vec::new();
+        let goes_on = self.server.command(command, self.names, &mut before).await?;
+        self.program.say(&before);
+        if !goes_on {
+            return Ok(Zeroizing::new(before));
+        }
+        loop {
+            let mut came = self.server.next().await?;
+            if let Came::Line(line) = &came {
+                if let Response::Tagged(tag, rest) = response(line)
+                    && tag == command.tag.as_str()
+                {
+                    look(line);
+                    let rest = Zeroizing::new(rest.to_vec());
+                    self.program.say(line);
+                    return Ok(rest);
+                }
+                look(line);
+                if line.len() > 12 && line[2..].starts_with(b"ENABLED ") {
+                    self.enabled(line);
+                }
+                if response(line) == Response::Bye {
+                    self.program.say(line);
+                    continue;
+                }
+            }
+            // A response with literals that go past: up to the line that ends it.
+            loop {
+                match came {
+                    Came::Line(line) => {
+                        self.pass(&line);
+                        break;
+                    }
+                    Came::Literal(line) => {
+                        self.program.say(&line);
+                        self.pass_literal().await?;
+                    }
+                }
+                came = self.server.next().await?;
+            }
+            self.program.relieve().await?;
+        }
+    }
+
+    /// The octets of a literal, as they come.
+    async fn pass_literal(&mut self) -> Result<()> {
+        while let Some(n) = self.server.literal().await? {
+            let octets = &self.server.cutter.input[..n];
+            self.program.out.extend_from_slice(octets);
+            self.server.cutter.passed(n);
+            self.program.relieve().await?;
+        }
+        Ok(())
+    }
+
+    fn enabled(&mut self, line: &[u8]) {
+        let text = String::from_utf8_lossy(line).to_ascii_uppercase();
+        let mut words = text.split_ascii_whitespace();
+        if words.any(|word| word == "UTF8=ACCEPT" || word == "IMAP4REV2") {
+            self.names = Names::Utf8;
+        }
+    }
+
+    async fn select(&mut self, command: &Command, mailbox: &str) -> Result<()> {
+        self.leave();
+        let mut uid_validity = None;
+        let rest = self
+            .forward_looking(command, |line| {
+                if let Some(at) = memchr::memmem::find(line, b"[UIDVALIDITY ") {
+                    let digits = line[at + 13..].iter().take_while(|b| b.is_ascii_digit()).count();
+                    uid_validity = listing::number(&line[at + 13..at + 13 + digits]);
+                }
+            })
+            .await?;
+        if rest.starts_with(b"OK")
+            && let Some(uid_validity) = uid_validity
+        {
+            match self.account.place(mailbox, uid_validity) {
+                Ok(place) => self.selected = Some(Selected { place }),
+                Err(error) => return self.broken(&error),
+            }
+        }
+        Ok(())
+    }
+
+    /// What keeps the whole session from going on, in words.
+    fn broken(&mut self, error: &BridgeError) -> Result<()> {
+        tracing::warn!("{error}");
+        self.program.line(&format!("* BYE {}", one_line(&error.to_string())));
+        Err(End::Over)
+    }
+}
+
+/// Text as it may stand in a response.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || !c.is_ascii() { ' ' } else { c }).collect()
+}

@@ -1,0 +1,166 @@
+//! Which octets of an opened message an item of FETCH asks for.
+
+use crate::entry::Entry;
+use sealpost_client::open::Shown;
+use sealpost_proto::{
+    imap::{
+        FetchItem, Section, SectionText, encode,
+        mime::{Kind, Structure},
+    },
+    message::Header,
+};
+use std::{
+    io::{self, Read as _},
+    num::NonZeroU32,
+    ops::Range,
+};
+
+/// Longest header of a part in a part that is searched for fields.
+const HEADER_MAX: u64 = 1024 * 1024;
+
+/// What answers an item.
+pub(super) enum Answer {
+    /// Written out, name and value.
+    Written(Vec<u8>),
+    /// A literal of these octets behind the name.
+    Octets(String, Range<u64>),
+    /// A literal in memory behind the name.
+    Memory(String, Vec<u8>),
+}
+
+/// Whether an item speaks of the content, and is thus answered here.
+pub(super) fn is_content(item: &FetchItem) -> bool {
+    !matches!(
+        item,
+        FetchItem::Flags
+            | FetchItem::Uid
+            | FetchItem::InternalDate
+            | FetchItem::ModSeq
+            | FetchItem::SaveDate
+            | FetchItem::EmailId
+            | FetchItem::ThreadId
+    )
+}
+
+/// Whether an item sets \Seen (RFC 9051 §6.4.5, RFC 3501 §6.4.5).
+pub(super) fn sets_seen(item: &FetchItem) -> bool {
+    matches!(item, FetchItem::Section { peek: false, .. } | FetchItem::Rfc822 | FetchItem::Rfc822Text)
+}
+
+/// Whether an entry of the index answers an item without the message's octets.
+pub(super) fn is_indexed(item: &FetchItem) -> bool {
+    match item {
+        FetchItem::Section { section, .. } => {
+            section.part.is_empty()
+                && matches!(section.text, Some(SectionText::Header | SectionText::HeaderFields { .. }))
+        }
+        FetchItem::Rfc822 | FetchItem::Rfc822Text => false,
+        _ => true,
+    }
+}
+
+/// An item that [`is_indexed`].
+pub(super) fn from_entry(item: &FetchItem, entry: &Entry) -> Answer {
+    let named = |name: &str, value: &[u8]| Answer::Written([name.as_bytes(), b" ", value].concat());
+    match item {
+        FetchItem::Envelope => named("ENVELOPE", &entry.envelope),
+        FetchItem::Body => named("BODY", &entry.body),
+        FetchItem::BodyStructure => named("BODYSTRUCTURE", &entry.body_structure),
+        FetchItem::Size => named("RFC822.SIZE", entry.size.to_string().as_bytes()),
+        // RFC 8970 §3.1: no preview is an empty one.
+        FetchItem::Preview { .. } => named("PREVIEW", b"\"\""),
+        FetchItem::Rfc822Header => Answer::Memory("RFC822.HEADER".into(), entry.head.to_vec()),
+        FetchItem::Section { section, partial, .. } => {
+            let octets = match &section.text {
+                Some(SectionText::HeaderFields { names, not }) => fields(&entry.head, names, *not),
+                _ => entry.head.to_vec(),
+            };
+            Answer::Memory(label(section, *partial), cut_octets(&octets, *partial))
+        }
+        _ => named("X", b"NIL"),
+    }
+}
+
+/// An item that needs the octets.
+pub(super) fn from_octets(item: &FetchItem, shown: &Shown, structure: &Structure) -> io::Result<Answer> {
+    let root = structure.nodes.first();
+    Ok(match item {
+        FetchItem::Rfc822 => Answer::Octets("RFC822".into(), 0..shown.size()),
+        FetchItem::Rfc822Text => {
+            Answer::Octets("RFC822.TEXT".into(), root.map_or(0..0, |root| root.body..root.end))
+        }
+        FetchItem::Section { section, partial, .. } => {
+            let label = label(section, *partial);
+            match place(section, shown, structure) {
+                None => Answer::Written([label.as_bytes(), b" NIL"].concat()),
+                Some((range, None)) => Answer::Octets(label, cut(range, *partial)),
+                Some((range, Some((names, not)))) => {
+                    let octets = fields(&read(shown, range)?, names, not);
+                    Answer::Memory(label, cut_octets(&octets, *partial))
+                }
+            }
+        }
+        _ => Answer::Written(b"X NIL".to_vec()),
+    })
+}
+
+type Fields<'a> = Option<(&'a [String], bool)>;
+
+/// Where a section lies, and which fields of it are meant; `None` where there is no such part (NIL).
+fn place<'a>(section: &'a Section, shown: &Shown, structure: &Structure) -> Option<(Range<u64>, Fields<'a>)> {
+    let part = structure.part(section.part.iter().map(|n| n.get()))?;
+    let whole = section.part.is_empty();
+    // HEADER and TEXT of a part are those of the message in it (RFC 9051 §6.4.5.1).
+    let message = match part.kind {
+        _ if whole => Some(part),
+        Kind::Message => part.children.first().and_then(|at| structure.nodes.get(*at)),
+        _ => None,
+    };
+    match (&section.text, message) {
+        (None, _) if whole => Some((0..shown.size(), None)),
+        (None, _) => Some((part.body..part.end, None)),
+        (Some(SectionText::Mime), _) => Some((part.header..part.body, None)),
+        (Some(SectionText::Header), Some(m)) => Some((m.header..m.body, None)),
+        (Some(SectionText::Text), Some(m)) => Some((m.body..m.end, None)),
+        (Some(SectionText::HeaderFields { names, not }), Some(m)) => {
+            Some((m.header..m.body, Some((names, *not))))
+        }
+        (Some(_), None) => None,
+    }
+}
+
+fn label(section: &Section, partial: Option<(u64, NonZeroU32)>) -> String {
+    let origin = partial.map(|(first, _)| format!("<{first}>")).unwrap_or_default();
+    format!("BODY[{}]{origin}", encode::section(section))
+}
+
+/// The fields whose name is among `names` (or is not), and an empty line.
+fn fields(head: &[u8], names: &[String], not: bool) -> Vec<u8> {
+    let (header, _) = Header::read(head).unwrap_or_default();
+    let mut out = Vec::new();
+    for field in header.fields().iter().filter(|field| !field.name().is_empty()) {
+        if names.iter().any(|name| field.is(name)) != not {
+            out.extend_from_slice(field.raw());
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+fn read(shown: &Shown, range: Range<u64>) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    shown.reader(range.start)?.take((range.end - range.start).min(HEADER_MAX)).read_to_end(&mut out)?;
+    Ok(out)
+}
+
+fn cut(range: Range<u64>, partial: Option<(u64, NonZeroU32)>) -> Range<u64> {
+    let Some((first, count)) = partial else { return range };
+    let start = range.start.saturating_add(first).min(range.end);
+    start..start.saturating_add(u64::from(count.get())).min(range.end)
+}
+
+fn cut_octets(octets: &[u8], partial: Option<(u64, NonZeroU32)>) -> Vec<u8> {
+    let range = cut(0..octets.len() as u64, partial);
+    let at = |n: u64| usize::try_from(n).unwrap_or(octets.len());
+    octets[at(range.start)..at(range.end)].to_vec()
+}
