@@ -44,10 +44,10 @@ impl Page<'_> {
         text.push_str(PURPOSE);
         text.push_str("\n\nThe twelve words:\n\n");
         for (n, word) in self.words().iter().enumerate() {
-            let _ = write!(*text, "  {:>2} {:<12}", n + 1, **word);
-            if n % 4 == 3 {
-                text.push('\n');
-            }
+            let _ = match n % 4 {
+                3 => writeln!(*text, "  {:>2} {}", n + 1, **word),
+                _ => write!(*text, "  {:>2} {:<12}", n + 1, **word),
+            };
         }
         text.push_str("\nThe same as text:\n\n  ");
         text.push_str(&self.kit.text());
@@ -137,7 +137,7 @@ mod tests {
             assert!(form.contains(&*kit.text()) && form.contains(&page.fingerprint()));
             assert!(form.contains("Made on") && form.contains("2026-11-23") && form.contains("recovery use"));
         }
-        assert!(text.lines().all(|line| line.chars().count() <= 80), "{}", *text);
+        assert!(text.lines().all(|line| line.chars().count() <= 80 && line.trim_end() == line), "{}", *text);
         assert!(html.contains("a&lt;b&gt;&amp;c") && !html.contains("a<b>"), "{}", *html);
         assert!(html.contains("<svg") && !html.contains("http-equiv") && !html.contains("src="));
     }
