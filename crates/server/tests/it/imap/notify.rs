@@ -126,13 +126,15 @@ async fn who_is_far_behind_is_told_so_and_no_more() {
         // While a message comes in nothing is told.
         two.send("a APPEND Sent {3}\r\n").await;
         assert!(two.line().await.starts_with('+'));
+        // All at once, so that few commits do.
+        let mut changes = tokio::task::JoinSet::new();
         for n in 0..most {
-            server
-                .ctx
-                .store
-                .subscribe(server.account, &format!("{n}"), !overflow || n == EVENTS_MAX)
-                .await
-                .unwrap();
+            let (store, account) = (server.ctx.store.clone(), server.account);
+            let on = !overflow || n == EVENTS_MAX;
+            changes.spawn(async move { store.subscribe(account, &format!("{n}"), on).await });
+        }
+        for done in changes.join_all().await {
+            done.unwrap();
         }
         two.send("abc\r\n").await;
         assert!(two.line().await.starts_with("a OK "));
