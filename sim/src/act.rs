@@ -25,7 +25,7 @@ pub enum Act {
     Append { mailbox: i64, messages: Vec<(Octets, u8, Vec<String>)> },
     Flag { mailbox: i64, uids: Vec<u32>, how: u8, flags: u8, keywords: Vec<String>, since: Option<u64> },
     Copy { from: i64, uids: Vec<u32>, to: i64, remove: bool },
-    Expunge { mailbox: i64, uids: Option<Vec<u32>>, marked: Option<Vec<u32>> },
+    Expunge { mailbox: i64, uids: Option<Vec<u32>> },
     Quit { mailbox: i64, uids: Vec<u32> },
     Accept(Accept),
     Claim { now: i64, lease: i64, limit: usize, any: bool },

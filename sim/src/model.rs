@@ -333,10 +333,12 @@ impl Model {
                 let pairs = self.transfer(*from, &there, *to, *remove, now)?;
                 Ok(format!("{pairs:?}"))
             }
-            Act::Expunge { mailbox, uids, marked } => {
+            Act::Expunge { mailbox, uids } => {
                 let mailbox = self.mailbox(*mailbox)?;
-                // What is marked, the store looks up before it asks for a transaction.
-                let mut gone = those(mailbox, uids.as_ref().or(marked.as_ref()).ok_or("gone")?);
+                let mut gone = match uids {
+                    Some(uids) => those(mailbox, uids),
+                    None => mailbox.messages.keys().copied().collect(),
+                };
                 gone.retain(|uid| mailbox.messages[uid].flags & 8 != 0);
                 mailbox.remove(&gone);
                 Ok(format!("{gone:?}"))

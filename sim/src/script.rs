@@ -241,11 +241,8 @@ impl Op {
             }
             29 | 30 if rng.one_in(3) => Act::Quit { mailbox, uids: uids(seen, mailbox, rng) },
             29 | 30 => {
-                let marked = seen.mailboxes.get(&mailbox).map(|m| {
-                    m.messages.iter().filter(|(_, m)| m.flags & 8 != 0).map(|(uid, _)| *uid).collect()
-                });
                 let uids = rng.one_in(2).then(|| uids(seen, mailbox, rng));
-                Act::Expunge { mailbox, uids, marked }
+                Act::Expunge { mailbox, uids }
             }
             31..=34 => {
                 Act::Accept(accept(&accounts, octets(tag * 8 + u64::from(rng.one_in(2)), rng), now, rng))

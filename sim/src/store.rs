@@ -292,7 +292,7 @@ async fn perform(store: &SqliteStore, act: &Act, now: Timestamp) -> Result<Strin
             };
             format!("{:?}", copied.uids)
         }
-        Act::Expunge { mailbox, uids, .. } => {
+        Act::Expunge { mailbox, uids } => {
             format!("{:?}", store.expunge(MailboxId(*mailbox), uids.as_deref()).await?)
         }
         Act::Quit { mailbox, uids } => format!("{:?}", store.remove(MailboxId(*mailbox), uids).await?),

@@ -3,6 +3,7 @@
 use super::{
     contents::{Inserted, Slot},
     convert::{number, signed},
+    mailboxes::status,
     writer::Tx,
 };
 use crate::{
@@ -409,13 +410,32 @@ fn remove_rows(tx: &mut Tx<'_>, mailbox: MailboxId, rows: &[Row]) -> Result<Vec<
         .collect()
 }
 
-/// UIDs that have \Deleted.
-pub(super) fn marked_deleted(conn: &Connection, mailbox: MailboxId) -> Result<Vec<Uid>> {
-    uid_validity(conn, mailbox)?;
-    Ok(conn
+/// UIDs that have \Deleted, and HIGHESTMODSEQ when they were all that have it.
+pub(super) fn marked_deleted(conn: &Connection, mailbox: MailboxId) -> Result<(u64, Vec<Uid>)> {
+    let modseq = status(conn, mailbox)?.modseq;
+    let marked = conn
         .prepare_cached("SELECT uid FROM entry WHERE mailbox_id = ?1 AND flags & ?2 <> 0 ORDER BY uid")?
         .query_map(params![mailbox.0, Flags::DELETED.0], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?)
+        .collect::<rusqlite::Result<_>>()?;
+    Ok((modseq, marked))
+}
+
+/// Removes what has \Deleted, the first `most` of it; the UIDs of those, and of the rest. `listed` is what
+/// [`marked_deleted`] found.
+pub(super) fn expunge_marked(
+    tx: &mut Tx<'_>,
+    mailbox: MailboxId,
+    listed: (u64, Vec<Uid>),
+    most: usize,
+) -> Result<(Vec<Uid>, Vec<Uid>)> {
+    // What changed between the two reads there is caught here as well: each change has a MODSEQ of its own.
+    let mut marked = if status(tx.conn, mailbox)?.modseq == listed.0 {
+        listed.1
+    } else {
+        marked_deleted(tx.conn, mailbox)?.1
+    };
+    let later = marked.split_off(most.min(marked.len()));
+    Ok((expunge(tx, mailbox, &marked)?, later))
 }
 
 /// What STORE asks for.

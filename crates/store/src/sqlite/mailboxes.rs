@@ -270,13 +270,22 @@ impl Mailboxes for SqliteStore {
     }
 
     async fn expunge(&self, mailbox: MailboxId, uids: Option<&[Uid]>) -> Result<Vec<Uid>> {
-        let mut uids = match uids {
-            Some(uids) => uids.to_vec(),
-            None => self.read(move |conn| entries::marked_deleted(conn, mailbox)).await?,
+        let mut gone = Vec::new();
+        let mut uids = if let Some(uids) = uids {
+            uids.to_vec()
+        } else {
+            // Looked for outside the transaction, which all others wait for; in it only where something came between.
+            let (modseq, marked) = self.read(move |conn| entries::marked_deleted(conn, mailbox)).await?;
+            let first = move |tx: &mut Tx<'_>| entries::expunge_marked(tx, mailbox, (modseq, marked), CHUNK);
+            let later;
+            (gone, later) = self.write(0, first).await?;
+            if later.is_empty() {
+                return Ok(gone);
+            }
+            later
         };
         uids.sort_unstable();
         uids.dedup();
-        let mut gone = Vec::new();
         let mut rest = uids.as_slice();
         loop {
             let (now, later) = rest.split_at(rest.len().min(CHUNK));

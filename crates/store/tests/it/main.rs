@@ -3,6 +3,7 @@
 mod backup;
 mod conformance;
 mod durability;
+mod expunge;
 mod kill;
 mod model;
 mod quotas;
