@@ -164,6 +164,10 @@ impl Composition {
                 head += std::str::from_utf8(raw).map_err(|_| ComposeError::NotText)?;
             }
         }
+        // Senders always write one (profile §6); inside a sealed message nothing is added to what was composed.
+        if !Header::read(head.as_bytes()).is_ok_and(|(header, _)| header.first("Subject").is_some()) {
+            head += &write::text_field("Subject", "");
+        }
         head += "X-Sender-Encrypted: no\r\n";
         self.signed(head, self.body.clone(), signer)
     }
