@@ -82,7 +82,8 @@ async fn r28_from_a_forgotten_password_to_all_mail_readable() {
     let typed = RecoveryKey::parse(&kit.words()).ok().unwrap();
     let back = new.recovery_use(&typed).await.unwrap();
     assert_eq!((back.keys.len(), back.contacts, back.notes.len()), (2, 1, 0), "{back:?}");
-    assert_eq!(back.keys[1].0, before.key);
+    // In the order of their ends, which may be the same second.
+    assert!(back.keys.iter().any(|(key, ..)| *key == before.key), "{back:?}");
     assert!(!new.recovery().unwrap().waits);
     for (uid, want) in [(1, "one"), (2, "two"), (3, "three")] {
         assert_eq!(text(&new, "INBOX", uid).await, Some((Verdict::Good, want.to_owned())), "{uid}");
