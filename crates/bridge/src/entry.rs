@@ -51,6 +51,22 @@ impl Keywords {
         Self(bits.iter().enumerate().fold(0, |all, (n, set)| all | u8::from(*set) << n))
     }
 
+    /// As [`Keywords::bits`] gave them.
+    pub(crate) fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    /// For storing.
+    pub(crate) fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Whether the one of this name is set; `None` for other keywords.
+    pub(crate) fn has(self, name: &str) -> Option<bool> {
+        let at = Self::NAMES.iter().position(|known| known.eq_ignore_ascii_case(name))?;
+        Some(self.0 >> at & 1 == 1)
+    }
+
     /// Those that are set.
     pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES.into_iter().enumerate().filter(move |(n, _)| self.0 >> n & 1 == 1).map(|(_, name)| name)

@@ -3,7 +3,7 @@
 //!
 //! Rows are sealed with a key of this device; of a mailbox the file knows a name that tells nothing.
 
-use crate::entry::Entry;
+use crate::entry::{Entry, Keywords};
 use rusqlite::{Connection, params};
 use sealpost_crypto::local::LocalKey;
 use std::{
@@ -15,7 +15,7 @@ use std::{
 };
 
 /// Layout of the tables; another one is thrown away.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 /// Rows asked for by one statement.
 const BATCH: usize = 500;
 
@@ -118,6 +118,26 @@ impl Index {
         Ok(known)
     }
 
+    /// The keywords of all messages of a mailbox from a UID on that were opened.
+    pub(crate) fn keywords(&self, place: &Place, from: u32) -> Result<HashMap<u32, Keywords>> {
+        let sql = self.sql();
+        let mut statement = sql.prepare_cached(
+            "SELECT uid, keywords FROM message
+             WHERE mailbox = ?1 AND uid_validity = ?2 AND uid >= ?3 AND keywords IS NOT NULL",
+        )?;
+        let mut rows = statement.query(params![place.name, place.uid_validity, from])?;
+        let mut all = HashMap::new();
+        while let Some(row) = rows.next()? {
+            let (uid, sealed): (u32, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            if let Some([bits]) =
+                self.key.open(&keywords_name(place, uid), &sealed).as_deref().map(Vec::as_slice)
+            {
+                all.insert(uid, Keywords::from_bits(*bits));
+            }
+        }
+        Ok(all)
+    }
+
     /// Which of new messages pass as they are (`true`) and which have to be opened.
     pub(crate) fn learn_kinds(&self, place: &Place, kinds: &[(u32, bool)]) -> Result<()> {
         let mut sql = self.sql();
@@ -140,11 +160,13 @@ impl Index {
         let transaction = sql.transaction()?;
         {
             let mut insert = transaction.prepare_cached(
-                "INSERT OR REPLACE INTO message (mailbox, uid_validity, uid, kind, entry) VALUES (?1, ?2, ?3, 1, ?4)",
+                "INSERT OR REPLACE INTO message (mailbox, uid_validity, uid, kind, keywords, entry)
+                 VALUES (?1, ?2, ?3, 1, ?4, ?5)",
             )?;
             for (uid, entry) in entries {
                 let sealed = self.key.seal(&row_name(place, *uid), &entry.to_octets());
-                insert.execute(params![place.name, place.uid_validity, uid, sealed])?;
+                let keywords = self.key.seal(&keywords_name(place, *uid), &[entry.keywords.bits()]);
+                insert.execute(params![place.name, place.uid_validity, uid, keywords, sealed])?;
             }
         }
         transaction.commit()?;
@@ -166,6 +188,11 @@ fn row_name(place: &Place, uid: u32) -> Vec<u8> {
     [&place.name[..], &place.uid_validity.to_le_bytes(), &uid.to_le_bytes()].concat()
 }
 
+/// The same for its keywords.
+fn keywords_name(place: &Place, uid: u32) -> Vec<u8> {
+    [&row_name(place, uid)[..], b"keywords"].concat()
+}
+
 fn prepare(path: &Path) -> Result<Connection> {
     use std::os::unix::fs::OpenOptionsExt as _;
     fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
@@ -184,7 +211,8 @@ fn prepare(path: &Path) -> Result<Connection> {
             uid_validity INTEGER NOT NULL,
             uid INTEGER NOT NULL,
             kind INTEGER NOT NULL, -- 0: passes as it is; 1: is opened
-            entry BLOB,            -- sealed; NULL until it was opened
+            keywords BLOB,         -- sealed; NULL until it was opened
+            entry BLOB,            -- the same
             PRIMARY KEY (mailbox, uid_validity, uid)
         ) WITHOUT ROWID, STRICT",
     )?;
@@ -229,6 +257,11 @@ mod tests {
         assert!(matches!(known[&1], Known::AsItIs) && matches!(known[&2], Known::ToOpen));
         assert!(matches!(&known[&3], Known::Opened(e) if e.head.as_slice() == b"a secret subject"));
         assert_eq!(known.len(), 3);
+        assert_eq!(
+            index.keywords(&inbox, 1).unwrap().into_iter().collect::<Vec<_>>(),
+            [(3, Keywords::default())]
+        );
+        assert!(index.keywords(&inbox, 4).unwrap().is_empty());
         assert!(index.look(&index.place("INBOX", 8), &[1, 2, 3], true).unwrap().is_empty());
         assert!(index.look(&index.place("Sent", 7), &[1, 2, 3], true).unwrap().is_empty());
         index.forget_other_lives(&index.place("INBOX", 8)).unwrap();

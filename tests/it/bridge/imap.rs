@@ -71,6 +71,20 @@ fn what_was_composed_comes_out_octet_for_octet_and_lies_sealed_in_between() {
         assert!(!kept.contains(secret), "{secret} lies on the server");
     }
     assert!(answer.contains("$Sealed") && answer.contains("$Signed"), "{answer}");
+
+    // What the server says of verdicts counts for nothing: neither what it takes away nor what it makes up.
+    assert!(server.append(b"From: alice@example.net\r\nSubject: forged\r\n\r\nx\r\n").contains("OK"));
+    assert!(server.imap("STORE 1 -FLAGS ($Sealed $Signed)").contains("a OK "));
+    assert!(server.imap("STORE 2 +FLAGS ($Sealed $Signed)").contains("a OK "));
+    wait_for(&mut program, 2);
+    let answer = program.imap("FETCH 1:2 (FLAGS)");
+    let of = |number: u32| {
+        answer.lines().find(|line| line.starts_with(&format!("* {number} FETCH"))).expect("there")
+    };
+    assert!(of(1).contains("$Sealed") && of(1).contains("$Signed"), "{answer}");
+    assert!(!of(2).contains("$Sealed") && !of(2).contains("$Signed"), "{answer}");
+    assert!(program.imap("SEARCH KEYWORD $Signed").contains("* SEARCH 1\r\n"));
+    assert!(program.imap("SEARCH UNKEYWORD $Sealed").contains("* SEARCH 2\r\n"));
 }
 
 #[test]

@@ -295,11 +295,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                     {
                         return Ok(());
                     }
-                    self.program.say(&line);
+                    self.pass(&line);
                 }
                 Came::Literal(line) => {
                     inside = true;
-                    self.program.say(&line);
+                    self.pass(&line);
                     self.pass_literal().await?;
                 }
             }
@@ -339,13 +339,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 Response::Tagged(found, _) if found == tag.as_str() => return Ok(()),
                 Response::Fetch(number, octets) => {
                     let at = known.iter().position(|(listed, _)| listed.number == number);
-                    let all = items(octets);
-                    let (Some(at), Some(all)) = (at, all) else {
+                    let Some(at) = at.filter(|_| items(octets).is_some()) else {
                         self.pass(&line);
                         continue;
                     };
-                    let told = told(octets, &all);
                     let (_, entry) = known.swap_remove(at);
+                    let told = told(&line, &entry);
                     let content = self.held.as_ref().map(|held| (held.shown.clone(), held.structure.clone()));
                     self.answer(asked, number, &told, &entry, content).await?;
                 }
@@ -454,7 +453,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 } else {
                     None
                 };
-                let told = told(octets, &all);
+                let told = told(&line, &entry);
                 self.answer(asked, listed.number, &told, &entry, content).await?;
             }
         }
@@ -474,6 +473,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             }
         }
         self.account.index.learn(&place, &kept).map_err(BridgeError::from)?;
+        if let Some(verdicts) = &mut self.verdicts {
+            verdicts.extend(kept.iter().map(|(uid, entry)| (*uid, entry.keywords)));
+        }
         let mut by_keywords: Vec<(Vec<&'static str>, Vec<u32>)> = Vec::new();
         for (listed, entry, _) in fresh {
             let names: Vec<&'static str> = entry.keywords.names().collect();
@@ -589,12 +591,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 }
 
-/// What the server told of a message that is not its content, written out.
-fn told(octets: &[u8], all: &[wire::Item]) -> Vec<u8> {
+/// What the server told of a message that is not its content, written out, with the keywords of its verdict.
+fn told(line: &[u8], entry: &Entry) -> Vec<u8> {
+    let changed = wire::with_keywords(line, |_| entry.keywords);
+    let line = changed.as_deref().unwrap_or(line);
+    let Response::Fetch(_, octets) = response(line) else { return Vec::new() };
     let mut out = Vec::new();
-    for item in all {
+    for item in items(octets).unwrap_or_default() {
         let name = &octets[item.name.clone()];
-        if name.starts_with(b"BODY") || name.starts_with(b"body") {
+        if name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"BODY")) {
             continue;
         }
         if !out.is_empty() {

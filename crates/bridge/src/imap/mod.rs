@@ -14,13 +14,13 @@ mod wire;
 
 use crate::{
     account::{Account, BridgeError},
-    entry::Entry,
+    entry::{Entry, Keywords},
     index::Place,
 };
 use ends::{Came, Program, Server};
 use sealpost_client::open::Shown;
 use sealpost_proto::imap::{
-    Body, Command, Names, Received, Tag, mime::Structure, parse, receive::LiteralHead,
+    Body, Command, FetchItem, Names, Received, Tag, mime::Structure, parse, receive::LiteralHead,
 };
 use std::{collections::HashMap, io, sync::Arc};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -104,6 +104,8 @@ struct Session<S> {
     held: Option<Held>,
     /// Messages opened while a look-up failed: true for this session, asked again by the next.
     provisional: HashMap<u32, Entry>,
+    /// Verdicts of the open mailbox, once a flag was told.
+    verdicts: Option<HashMap<u32, Keywords>>,
 }
 
 /// Serves one connection of a mail program.
@@ -125,6 +127,7 @@ where
             selected: None,
             held: None,
             provisional: HashMap::new(),
+            verdicts: None,
         };
         let ended = session.run().await;
         // The last words, where there is still somebody to hear them.
@@ -201,11 +204,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
     }
 
-    /// An untagged response for the mail program.
+    /// An untagged response for the mail program, or the beginning of one. Keywords that tell verdicts are the bridge's
+    /// own, whatever the server says of them.
     fn pass(&mut self, line: &[u8]) {
-        if response(line) != Response::Capability {
-            self.program.say(line);
+        if response(line) == Response::Capability {
+            return;
         }
+        match wire::with_keywords(line, |uid| uid.map_or_else(Keywords::default, |uid| self.verdict(uid))) {
+            Some(changed) => self.program.say(&changed),
+            None => self.program.say(line),
+        }
+    }
+
+    /// What is known of a message of the open mailbox.
+    fn verdict(&mut self, uid: u32) -> Keywords {
+        let Some(place) = self.selected.as_ref().map(|selected| selected.place) else {
+            return Keywords::default();
+        };
+        // Another session may have opened it since.
+        let index = &self.account.index;
+        let read = |from| index.keywords(&place, from).unwrap_or_default();
+        let verdicts = self.verdicts.get_or_insert_with(|| read(1));
+        let known = verdicts.get(&uid).copied();
+        known.or_else(|| self.provisional.get(&uid).map(|entry| entry.keywords)).unwrap_or_default()
     }
 
     /// A literal in a command: of APPEND it goes to the server sealed, others are short.
@@ -280,6 +301,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 let asked = fetch::Asked { tag: &tag, by_uid: uid, items: &items };
                 self.fetch(&asked, set, changed_since).await?;
             }
+            // With its UID, so that what is told of its flags can be checked.
+            Body::Fetch { uid, set, mut items, changed_since } if self.selected.is_some() => {
+                if !items.contains(&FetchItem::Uid) {
+                    items.push(FetchItem::Uid);
+                }
+                let body = Body::Fetch { uid, set, items, changed_since };
+                self.forward(&Command { tag, body }).await?;
+            }
             Body::Search { uid, returns, charset, key }
                 if self.selected.is_some() && search::speaks_of_content(&key) =>
             {
@@ -303,6 +332,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         self.selected = None;
         self.held = None;
         self.provisional.clear();
+        self.verdicts = None;
     }
 
     /// Sends a command as it is and passes on what comes back; the tagged response without its tag.
@@ -349,7 +379,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                         break;
                     }
                     Came::Literal(line) => {
-                        self.program.say(&line);
+                        self.pass(&line);
                         self.pass_literal().await?;
                     }
                 }

@@ -11,7 +11,7 @@
 use super::{Result, Session, listing::Listed, one_line};
 use crate::{
     account::BridgeError,
-    entry::{Entry, fold},
+    entry::{Entry, Keywords, fold},
 };
 use sealpost_client::open::field_text;
 use sealpost_proto::{
@@ -52,7 +52,7 @@ fn is_content(key: &SearchKey) -> bool {
             | SearchKey::Larger(_)
             | SearchKey::Smaller(_)
             | SearchKey::Sent(..)
-    )
+    ) || matches!(key, SearchKey::Keyword(name, _) if Keywords::default().has(name.as_str()).is_some())
 }
 
 /// The keys that speak of content, in the order in which they stand.
@@ -70,7 +70,11 @@ fn leaves<'a>(key: &'a SearchKey, all: &mut Vec<&'a SearchKey>) {
 }
 
 /// The key for the server; `found` has the UIDs that match each of the [`leaves`] here.
-fn rewrite(key: &SearchKey, opened: &SequenceSet, found: &mut std::vec::IntoIter<Vec<u32>>) -> SearchKey {
+fn rewrite(
+    key: &SearchKey,
+    opened: Option<&SequenceSet>,
+    found: &mut std::vec::IntoIter<Vec<u32>>,
+) -> SearchKey {
     match key {
         SearchKey::And(keys) => SearchKey::And(keys.iter().map(|key| rewrite(key, opened, found)).collect()),
         SearchKey::Or(a, b) => {
@@ -79,8 +83,14 @@ fn rewrite(key: &SearchKey, opened: &SequenceSet, found: &mut std::vec::IntoIter
         }
         SearchKey::Not(key) => SearchKey::Not(Box::new(rewrite(key, opened, found))),
         key if is_content(key) => {
-            let others = SearchKey::Not(Box::new(SearchKey::Uid(opened.clone())));
-            let there = SearchKey::And(vec![others, key.clone()]);
+            let others = opened
+                .map_or(SearchKey::All, |opened| SearchKey::Not(Box::new(SearchKey::Uid(opened.clone()))));
+            let there = match key {
+                // A verdict is the bridge's word alone: what was not opened has none.
+                SearchKey::Keyword(_, true) => SearchKey::Not(Box::new(SearchKey::All)),
+                SearchKey::Keyword(_, false) => others,
+                key => SearchKey::And(vec![others, key.clone()]),
+            };
             match SequenceSet::from_numbers(&found.next().unwrap_or_default()) {
                 None => there,
                 Some(here) => SearchKey::Or(Box::new(there), Box::new(SearchKey::Uid(here))),
@@ -114,6 +124,7 @@ fn matches(key: &SearchKey, entry: &Entry) -> bool {
                 header.first("Date").map(|field| String::from_utf8_lossy(&field.unfolded()).into_owned());
             date.and_then(|date| header_day(&date)).is_some_and(|sent| compare(*test, sent, *day))
         }
+        SearchKey::Keyword(name, set) => entry.keywords.has(name.as_str()) == Some(*set),
         _ => false,
     }
 }
@@ -153,10 +164,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 }
             }
         }
-        let key = match SequenceSet::from_numbers(&opened) {
-            Some(opened) => rewrite(&asked.key, &opened, &mut found.into_iter()),
-            None => asked.key,
-        };
+        let opened = SequenceSet::from_numbers(&opened);
+        let key = rewrite(&asked.key, opened.as_ref(), &mut found.into_iter());
         let charset = asked.charset.or_else(|| Some("UTF-8".to_owned()));
         let body = Body::Search { uid: asked.uid, returns: asked.returns, charset, key };
         if format!("{body:?}").len() > SEARCH_MAX {
@@ -204,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::entry::Keywords;
+    use sealpost_proto::imap::Atom;
     use zeroize::Zeroizing;
 
     #[test]
@@ -219,7 +228,7 @@ mod tests {
         ]);
         assert!(speaks_of_content(&key) && !speaks_of_content(&SearchKey::Not(Box::new(SearchKey::Recent))));
         let opened = SequenceSet::from_numbers(&[4, 5, 9]).unwrap();
-        let rewritten = rewrite(&key, &opened, &mut vec![vec![5], vec![]].into_iter());
+        let rewritten = rewrite(&key, Some(&opened), &mut vec![vec![5], vec![]].into_iter());
         let others = SearchKey::Not(Box::new(SearchKey::Uid(opened)));
         let here = SearchKey::Uid(SequenceSet::from_numbers(&[5]).unwrap());
         let want = SearchKey::And(vec![
@@ -233,6 +242,13 @@ mod tests {
             ))),
         ]);
         assert_eq!(rewritten, want);
+        // Whatever the server says of verdicts counts for nothing.
+        let signed = |set| SearchKey::Keyword(Atom::new("$signed").unwrap(), set);
+        let none = |key: &SearchKey| rewrite(key, None, &mut vec![vec![]].into_iter());
+        assert!(speaks_of_content(&signed(true)));
+        assert_eq!(none(&signed(true)), SearchKey::Not(Box::new(SearchKey::All)));
+        assert_eq!(none(&signed(false)), SearchKey::All);
+        assert!(!speaks_of_content(&SearchKey::Keyword(Atom::new("mine").unwrap(), true)));
     }
 
     #[test]

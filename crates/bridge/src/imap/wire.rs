@@ -3,6 +3,7 @@
 //! What is not understood passes on as it came. Nothing the server sends makes the bridge hold more than
 //! [`LIMITS`]`.whole` octets: longer literals go past it.
 
+use crate::entry::Keywords;
 use bytes::{Buf as _, BytesMut};
 use sealpost_proto::imap::{Limits, Received, Receiver};
 use std::{io, ops::Range};
@@ -241,6 +242,34 @@ fn end_of_literal(octets: &[u8], start: usize) -> Option<usize> {
     (end <= octets.len()).then_some(end)
 }
 
+/// A FETCH response in which the keywords that tell verdicts are those of `told`, which gets the UID if the response has
+/// one, and no others. `None` where nothing changes.
+pub(crate) fn with_keywords(line: &[u8], told: impl FnOnce(Option<u32>) -> Keywords) -> Option<Vec<u8>> {
+    let Response::Fetch(_, octets) = response(line) else { return None };
+    let all = items(octets)?;
+    let named = |name: &[u8]| all.iter().find(|item| octets[item.name.clone()].eq_ignore_ascii_case(name));
+    let flags = named(b"FLAGS")?.value.clone();
+    let uid =
+        named(b"UID").and_then(|item| std::str::from_utf8(&octets[item.value.clone()]).ok()?.parse().ok());
+    let list = octets[flags.clone()].strip_prefix(b"(")?.strip_suffix(b")")?;
+    let words = list.split(|b| *b == b' ').filter(|word| !word.is_empty());
+    let others =
+        words.filter(|word| !Keywords::NAMES.iter().any(|n| n.as_bytes().eq_ignore_ascii_case(word)));
+    let own = told(uid);
+    let mut words: Vec<&[u8]> = others.collect();
+    for name in own.names() {
+        words.push(name.as_bytes());
+    }
+    let list_now = words.join(&b' ');
+    if list_now == list {
+        return None;
+    }
+    // Where the items begin in the line.
+    let start = memchr::memchr(b'(', line)? + 1;
+    let (before, behind) = (start + flags.start, start + flags.end);
+    Some([&line[..before], b"(", &list_now, b")", &line[behind..]].concat())
+}
+
 /// The octets of a string, quoted or literal; `None` for NIL and what is none.
 pub(crate) fn string(value: &[u8]) -> Option<Vec<u8>> {
     if let Some(inner) = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) {
@@ -331,6 +360,45 @@ mod tests {
             ("* 1 FETCH x\r\n", Response::Other),
         ] {
             assert_eq!(response(line.as_bytes()), want, "{line}");
+        }
+    }
+
+    #[test]
+    fn verdicts_are_told_by_the_bridge_alone() {
+        let sealed = Keywords::from_bits(0b11);
+        for (line, uid, told, want) in [
+            (
+                "* 1 FETCH (UID 7 FLAGS (\\Seen $signed mine))\r\n",
+                Some(7),
+                Keywords::default(),
+                "* 1 FETCH (UID 7 FLAGS (\\Seen mine))\r\n",
+            ),
+            (
+                "* 1 FETCH (FLAGS ($Sealed) X 5)\r\n",
+                None,
+                Keywords::default(),
+                "* 1 FETCH (FLAGS () X 5)\r\n",
+            ),
+            (
+                "* 1 FETCH (FLAGS () UID 9 BODY[] {5}\r\n",
+                Some(9),
+                sealed,
+                "* 1 FETCH (FLAGS ($Sealed $Signed) UID 9 BODY[] {5}\r\n",
+            ),
+        ] {
+            let changed = with_keywords(line.as_bytes(), |found| {
+                assert_eq!(found, uid, "{line}");
+                told
+            });
+            assert_eq!(String::from_utf8(changed.unwrap()).unwrap(), want);
+        }
+        for (line, told) in [
+            ("* 1 FETCH (UID 7 FLAGS (\\Seen $Sealed $Signed))\r\n", sealed),
+            ("* 1 FETCH (UID 7)\r\n", sealed),
+            ("* 1 EXISTS\r\n", sealed),
+            ("* FLAGS (\\Seen $Sealed)\r\n", Keywords::default()),
+        ] {
+            assert_eq!(with_keywords(line.as_bytes(), |_| told), None, "{line}");
         }
     }
 
