@@ -327,13 +327,22 @@ pub(super) struct Session {
     /// Commands.
     sent: usize,
     answered: usize,
+    /// BAD without an OK between them: a server ends a session that has too many.
+    pub(super) faults: u32,
     pub(super) selected: Option<Selected>,
     pub(super) knows: Knows,
 }
 
 impl Session {
     pub(super) async fn new(server: &Server) -> Self {
-        Self { client: server.session().await, sent: 0, answered: 0, selected: None, knows: Knows::default() }
+        Self {
+            client: server.session().await,
+            sent: 0,
+            answered: 0,
+            faults: 0,
+            selected: None,
+            knows: Knows::default(),
+        }
     }
 
     /// A command was sent that shows that the client knows MODSEQs.
@@ -380,6 +389,11 @@ impl Session {
                 return Err(format!("the connection ended in {command}: {untagged:?}"));
             }
             if let Some(tagged) = line.strip_prefix(&tag) {
+                match tagged {
+                    bad if bad.starts_with("BAD") => self.faults += 1,
+                    ok if ok.starts_with("OK") => self.faults = 0,
+                    _ => {}
+                }
                 return Ok(Answer { untagged, tagged: tagged.to_owned() });
             }
             if !line.starts_with("* ") {

@@ -146,6 +146,12 @@ impl<'t> World<'t> {
 
     /// One step, and what it did to MODSEQs.
     pub(super) async fn step(&mut self, step: &Step) -> Checked {
+        for who in 0..self.sessions.len() {
+            // The server's patience, 20 in a row, is none of what is tried here.
+            if self.sessions[who].faults >= 12 {
+                self.noop(who).await?;
+            }
+        }
         if let Act::Together(steps) = &step.act {
             return self.together(steps).await;
         }
