@@ -62,7 +62,9 @@ impl Rules {
 pub(super) fn numbers(set: &str) -> Vec<u32> {
     let number = |text: &str| text.parse::<u32>().expect("a number");
     let ranges = set.split(',').map(|range| range.split_once(':').unwrap_or((range, range)));
-    ranges.flat_map(|(low, high)| number(low)..=number(high)).collect()
+    // The ends of a range may stand in any order (RFC 9051 §9, seq-range).
+    let ranges = ranges.map(|(one, other)| (number(one), number(other)));
+    ranges.flat_map(|(one, other)| one.min(other)..=one.max(other)).collect()
 }
 
 impl Selected {
