@@ -4,10 +4,11 @@ use sealpost_client::{
     bridge::Judgement,
     open::{Described, Verdict},
 };
+use sealpost_proto::imap::casemap::casemap;
 use zeroize::Zeroizing;
 
 /// Version of the form in which entries are stored; others are made anew.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// A message that was opened.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub(crate) struct Entry {
     pub(crate) body: Zeroizing<Vec<u8>>,
     /// BODYSTRUCTURE.
     pub(crate) body_structure: Zeroizing<Vec<u8>>,
-    /// The texts of its parts, folded.
+    /// The texts of its parts, in the form in which the server compares too (i;unicode-casemap).
     pub(crate) text: Zeroizing<String>,
 }
 
@@ -83,7 +84,7 @@ impl Entry {
             envelope: described.envelope,
             body: described.body,
             body_structure: described.body_structure,
-            text: Zeroizing::new(fold(&described.text)),
+            text: Zeroizing::new(casemap(&described.text)),
         }
     }
 
@@ -135,14 +136,6 @@ impl Entry {
     }
 }
 
-/// Each character in its lower-case form, as the server folds what it searches.
-pub(crate) fn fold(text: &str) -> String {
-    if text.is_ascii() {
-        return text.to_ascii_lowercase();
-    }
-    text.chars().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c }).collect()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -158,7 +151,7 @@ mod tests {
             envelope: text("(NIL)"),
             body: text(""),
             body_structure: text("()"),
-            text: Zeroizing::new(fold("Grüße ΣΑΣ")),
+            text: Zeroizing::new(casemap("Grüße ΣΑΣ")),
         };
         let octets = entry.to_octets();
         assert!(Entry::read(&octets).unwrap() == entry);
@@ -167,7 +160,7 @@ mod tests {
         }
         assert!(Entry::read(&[&octets[..], b"x"].concat()).is_none());
         let mut other = octets.to_vec();
-        other[0] = 2;
+        other[0] = VERSION + 1;
         assert!(Entry::read(&other).is_none());
     }
 

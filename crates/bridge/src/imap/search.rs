@@ -11,11 +11,14 @@
 use super::{Result, Session, listing::Listed, one_line};
 use crate::{
     account::BridgeError,
-    entry::{Entry, Keywords, fold},
+    entry::{Entry, Keywords},
 };
 use sealpost_client::open::field_text;
 use sealpost_proto::{
-    imap::{Body, Command, DateTest, Day, SearchKey, SearchReturn, SequenceSet, Tag, date::header_day},
+    imap::{
+        Body, Command, DateTest, Day, SearchKey, SearchReturn, SequenceSet, Tag, casemap::casemap,
+        date::header_day,
+    },
     message::Header,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -106,17 +109,17 @@ fn matches(key: &SearchKey, entry: &Entry) -> bool {
     match key {
         SearchKey::Larger(size) => entry.size > *size,
         SearchKey::Smaller(size) => entry.size < *size,
-        SearchKey::Body(text) => has(&entry.text, &fold(text)),
+        SearchKey::Body(text) => has(&entry.text, &casemap(text)),
         SearchKey::Text(text) => {
-            let text = fold(text);
+            let text = casemap(text);
             has(&entry.text, &text)
                 || header().fields().iter().any(|field| {
-                    has(&fold(&format!("{}: {}", field.name(), field_text(&field.unfolded()))), &text)
+                    has(&casemap(&format!("{}: {}", field.name(), field_text(&field.unfolded()))), &text)
                 })
         }
         SearchKey::Header { field, value } => {
-            let value = fold(value);
-            header().all(field).any(|field| has(&fold(&field_text(&field.unfolded())), &value))
+            let value = casemap(value);
+            header().all(field).any(|field| has(&casemap(&field_text(&field.unfolded())), &value))
         }
         SearchKey::Sent(test, day) => {
             let header = header();
@@ -263,7 +266,7 @@ mod tests {
             envelope: text(""),
             body: text(""),
             body_structure: text(""),
-            text: Zeroizing::new(fold("Hello Bob")),
+            text: Zeroizing::new(casemap("Hello Bob")),
         };
         let header =
             |field: &str, value: &str| SearchKey::Header { field: field.into(), value: value.into() };
