@@ -81,7 +81,7 @@ impl Staging {
 }
 
 /// Shared octets as a slice to read.
-struct Shared(Arc<Zeroizing<Vec<u8>>>);
+pub(crate) struct Shared(pub(crate) Arc<Zeroizing<Vec<u8>>>);
 
 impl AsRef<[u8]> for Shared {
     fn as_ref(&self) -> &[u8] {

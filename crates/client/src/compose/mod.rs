@@ -15,6 +15,7 @@ pub(crate) use seven_bit::seven_bit;
 use crate::{
     protection,
     spool::{Spool, for_each_chunk, spool},
+    trust::memory::hex,
 };
 use sealpost_crypto::{key::SecretKey, seal};
 use sealpost_proto::{
@@ -287,14 +288,6 @@ fn label(entropy: [u8; 16], purpose: &str) -> [u8; 16] {
     let mut out = [0; 16];
     out.copy_from_slice(&digest[..16]);
     out
-}
-
-fn hex(octets: &[u8]) -> String {
-    use std::fmt::Write as _;
-    octets.iter().fold(String::new(), |mut out, b| {
-        let _ = write!(out, "{b:02x}");
-        out
-    })
 }
 
 /// Why a draft could not become a message.

@@ -66,13 +66,7 @@ impl Shown {
         }
         let mut body_structure = Vec::new();
         let extensions = structure::body_structure(&mut body_structure, &structure);
-        let mut body = Vec::with_capacity(body_structure.len());
-        let mut at = 0;
-        for extension in extensions {
-            body.extend_from_slice(body_structure.get(at..extension.start).unwrap_or_default());
-            at = extension.end;
-        }
-        body.extend_from_slice(body_structure.get(at..).unwrap_or_default());
+        let body = structure::body(&body_structure, &extensions);
         Ok(Described {
             size: self.size(),
             head: Zeroizing::new(self.head().to_vec()),

@@ -9,7 +9,7 @@
 //! In all of them fields called `Sealpost-…` that came along are left out, and one [`VERDICT_FIELD`] is put on top.
 
 use super::{Held, OpenError, Opened, Verdict, payload};
-use crate::{compose::is_ours, protection, spool::SpoolReader};
+use crate::{compose::is_ours, protection, spool::SpoolReader, staged::Shared};
 use sealpost_proto::message::{Field, Header, write};
 use std::{
     io::{self, Cursor, Read},
@@ -39,14 +39,6 @@ enum Body {
     Memory(Arc<Zeroizing<Vec<u8>>>, u64),
     /// Of a sealed message, opened once more.
     Sealed(Arc<crate::spool::Spool>, Vec<sealpost_crypto::key::SecretKey>, u64),
-}
-
-struct Shared(Arc<Zeroizing<Vec<u8>>>);
-
-impl AsRef<[u8]> for Shared {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
 }
 
 impl Shown {

@@ -51,6 +51,18 @@ pub fn body_structure(out: &mut Vec<u8>, structure: &Structure) -> Vec<Range<usi
 }
 
 /// Recursion is bounded by [`super::mime::DEPTH_MAX`].
+/// BODY: a BODYSTRUCTURE without the ranges that [`body_structure`] gave.
+pub fn body(body_structure: &[u8], extensions: &[Range<usize>]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(body_structure.len());
+    let mut at = 0;
+    for extension in extensions {
+        body.extend_from_slice(body_structure.get(at..extension.start).unwrap_or_default());
+        at = extension.end;
+    }
+    body.extend_from_slice(body_structure.get(at..).unwrap_or_default());
+    body
+}
+
 fn write_body(out: &mut Vec<u8>, structure: &Structure, at: usize, extensions: &mut Vec<Range<usize>>) {
     let node = &structure.nodes[at];
     out.push(b'(');

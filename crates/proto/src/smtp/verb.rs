@@ -127,15 +127,8 @@ impl Verb {
         match self {
             Self::Mail => MAIL_LINE_MAX,
             Self::Rcpt | Self::Vrfy => UTF8_LINE_MAX,
-            Self::Auth
-            | Self::PubKey
-            | Self::SetPubKey
-            | Self::GetSalt
-            | Self::RstSalt
-            | Self::XEnrol
-            | Self::XPasswd
-            | Self::XKeyring
-            | Self::XKeyInfo => LONG_LINE_MAX,
+            Self::Auth => LONG_LINE_MAX,
+            verb if verb.is_of_the_draft() => LONG_LINE_MAX,
             _ => LINE_MAX,
         }
     }

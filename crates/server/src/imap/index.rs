@@ -203,18 +203,10 @@ impl Index {
 
     /// BODY.
     pub(super) fn body(&self) -> Vec<u8> {
-        let extensions = match &self.body {
-            Plain::Without(extensions) => extensions,
-            Plain::Written(body) => return body.clone(),
-        };
-        let mut body = Vec::with_capacity(self.body_structure.len());
-        let mut at = 0;
-        for extension in extensions {
-            body.extend_from_slice(self.body_structure.get(at..extension.start).unwrap_or_default());
-            at = extension.end;
+        match &self.body {
+            Plain::Without(extensions) => structure::body(&self.body_structure, extensions),
+            Plain::Written(body) => body.clone(),
         }
-        body.extend_from_slice(self.body_structure.get(at..).unwrap_or_default());
-        body
     }
 
     /// The part that a section's numbers name.
