@@ -3,7 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where the fault is")]
 
-use crate::support::{PATIENCE, peak_memory_kib, sealpost, stderr, stdout};
+mod both;
+mod sending;
+
+use crate::support::{PATIENCE, peak_memory_kib, stderr, stdout};
 use sealpost_client::{
     client::Client,
     compose::{Composition, Copy, Draft},
@@ -37,16 +40,7 @@ async fn people() -> (World, Client, Client) {
 }
 
 fn start(world: &World, who: &str, folder: &str, args: &[&str]) -> Child {
-    let settings = world.settings(folder);
-    sealpost()
-        .arg("--dir")
-        .arg(&settings.dir)
-        .args(["--dns", &settings.dns.unwrap().to_string()])
-        .arg("--ca-file")
-        .arg(settings.ca_file.unwrap())
-        .args(["--mx-port", &settings.mx_port.unwrap().to_string()])
-        .arg("--password-file")
-        .arg(world.folder(&format!("password-{who}")))
+    both::command(world, who, folder)
         .args(args)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -15,6 +15,8 @@
 mod attack;
 mod authority;
 mod lines;
+mod mail;
+mod mail_attack;
 mod middle;
 mod post;
 mod tarpit;
@@ -22,6 +24,8 @@ pub mod world;
 
 pub use attack::{Attack, Flood, mallory};
 pub use authority::{Authority, Certificate};
+pub use mail::MailMiddle;
+pub use mail_attack::MailAttack;
 pub use middle::{Door, Middle};
 pub use post::post;
 pub use tarpit::Tarpit;

@@ -3,6 +3,7 @@
 
 use crate::{
     authority::{Authority, Certificate},
+    mail::MailMiddle,
     middle::{Door, Middle},
 };
 use sealpost_client::{
@@ -228,6 +229,20 @@ impl World {
         middle
     }
 
+    /// A man in the middle before the IMAP service of `domain`, showing the real certificate. He is honest until told
+    /// otherwise.
+    pub async fn between_imap(&self, domain: &str) -> MailMiddle {
+        let server = self.server(domain);
+        let name = server.context.config.hostname.clone();
+        let honest = server.addresses.imaps[0];
+        let acceptor = self.authority.acceptor(Certificate::For(&name));
+        let listen = SocketAddr::new(honest.ip(), 0);
+        let middle =
+            MailMiddle::start(listen, acceptor, (&name, honest), self.authority.client()).await.unwrap();
+        self.point_imap(domain, &name, middle.address);
+        middle
+    }
+
     fn server(&self, address: &str) -> &RunningServer {
         if address.ends_with("example.net") { &self.net } else { &self.com }
     }
@@ -309,6 +324,21 @@ impl World {
         let code = self.add(address).await;
         let client = self.client(address.split('@').next().unwrap());
         enrol(&client, address, password, code).await.unwrap();
+        client
+    }
+
+    /// The same without a keyring: what one copy of its folder learns, no other does.
+    pub async fn enrolled_alone(&self, who: &str, password: &str) -> Client {
+        let code = self.add(who).await;
+        let client = self.client(who.split('@').next().unwrap());
+        let request = EnrolRequest {
+            address: address(who),
+            code,
+            password: secret(password),
+            cost: Some(CHEAP),
+            no_keyring: true,
+        };
+        client.enrol(request).await.unwrap();
         client
     }
 

@@ -13,7 +13,7 @@ use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,
     path::PathBuf,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 /// `sealpost bridge` on the folder of a user of the demo, ended when dropped.
@@ -25,9 +25,14 @@ pub struct Bridge {
 
 impl Bridge {
     pub fn start(demo: &Demo, user: usize, options: &[&str]) -> Self {
-        let mut process = sealpost()
-            .arg("--dir")
-            .arg(demo.user(user, "client_dir"))
+        let mut command = sealpost();
+        command.arg("--dir").arg(demo.user(user, "client_dir"));
+        Self::start_as(command, options)
+    }
+
+    /// By a command that names folder and servers.
+    pub fn start_as(mut command: Command, options: &[&str]) -> Self {
+        let mut process = command
             // The name that the tests' TLS client asks for.
             .args(["--json", "bridge", "--name", "mail.example.net"])
             .args(options)

@@ -9,7 +9,7 @@ use sealpost_hostile::{Attack, Certificate, mallory};
 #[tokio::test(flavor = "multi_thread")]
 async fn r04_false_srv_and_mx_lead_to_servers_that_nothing_ties_to_the_domain() {
     let world = World::start().await;
-    enrolled_alone(&world, ALICE, FIRST).await;
+    world.enrolled_alone(ALICE, FIRST).await;
     world.enrolled(BOB, SECOND).await;
     let met = world.copy("alice", "met");
     expect("honest", &met, BOB, NONE, Sealed, &["remembered"]).await;
@@ -60,7 +60,7 @@ fn ip(address: std::net::SocketAddr) -> std::net::Ipv4Addr {
 #[tokio::test(flavor = "multi_thread")]
 async fn r04_an_alias_does_not_change_the_name_that_must_be_proven() {
     let world = World::start().await;
-    enrolled_alone(&world, ALICE, FIRST).await;
+    world.enrolled_alone(ALICE, FIRST).await;
     world.enrolled(BOB, SECOND).await;
     let com = &world.com.addresses.submissions[0];
     // The mail exchanger would answer in its place.
@@ -90,7 +90,7 @@ async fn r04_an_alias_does_not_change_the_name_that_must_be_proven() {
 #[tokio::test(flavor = "multi_thread")]
 async fn r03_starttls_stripped_refused_or_injected() {
     let world = World::start().await;
-    enrolled_alone(&world, ALICE, FIRST).await;
+    world.enrolled_alone(ALICE, FIRST).await;
     world.enrolled(BOB, SECOND).await;
     let middle = world.between_mx("example.com").await;
     for attack in [
@@ -119,7 +119,7 @@ async fn r03_starttls_stripped_refused_or_injected() {
 async fn r04_the_key_of_another_address_is_not_taken() {
     let world = World::start().await;
     let middle = world.between("example.com").await;
-    enrolled_alone(&world, ALICE, FIRST).await;
+    world.enrolled_alone(ALICE, FIRST).await;
     world.enrolled(BOB, SECOND).await;
     world.enrolled(CAROL, SECOND).await;
     for seen in [false, true] {
@@ -143,7 +143,7 @@ async fn r04_the_key_of_another_address_is_not_taken() {
 async fn r04_what_the_home_server_passes_on_proves_nothing() {
     let world = World::start().await;
     let home = world.between("example.net").await;
-    enrolled_alone(&world, ALICE, FIRST).await;
+    world.enrolled_alone(ALICE, FIRST).await;
     world.enrolled(BOB, SECOND).await;
     let met = world.copy("alice", "met");
     expect("honest", &met, BOB, NONE, Sealed, &["remembered"]).await;

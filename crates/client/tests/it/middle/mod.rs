@@ -10,7 +10,7 @@ mod statements;
 
 use crate::world::{World, message};
 use sealpost_client::{
-    client::{Client, EnrolRequest, Outcome, Policy, RecipientReport},
+    client::{Client, Outcome, Policy, RecipientReport},
     error::ClientError,
 };
 
@@ -23,21 +23,6 @@ const SECOND: &str = "quiet marble engine borrows thunder";
 const NONE: Policy = Policy { allow_plain: false, sealed_only: false, trust_first_use: false };
 const PLAIN: Policy = Policy { allow_plain: true, ..NONE };
 const EVERY: Policy = Policy { allow_plain: true, trust_first_use: true, ..NONE };
-
-/// Enrols without a keyring, so that copies of the folder are devices that know nothing of each other.
-async fn enrolled_alone(world: &World, who: &str, password: &str) -> Client {
-    let code = world.add(who).await;
-    let client = world.client(who.split('@').next().unwrap());
-    let request = EnrolRequest {
-        address: crate::world::address(who),
-        code,
-        password: crate::world::secret(password),
-        cost: Some(crate::world::CHEAP),
-        no_keyring: true,
-    };
-    client.enrol(request).await.unwrap();
-    client
-}
 
 /// What becomes of a message to `to`.
 async fn send(client: &Client, to: &str, policy: Policy) -> RecipientReport {

@@ -27,7 +27,7 @@ impl Net {
     async fn start() -> Self {
         let world = World::start().await;
         let middle = world.between("example.com").await;
-        enrolled_alone(&world, ALICE, FIRST).await;
+        world.enrolled_alone(ALICE, FIRST).await;
         world.enrolled(BOB, SECOND).await;
         world.enrolled(CAROL, SECOND).await;
         Self { world, middle }

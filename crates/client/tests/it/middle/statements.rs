@@ -32,7 +32,7 @@ fn statement(
 async fn r05_a_chain_that_was_tampered_with_leads_nowhere() {
     let world = World::start().await;
     let middle = world.between("example.com").await;
-    enrolled_alone(&world, ALICE, FIRST).await;
+    world.enrolled_alone(ALICE, FIRST).await;
     let bob = world.enrolled(BOB, SECOND).await;
     let alice = world.client("alice");
     expect("honest", &alice, BOB, NONE, Sealed, &["remembered"]).await;
@@ -73,7 +73,7 @@ async fn r05_a_chain_that_was_tampered_with_leads_nowhere() {
 async fn r05_forged_forked_and_dated_statements_are_refused() {
     let world = World::start().await;
     let middle = world.between("example.com").await;
-    enrolled_alone(&world, ALICE, FIRST).await;
+    world.enrolled_alone(ALICE, FIRST).await;
     let now = world.clock.now();
     let (one, two, evil) = (SecretKey::from_seed([1; 32]), SecretKey::from_seed([2; 32]), mallory());
     let day = 86_400;
