@@ -8,9 +8,10 @@ use crate::{
     output::Output,
     signals,
 };
-use sealpost_bridge::{BridgeError, Config, Info};
+use sealpost_bridge::{BridgeError, Config, Info, Progress};
 use serde_json::{Value, json};
 use std::{path::PathBuf, process::ExitCode};
+use tokio::sync::watch::Receiver;
 
 /// `sealpost bridge …`.
 pub fn bridge(args: &Bridge, context: &Context) -> Outcome {
@@ -22,6 +23,10 @@ pub fn bridge(args: &Bridge, context: &Context) -> Outcome {
                 Failure::failed("no bridge ever ran on this folder; start one with `sealpost bridge`")
             })?;
             tell(&info, context.output)?;
+            if let (Some(indexed), false) = (info.indexed, context.output.is_json()) {
+                let done = indexed.messages - indexed.left.min(indexed.messages);
+                context.output.line(format!("Index       {done} of {} messages", indexed.messages))?;
+            }
             context.output.object(&object(&info))?;
             Ok(ExitCode::SUCCESS)
         }
@@ -38,6 +43,8 @@ fn run(args: &BridgeRun, context: &Context) -> Outcome {
         submission_port: args.submission_port,
         names: args.name.clone(),
         policy: policy(args.policy),
+        background: !args.no_background_index,
+        rebuild: args.rebuild_index,
     };
     let output = context.output;
     block_on(async move {
@@ -46,10 +53,30 @@ fn run(args: &BridgeRun, context: &Context) -> Outcome {
         tell(bridge.info(), output)?;
         output.line("The bridge runs until Ctrl-C.")?;
         output.object(&object(bridge.info()))?;
+        let mut told = tokio::task::JoinSet::new();
+        for (address, progress) in bridge.progress() {
+            told.spawn(tell_progress(address.to_string(), progress.clone()));
+        }
         ended.await;
         bridge.stop().await;
         Ok(ExitCode::SUCCESS)
     })?
+}
+
+/// What the index is at, for whoever watches.
+async fn tell_progress(address: String, mut progress: Receiver<Progress>) {
+    let mut bar = None;
+    while progress.changed().await.is_ok() {
+        let Progress { mailbox, done, total } = progress.borrow_and_update().clone();
+        if mailbox.is_empty() {
+            bar = None;
+            continue;
+        }
+        let bar = bar.get_or_insert_with(|| crate::progress::messages("", Some(0)));
+        bar.set_message(format!("Index of {address}: {mailbox}"));
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    }
 }
 
 /// For the person who sets up a mail program; programs get it as JSON, and their logs no password.
@@ -76,6 +103,7 @@ fn object(info: &Info) -> Value {
         "imap": info.imap.to_string(),
         "submission": info.submission.to_string(),
         "ca_file": info.ca_file,
+        "index": info.indexed.map(|indexed| json!({ "messages": indexed.messages, "left": indexed.left })),
         "accounts": info.accounts.iter().map(account).collect::<Vec<_>>(),
     })
 }

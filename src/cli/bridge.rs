@@ -39,6 +39,12 @@ pub struct BridgeRun {
     /// Another name of this machine under which mail programs connect; may be repeated
     #[arg(long, value_name = "NAME")]
     pub name: Vec<String>,
+    /// Index a message when a mail program asks for it, not in the background
+    #[arg(long)]
+    pub no_background_index: bool,
+    /// Make the index of all messages anew
+    #[arg(long)]
+    pub rebuild_index: bool,
     #[command(flatten)]
     pub policy: SendPolicy,
 }

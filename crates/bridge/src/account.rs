@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 /// Folder for the bridge's own files, in the client's.
 pub(crate) const FOLDER: &str = "bridge";
 /// The index's file.
-const INDEX: &str = "index.sqlite";
+pub(crate) const INDEX: &str = "index.sqlite";
 
 /// Why the bridge could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -68,11 +68,16 @@ impl Account {
         folder: &Path,
         password: Zeroizing<String>,
         key: LocalKey,
+        rebuild: bool,
     ) -> Result<Arc<Self>, BridgeError> {
         let identity = client.identity()?;
         let own = folder.join(FOLDER);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&own)?;
-        let index = Index::open(&own.join(INDEX), key)?;
+        let index = own.join(INDEX);
+        if rebuild {
+            Index::remove(&index)?;
+        }
+        let index = Index::open(&index, key)?;
         Ok(Arc::new(Self { client, address: identity.address, password, index }))
     }
 

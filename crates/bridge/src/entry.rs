@@ -8,7 +8,18 @@ use sealpost_proto::imap::casemap::casemap;
 use zeroize::Zeroizing;
 
 /// Version of the form in which entries are stored; others are made anew.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+
+/// How much of an entry is asked for: its parts are sealed apart, since some are long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Need {
+    /// Keywords, size, ENVELOPE, BODY, BODYSTRUCTURE.
+    Brief,
+    /// The header too.
+    Head,
+    /// And the text.
+    All,
+}
 
 /// A message that was opened.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,16 +28,16 @@ pub(crate) struct Entry {
     pub(crate) keywords: Keywords,
     /// Octets as shown.
     pub(crate) size: u64,
-    /// Header as shown, with the empty line.
-    pub(crate) head: Zeroizing<Vec<u8>>,
     /// ENVELOPE.
     pub(crate) envelope: Zeroizing<Vec<u8>>,
     /// BODY.
     pub(crate) body: Zeroizing<Vec<u8>>,
     /// BODYSTRUCTURE.
     pub(crate) body_structure: Zeroizing<Vec<u8>>,
-    /// The texts of its parts, in the form in which the server compares too (i;unicode-casemap).
-    pub(crate) text: Zeroizing<String>,
+    /// Header as shown, with the empty line; see [`Need`].
+    pub(crate) head: Option<Zeroizing<Vec<u8>>>,
+    /// The texts of its parts, in the form in which the server compares too (i;unicode-casemap); see [`Need`].
+    pub(crate) text: Option<Zeroizing<String>>,
 }
 
 /// Keywords that tell a verdict, one bit each.
@@ -80,58 +91,73 @@ impl Entry {
         Self {
             keywords: Keywords::of(opened.verdict, opened.sealed),
             size: described.size,
-            head: described.head,
             envelope: described.envelope,
             body: described.body,
             body_structure: described.body_structure,
-            text: Zeroizing::new(casemap(&described.text)),
+            text: Some(Zeroizing::new(casemap(&described.text))),
+            head: Some(described.head),
         }
     }
 
-    /// As it is stored, before it is sealed: version, keywords, size (8 octets, little-endian), then each text behind its
-    /// length (4 octets).
+    /// Header as shown, with the empty line. To be asked for ([`Need::Head`]).
+    pub(crate) fn head(&self) -> &[u8] {
+        debug_assert!(self.head.is_some(), "nobody asked for the header");
+        self.head.as_deref().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The texts of its parts, for comparing. To be asked for ([`Need::All`]).
+    pub(crate) fn text(&self) -> &str {
+        debug_assert!(self.text.is_some(), "nobody asked for the text");
+        self.text.as_deref().map(String::as_str).unwrap_or_default()
+    }
+
+    /// Its brief part as it is stored, before it is sealed: version, keywords, size (8 octets, little-endian), then each
+    /// text behind its length (4 octets).
     pub(crate) fn to_octets(&self) -> Zeroizing<Vec<u8>> {
-        let texts = self.texts();
+        let texts = [&self.envelope, &self.body, &self.body_structure];
         let length = 10 + texts.iter().map(|text| 4 + text.len()).sum::<usize>();
         let mut out = Zeroizing::new(Vec::with_capacity(length));
         out.extend([VERSION, self.keywords.0]);
         out.extend(self.size.to_le_bytes());
         for text in texts {
-            // Headers and texts are bounded far below 4 GiB.
+            // Descriptions are bounded far below 4 GiB.
             out.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
             out.extend_from_slice(text);
         }
         out
     }
 
-    fn texts(&self) -> [&[u8]; 5] {
-        [&self.head, &self.envelope, &self.body, &self.body_structure, self.text.as_bytes()]
-    }
-
-    /// Inverse of [`Entry::to_octets`].
-    pub(crate) fn read(octets: &[u8]) -> Option<Self> {
+    /// Inverse of [`Entry::to_octets`], with what else was asked for.
+    pub(crate) fn read(
+        octets: &[u8],
+        head: Option<Zeroizing<Vec<u8>>>,
+        text: Option<Zeroizing<Vec<u8>>>,
+    ) -> Option<Self> {
         let (start, mut rest) = octets.split_at_checked(10)?;
         if start[0] != VERSION {
             return None;
         }
         let size = u64::from_le_bytes(start[2..].try_into().ok()?);
-        let mut text = || -> Option<Zeroizing<Vec<u8>>> {
+        let mut next = || -> Option<Zeroizing<Vec<u8>>> {
             let (length, behind) = rest.split_at_checked(4)?;
             let length = usize::try_from(u32::from_le_bytes(length.try_into().ok()?)).ok()?;
             let (text, behind) = behind.split_at_checked(length)?;
             rest = behind;
             Some(Zeroizing::new(text.to_vec()))
         };
-        let (head, envelope, body, body_structure, folded) = (text()?, text()?, text()?, text()?, text()?);
-        let folded = Zeroizing::new(String::from_utf8(folded.to_vec()).ok()?);
+        let (envelope, body, body_structure) = (next()?, next()?, next()?);
+        let text = match text {
+            Some(mut octets) => Some(Zeroizing::new(String::from_utf8(std::mem::take(&mut *octets)).ok()?)),
+            None => None,
+        };
         rest.is_empty().then_some(Self {
             keywords: Keywords(start[1]),
             size,
-            head,
             envelope,
             body,
             body_structure,
-            text: folded,
+            head,
+            text,
         })
     }
 }
@@ -147,21 +173,27 @@ mod tests {
         let entry = Entry {
             keywords: Keywords::of(Verdict::Good, true),
             size: 1 << 40,
-            head: text("Subject: x\r\n\r\n"),
             envelope: text("(NIL)"),
             body: text(""),
             body_structure: text("()"),
-            text: Zeroizing::new(casemap("Grüße ΣΑΣ")),
+            head: Some(text("Subject: x\r\n\r\n")),
+            text: Some(Zeroizing::new(casemap("Grüße ΣΑΣ"))),
         };
         let octets = entry.to_octets();
-        assert!(Entry::read(&octets).unwrap() == entry);
+        let others = || (entry.head.clone(), Some(text(entry.text())));
+        let read = |octets: &[u8]| Entry::read(octets, others().0, others().1);
+        assert!(read(&octets).unwrap() == entry);
+        assert!(
+            Entry::read(&octets, None, None).unwrap() == Entry { head: None, text: None, ..entry.clone() }
+        );
+        assert!(Entry::read(&octets, None, Some(Zeroizing::new(vec![0xff]))).is_none());
         for cut in 0..octets.len() {
-            assert!(Entry::read(&octets[..cut]).is_none(), "{cut}");
+            assert!(read(&octets[..cut]).is_none(), "{cut}");
         }
-        assert!(Entry::read(&[&octets[..], b"x"].concat()).is_none());
+        assert!(read(&[&octets[..], b"x"].concat()).is_none());
         let mut other = octets.to_vec();
         other[0] = VERSION + 1;
-        assert!(Entry::read(&other).is_none());
+        assert!(read(&other).is_none());
     }
 
     #[test]

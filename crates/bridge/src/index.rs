@@ -3,21 +3,22 @@
 //!
 //! Rows are sealed with a key of this device; of a mailbox the file knows a name that tells nothing.
 
-use crate::entry::{Entry, Keywords};
-use rusqlite::{Connection, params};
+use crate::entry::{Entry, Keywords, Need};
+use rusqlite::{Connection, OpenFlags, params};
 use sealpost_crypto::local::LocalKey;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs,
     path::Path,
     sync::{Mutex, MutexGuard},
     time::Duration,
 };
+use zeroize::Zeroizing;
 
 /// Layout of the tables; another one is thrown away.
-const VERSION: i32 = 2;
-/// Rows asked for by one statement.
-const BATCH: usize = 500;
+const VERSION: i32 = 3;
+/// UIDs that nobody asked for, read along to save a search.
+const GAP: u32 = 4;
 
 /// Why the index could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +51,15 @@ pub(crate) enum Known {
     Opened(Box<Entry>),
 }
 
+/// How far a mailbox is indexed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Indexed {
+    /// Messages.
+    pub messages: u32,
+    /// Of those, messages that were not looked at yet.
+    pub left: u32,
+}
+
 /// The index.
 pub(crate) struct Index {
     sql: Mutex<Connection>,
@@ -63,18 +73,24 @@ impl Index {
             Ok(sql) => sql,
             Err(error) => {
                 tracing::warn!("the index is damaged and is made anew: {error}");
-                for end in ["", "-wal", "-shm"] {
-                    let mut name = path.as_os_str().to_owned();
-                    name.push(end);
-                    match fs::remove_file(&name) {
-                        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e.into()),
-                        _ => {}
-                    }
-                }
+                Self::remove(path)?;
                 prepare(path)?
             }
         };
         Ok(Self { sql: Mutex::new(sql), key })
+    }
+
+    /// Removes it: all of it can be made anew.
+    pub(crate) fn remove(path: &Path) -> Result<()> {
+        for end in ["", "-wal", "-shm"] {
+            let mut name = path.as_os_str().to_owned();
+            name.push(end);
+            match fs::remove_file(&name) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e.into()),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn sql(&self) -> MutexGuard<'_, Connection> {
@@ -87,35 +103,57 @@ impl Index {
         Place { name: self.key.name(mailbox.as_bytes()), uid_validity }
     }
 
-    /// What is known of messages. Those with no answer are new.
-    pub(crate) fn look(&self, place: &Place, uids: &[u32], entries: bool) -> Result<HashMap<u32, Known>> {
+    /// What is known of messages, with as much of their entries as is needed. Those with no answer are new.
+    pub(crate) fn look(&self, place: &Place, uids: &[u32], need: Need) -> Result<HashMap<u32, Known>> {
         let sql = self.sql();
         let mut known = HashMap::with_capacity(uids.len());
-        let columns = if entries { "entry" } else { "length(entry)" };
+        let columns = match need {
+            Need::Brief => "brief, NULL, NULL",
+            Need::Head => "brief, head, NULL",
+            Need::All => "brief, head, text",
+        };
         let mut statement = sql.prepare_cached(&format!(
-            "SELECT uid, kind, {columns} FROM message WHERE mailbox = ?1 AND uid_validity = ?2 AND uid BETWEEN ?3 AND ?4"
+            "SELECT uid, kind, {columns} FROM message LEFT JOIN content USING (mailbox, uid_validity, uid)
+             WHERE mailbox = ?1 AND uid_validity = ?2 AND uid BETWEEN ?3 AND ?4"
         ))?;
-        for batch in uids.chunks(BATCH) {
-            let (Some(first), Some(last)) = (batch.iter().min(), batch.iter().max()) else { continue };
+        for (first, last) in runs(uids) {
             let mut rows = statement.query(params![place.name, place.uid_validity, first, last])?;
             while let Some(row) = rows.next()? {
                 let uid: u32 = row.get(0)?;
                 let is = match row.get::<_, u8>(1)? {
                     0 => Known::AsItIs,
-                    _ if !entries => Known::ToOpen,
-                    _ => {
-                        let sealed: Option<Vec<u8>> = row.get(2)?;
-                        let entry = sealed.and_then(|sealed| self.key.open(&row_name(place, uid), &sealed));
-                        // Damage is mended by opening the message again.
-                        entry
-                            .and_then(|octets| Entry::read(&octets))
-                            .map_or(Known::ToOpen, |entry| Known::Opened(Box::new(entry)))
-                    }
+                    _ => self.entry(place, uid, row)?.map_or(Known::ToOpen, |e| Known::Opened(Box::new(e))),
                 };
                 known.insert(uid, is);
             }
         }
         Ok(known)
+    }
+
+    /// The entry in a row; `None` where there is none, and where it is damaged: that is mended by opening the message again.
+    fn entry(&self, place: &Place, uid: u32, row: &rusqlite::Row<'_>) -> Result<Option<Entry>> {
+        let open = |column: usize, part: Part| -> Result<Option<Option<Zeroizing<Vec<u8>>>>> {
+            let sealed = row.get_ref(column)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+            Ok(sealed.map(|sealed| self.key.open(&part.name(place, uid), sealed)))
+        };
+        // Damaged where a part that is there does not open.
+        let parts = (open(2, Part::Brief)?, open(3, Part::Head)?, open(4, Part::Text)?);
+        Ok(match parts {
+            (Some(Some(brief)), head @ (None | Some(Some(_))), text @ (None | Some(Some(_)))) => {
+                Entry::read(&brief, head.flatten(), text.flatten())
+            }
+            _ => None,
+        })
+    }
+
+    /// UIDs of a mailbox of which nothing is left to be done.
+    pub(crate) fn settled(&self, place: &Place) -> Result<HashSet<u32>> {
+        let sql = self.sql();
+        let mut statement = sql.prepare_cached(
+            "SELECT uid FROM message WHERE mailbox = ?1 AND uid_validity = ?2 AND (kind = 0 OR keywords IS NOT NULL)",
+        )?;
+        let uids = statement.query_map(params![place.name, place.uid_validity], |row| row.get(0))?;
+        Ok(uids.collect::<std::result::Result<_, _>>()?)
     }
 
     /// The keywords of all messages of a mailbox from a UID on that were opened.
@@ -130,7 +168,7 @@ impl Index {
         while let Some(row) = rows.next()? {
             let (uid, sealed): (u32, Vec<u8>) = (row.get(0)?, row.get(1)?);
             if let Some([bits]) =
-                self.key.open(&keywords_name(place, uid), &sealed).as_deref().map(Vec::as_slice)
+                self.key.open(&Part::Keywords.name(place, uid), &sealed).as_deref().map(Vec::as_slice)
             {
                 all.insert(uid, Keywords::from_bits(*bits));
             }
@@ -159,14 +197,21 @@ impl Index {
         let mut sql = self.sql();
         let transaction = sql.transaction()?;
         {
-            let mut insert = transaction.prepare_cached(
-                "INSERT OR REPLACE INTO message (mailbox, uid_validity, uid, kind, keywords, entry)
-                 VALUES (?1, ?2, ?3, 1, ?4, ?5)",
+            let mut message = transaction.prepare_cached(
+                "INSERT OR REPLACE INTO message (mailbox, uid_validity, uid, kind, keywords) VALUES (?1, ?2, ?3, 1, ?4)",
+            )?;
+            let mut content = transaction.prepare_cached(
+                "INSERT OR REPLACE INTO content (mailbox, uid_validity, uid, brief, head, text)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?;
             for (uid, entry) in entries {
-                let sealed = self.key.seal(&row_name(place, *uid), &entry.to_octets());
-                let keywords = self.key.seal(&keywords_name(place, *uid), &[entry.keywords.bits()]);
-                insert.execute(params![place.name, place.uid_validity, uid, keywords, sealed])?;
+                let seal = |part: Part, octets: &[u8]| self.key.seal(&part.name(place, *uid), octets);
+                let keywords = seal(Part::Keywords, &[entry.keywords.bits()]);
+                message.execute(params![place.name, place.uid_validity, uid, keywords])?;
+                let brief = seal(Part::Brief, &entry.to_octets());
+                let (head, text) =
+                    (seal(Part::Head, entry.head()), seal(Part::Text, entry.text().as_bytes()));
+                content.execute(params![place.name, place.uid_validity, uid, brief, head, text])?;
             }
         }
         transaction.commit()?;
@@ -175,36 +220,126 @@ impl Index {
 
     /// Forgets other lives of a mailbox: its UIDs have new meanings.
     pub(crate) fn forget_other_lives(&self, place: &Place) -> Result<()> {
+        let sql = self.sql();
+        for table in ["message", "content"] {
+            sql.execute(
+                &format!("DELETE FROM {table} WHERE mailbox = ?1 AND uid_validity <> ?2"),
+                params![place.name, place.uid_validity],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Forgets messages that are gone.
+    pub(crate) fn keep_only(&self, place: &Place, uids: &HashSet<u32>) -> Result<()> {
+        let mut sql = self.sql();
+        let known: Vec<u32> = {
+            let mut statement =
+                sql.prepare_cached("SELECT uid FROM message WHERE mailbox = ?1 AND uid_validity = ?2")?;
+            let rows = statement.query_map(params![place.name, place.uid_validity], |row| row.get(0))?;
+            rows.collect::<std::result::Result<_, _>>()?
+        };
+        let transaction = sql.transaction()?;
+        for table in ["message", "content"] {
+            let mut delete = transaction.prepare_cached(&format!(
+                "DELETE FROM {table} WHERE mailbox = ?1 AND uid_validity = ?2 AND uid = ?3"
+            ))?;
+            for uid in known.iter().filter(|uid| !uids.contains(uid)) {
+                delete.execute(params![place.name, place.uid_validity, uid])?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Forgets mailboxes that are gone, or have another name now.
+    pub(crate) fn forget_other_mailboxes(&self, mailboxes: &[String]) -> Result<()> {
+        let names: HashSet<[u8; 16]> = mailboxes.iter().map(|name| self.key.name(name.as_bytes())).collect();
+        let sql = self.sql();
+        for table in ["message", "content", "progress"] {
+            // From name to name, without a walk over all rows.
+            let mut next =
+                sql.prepare_cached(&format!("SELECT min(mailbox) FROM {table} WHERE mailbox > ?1"))?;
+            let mut last: Vec<u8> = Vec::new();
+            while let Some(name) = next.query_row([&last], |row| row.get::<_, Option<Vec<u8>>>(0))? {
+                if !names.iter().any(|known| known[..] == name) {
+                    sql.execute(&format!("DELETE FROM {table} WHERE mailbox = ?1"), [&name])?;
+                }
+                last = name;
+            }
+        }
+        Ok(())
+    }
+
+    /// How far a mailbox is indexed.
+    pub(crate) fn note_progress(&self, place: &Place, indexed: Indexed) -> Result<()> {
         self.sql().execute(
-            "DELETE FROM message WHERE mailbox = ?1 AND uid_validity <> ?2",
-            params![place.name, place.uid_validity],
+            "INSERT OR REPLACE INTO progress (mailbox, messages, left) VALUES (?1, ?2, ?3)",
+            params![place.name, indexed.messages, indexed.left],
         )?;
         Ok(())
     }
+
+    /// How far all mailboxes together are indexed, in the index at `path`; `None` where there is none.
+    pub(crate) fn indexed(path: &Path) -> Option<Indexed> {
+        let sql = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+        let sums = "SELECT coalesce(sum(messages), 0), coalesce(sum(left), 0) FROM progress";
+        sql.query_row(sums, [], |row| Ok(Indexed { messages: row.get(0)?, left: row.get(1)? })).ok()
+    }
 }
 
-/// Where a row stands: an entry opens nowhere else.
-fn row_name(place: &Place, uid: u32) -> Vec<u8> {
-    [&place.name[..], &place.uid_validity.to_le_bytes(), &uid.to_le_bytes()].concat()
+/// A sealed part of what is kept of a message.
+#[derive(Clone, Copy)]
+enum Part {
+    Brief = 1,
+    Head = 2,
+    Text = 3,
+    Keywords = 4,
 }
 
-/// The same for its keywords.
-fn keywords_name(place: &Place, uid: u32) -> Vec<u8> {
-    [&row_name(place, uid)[..], b"keywords"].concat()
+impl Part {
+    /// Where it stands: it opens nowhere else.
+    fn name(self, place: &Place, uid: u32) -> [u8; 25] {
+        let mut name = [0; 25];
+        name[..16].copy_from_slice(&place.name);
+        name[16..20].copy_from_slice(&place.uid_validity.to_le_bytes());
+        name[20..24].copy_from_slice(&uid.to_le_bytes());
+        name[24] = self as u8;
+        name
+    }
+}
+
+/// Ranges that hold `uids` and few others: rows between are read for nothing, and each range is a search.
+fn runs(uids: &[u32]) -> Vec<(u32, u32)> {
+    let mut sorted = uids.to_vec();
+    sorted.sort_unstable();
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for uid in sorted {
+        match runs.last_mut() {
+            Some((_, last)) if uid - *last <= GAP => *last = uid,
+            _ => runs.push((uid, uid)),
+        }
+    }
+    runs
 }
 
 fn prepare(path: &Path) -> Result<Connection> {
     use std::os::unix::fs::OpenOptionsExt as _;
     fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
     let sql = Connection::open(path)?;
+    // What is asked most (`brief`) then stands in the row itself.
+    sql.pragma_update(None, "page_size", 8192)?;
     sql.busy_timeout(Duration::from_secs(10))?;
     sql.pragma_update(None, "journal_mode", "wal")?;
     // A cache need not survive a power cut: what is lost is opened again.
     sql.pragma_update(None, "synchronous", "normal")?;
     let version: i32 = sql.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if version != VERSION {
-        sql.execute_batch("DROP TABLE IF EXISTS message")?;
+        sql.execute_batch(
+            "DROP TABLE IF EXISTS message; DROP TABLE IF EXISTS content; DROP TABLE IF EXISTS progress",
+        )?;
     }
+    // Apart, since what is asked of all messages is short: which they are, and their keywords.
     sql.execute_batch(
         "CREATE TABLE IF NOT EXISTS message (
             mailbox BLOB NOT NULL,
@@ -212,8 +347,21 @@ fn prepare(path: &Path) -> Result<Connection> {
             uid INTEGER NOT NULL,
             kind INTEGER NOT NULL, -- 0: passes as it is; 1: is opened
             keywords BLOB,         -- sealed; NULL until it was opened
-            entry BLOB,            -- the same
             PRIMARY KEY (mailbox, uid_validity, uid)
+        ) WITHOUT ROWID, STRICT;
+        CREATE TABLE IF NOT EXISTS content (
+            mailbox BLOB NOT NULL,
+            uid_validity INTEGER NOT NULL,
+            uid INTEGER NOT NULL,
+            brief BLOB NOT NULL,   -- sealed, each by itself
+            head BLOB NOT NULL,
+            text BLOB NOT NULL,
+            PRIMARY KEY (mailbox, uid_validity, uid)
+        ) WITHOUT ROWID, STRICT;
+        CREATE TABLE IF NOT EXISTS progress (
+            mailbox BLOB NOT NULL PRIMARY KEY,
+            messages INTEGER NOT NULL,
+            left INTEGER NOT NULL
         ) WITHOUT ROWID, STRICT",
     )?;
     sql.pragma_update(None, "user_version", VERSION)?;
@@ -225,18 +373,16 @@ fn prepare(path: &Path) -> Result<Connection> {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::entry::Keywords;
-    use zeroize::Zeroizing;
 
     fn entry(subject: &str) -> Entry {
         Entry {
             keywords: Keywords::default(),
             size: 5,
-            head: Zeroizing::new(subject.as_bytes().to_vec()),
             envelope: Zeroizing::default(),
             body: Zeroizing::default(),
             body_structure: Zeroizing::default(),
-            text: Zeroizing::default(),
+            head: Some(Zeroizing::new(subject.as_bytes().to_vec())),
+            text: Some(Zeroizing::default()),
         }
     }
 
@@ -253,25 +399,59 @@ mod tests {
         index.learn_kinds(&inbox, &[(3, true)]).unwrap();
         drop(index);
         let index = Index::open(&path, key).unwrap();
-        let known = index.look(&inbox, &[1, 2, 3, 4], true).unwrap();
+        let known = index.look(&inbox, &[1, 2, 3, 4], Need::All).unwrap();
         assert!(matches!(known[&1], Known::AsItIs) && matches!(known[&2], Known::ToOpen));
-        assert!(matches!(&known[&3], Known::Opened(e) if e.head.as_slice() == b"a secret subject"));
+        assert!(matches!(&known[&3], Known::Opened(e) if e.head() == b"a secret subject"));
         assert_eq!(known.len(), 3);
         assert_eq!(
             index.keywords(&inbox, 1).unwrap().into_iter().collect::<Vec<_>>(),
             [(3, Keywords::default())]
         );
         assert!(index.keywords(&inbox, 4).unwrap().is_empty());
-        assert!(index.look(&index.place("INBOX", 8), &[1, 2, 3], true).unwrap().is_empty());
-        assert!(index.look(&index.place("Sent", 7), &[1, 2, 3], true).unwrap().is_empty());
+        assert!(index.look(&index.place("INBOX", 8), &[1, 2, 3], Need::All).unwrap().is_empty());
+        assert!(index.look(&index.place("Sent", 7), &[1, 2, 3], Need::All).unwrap().is_empty());
         index.forget_other_lives(&index.place("INBOX", 8)).unwrap();
-        assert!(index.look(&inbox, &[1, 2, 3], true).unwrap().is_empty());
+        assert!(index.look(&inbox, &[1, 2, 3], Need::All).unwrap().is_empty());
         drop(index);
         for file in fs::read_dir(dir.path()).unwrap() {
             let octets = fs::read(file.unwrap().path()).unwrap();
             for secret in ["a secret subject", "INBOX"] {
                 assert!(memchr::memmem::find(&octets, secret.as_bytes()).is_none(), "{secret}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_gone_is_forgotten_and_what_is_done_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("index");
+        let index = Index::open(&path, LocalKey::generate()).unwrap();
+        let (inbox, sent) = (index.place("INBOX", 7), index.place("Sent", 1));
+        index.learn_kinds(&inbox, &[(1, true), (2, false), (3, false)]).unwrap();
+        index.learn(&inbox, &[(3, entry("three"))]).unwrap();
+        index.learn(&sent, &[(1, entry("sent"))]).unwrap();
+        assert_eq!(index.settled(&inbox).unwrap(), HashSet::from([1, 3]));
+        index.keep_only(&inbox, &HashSet::from([1, 2, 9])).unwrap();
+        assert_eq!(index.look(&inbox, &[1, 2, 3], Need::All).unwrap().len(), 2);
+        index.note_progress(&inbox, Indexed { messages: 3, left: 1 }).unwrap();
+        index.note_progress(&sent, Indexed { messages: 1, left: 0 }).unwrap();
+        assert_eq!(Index::indexed(&path), Some(Indexed { messages: 4, left: 1 }));
+        index.forget_other_mailboxes(&["Archive".to_owned(), "Sent".to_owned()]).unwrap();
+        assert!(index.look(&inbox, &[1, 2, 3], Need::Brief).unwrap().is_empty());
+        assert!(matches!(index.look(&sent, &[1], Need::Head).unwrap()[&1], Known::Opened(_)));
+        assert_eq!(Index::indexed(&path), Some(Indexed { messages: 1, left: 0 }));
+        assert_eq!(Index::indexed(&dir.path().join("none")), None);
+    }
+
+    #[test]
+    fn few_rows_are_read_that_nobody_asked_for() {
+        for (uids, want) in [
+            (&[][..], vec![]),
+            (&[5], vec![(5, 5)]),
+            (&[9, 1, 2, 3], vec![(1, 3), (9, 9)]),
+            (&[1, 5, 10, 100_000], vec![(1, 5), (10, 10), (100_000, 100_000)]),
+        ] {
+            assert_eq!(runs(uids), want, "{uids:?}");
         }
     }
 
@@ -284,13 +464,18 @@ mod tests {
         let inbox = index.place("INBOX", 7);
         index.learn(&inbox, &[(1, entry("one")), (2, entry("two"))]).unwrap();
         // Rows that changed places, or octets that changed.
-        index.sql().execute("UPDATE message SET uid = 9 WHERE uid = 1", []).unwrap();
-        index.sql().execute("UPDATE message SET entry = zeroblob(60) WHERE uid = 2", []).unwrap();
-        let known = index.look(&inbox, &[2, 9], true).unwrap();
+        index
+            .sql()
+            .execute_batch(
+                "UPDATE content SET uid = 9 WHERE uid = 1; UPDATE message SET uid = 9 WHERE uid = 1",
+            )
+            .unwrap();
+        index.sql().execute("UPDATE content SET head = zeroblob(60) WHERE uid = 2", []).unwrap();
+        let known = index.look(&inbox, &[2, 9], Need::All).unwrap();
         assert!(known.len() == 2 && known.values().all(|is| matches!(is, Known::ToOpen)));
         // Another device's key opens none of it.
         let other = Index::open(&path, LocalKey::generate()).unwrap();
-        assert!(other.look(&inbox, &[9], true).unwrap().values().all(|is| matches!(is, Known::ToOpen)));
+        assert!(other.look(&inbox, &[9], Need::All).unwrap().values().all(|is| matches!(is, Known::ToOpen)));
         drop((index, other));
         for damage in
             [&b"this is no database, but it is long enough to look like one to a hasty reader"[..], b""]
@@ -300,9 +485,9 @@ mod tests {
             }
             fs::write(&path, damage.repeat(100)).unwrap();
             let index = Index::open(&path, key.clone()).unwrap();
-            assert!(index.look(&inbox, &[2, 9], true).unwrap().is_empty());
+            assert!(index.look(&inbox, &[2, 9], Need::All).unwrap().is_empty());
             index.learn(&inbox, &[(2, entry("two"))]).unwrap();
-            assert!(matches!(index.look(&inbox, &[2], true).unwrap()[&2], Known::Opened(_)));
+            assert!(matches!(index.look(&inbox, &[2], Need::All).unwrap()[&2], Known::Opened(_)));
         }
     }
 }

@@ -16,7 +16,11 @@ mod submission;
 
 pub use account::BridgeError;
 
+pub use imap::background::Progress;
+pub use index::Indexed;
+
 use account::Account;
+use index::Index;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use sealpost_client::client::{Client, Policy};
 use sealpost_proto::address::Address;
@@ -29,7 +33,7 @@ use std::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     task::JoinSet,
     time::timeout,
 };
@@ -57,6 +61,10 @@ pub struct Config {
     pub names: Vec<String>,
     /// What may be done for new contacts.
     pub policy: Policy,
+    /// Whether the index is made in the background; else a message is indexed when it is asked for.
+    pub background: bool,
+    /// Whether the index is made anew.
+    pub rebuild: bool,
 }
 
 /// What mail programs are told.
@@ -69,11 +77,14 @@ pub struct Info {
     pub ca_file: PathBuf,
     /// Who may sign in, and with what.
     pub accounts: Vec<(Address, Zeroizing<String>)>,
+    /// How far the index of the first account is.
+    pub indexed: Option<Indexed>,
 }
 
 /// A running bridge; it ends when this is dropped.
 pub struct Bridge {
     info: Info,
+    progress: Vec<(Address, watch::Receiver<Progress>)>,
     tasks: JoinSet<()>,
     _folders: Vec<Folder>,
 }
@@ -87,7 +98,13 @@ impl Bridge {
         for (client, path) in config.accounts {
             let folder = Folder::take(&path)?;
             let settings = folder.settings()?;
-            let account = Account::open(client, &path, settings.password.clone(), settings.index_key()?)?;
+            let account = Account::open(
+                client,
+                &path,
+                settings.password.clone(),
+                settings.index_key()?,
+                config.rebuild,
+            )?;
             told.push((account.address.clone(), settings.password.clone()));
             accounts.push(account);
             folders.push(folder);
@@ -111,6 +128,7 @@ impl Bridge {
             submission: submission.local_addr()?,
             ca_file: certificate.ca_file,
             accounts: told,
+            indexed: None,
         };
         settings.imap_port = Some(info.imap.port());
         settings.submission_port = Some(info.submission.port());
@@ -118,15 +136,26 @@ impl Bridge {
 
         let accounts: Arc<[Arc<Account>]> = accounts.into();
         let mut tasks = JoinSet::new();
+        let mut progress = Vec::new();
+        for account in accounts.iter().filter(|_| config.background) {
+            let (send, receive) = watch::channel(Progress::default());
+            progress.push((account.address.clone(), receive));
+            tasks.spawn(imap::background::keep_complete(account.clone(), send));
+        }
         tasks.spawn(listen(imap, tls.clone(), accounts.clone(), Service::Imap));
         tasks.spawn(listen(submission, tls, accounts.clone(), Service::Submission(config.policy)));
         tasks.spawn(maintain(accounts));
-        Ok(Self { info, tasks, _folders: folders })
+        Ok(Self { info, progress, tasks, _folders: folders })
     }
 
     /// For mail programs.
     pub fn info(&self) -> &Info {
         &self.info
+    }
+
+    /// How far the index of each account is, where it is made in the background.
+    pub fn progress(&self) -> &[(Address, watch::Receiver<Progress>)] {
+        &self.progress
     }
 
     /// Ends it: connections are closed, nothing half done.
@@ -149,6 +178,7 @@ pub fn info(client: &Client, folder: &Path) -> Result<Option<Info>, BridgeError>
         submission: at(submission),
         ca_file: path.join("ca.pem"),
         accounts: vec![(address, settings.password)],
+        indexed: Index::indexed(&path.join(account::INDEX)),
     }))
 }
 

@@ -2,6 +2,7 @@
 //! other, octet for octet, and lies sealed in between.
 
 mod imap;
+mod index;
 mod submission;
 
 use crate::{

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     account::{BridgeError, Fresh},
-    entry::Entry,
+    entry::{Entry, Need},
     index::Known,
 };
 use sealpost_client::{
@@ -150,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         batch: &[Listed],
         with_modseq: bool,
     ) -> std::result::Result<(), Failure> {
-        let sorted = self.sort(batch, true).await.map_err(Failure::from)??;
+        let sorted = self.sort(batch, parts::need(asked.items)).await.map_err(Failure::from)??;
         if !sorted.plain.is_empty() {
             self.pass_plain(asked, &sorted.plain, with_modseq).await?;
         }
@@ -174,13 +174,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) async fn sort(
         &mut self,
         batch: &[Listed],
-        entries: bool,
+        need: Need,
     ) -> Result<std::result::Result<Sorted, BridgeError>> {
         let Some(place) = self.selected.as_ref().map(|selected| selected.place) else {
             return Ok(Ok(Sorted::default()));
         };
         let uids: Vec<u32> = batch.iter().map(|listed| listed.uid).collect();
-        let mut known = match self.account.index.look(&place, &uids, entries) {
+        let mut known = match self.account.index.look(&place, &uids, need) {
             Ok(known) => known,
             Err(error) => return Ok(Err(error.into())),
         };

@@ -3,6 +3,7 @@
 //! speaks of the content of sealed or signed messages is answered here (see [`fetch`], [`search`], [`append`]).
 
 mod append;
+pub(crate) mod background;
 mod ends;
 mod fetch;
 mod idle;
@@ -118,17 +119,7 @@ where
         let Some((account, server, capabilities)) = login::login(&mut program, accounts).await? else {
             return Ok(());
         };
-        let mut session = Session {
-            program,
-            server,
-            account,
-            capabilities,
-            names: Names::Utf7,
-            selected: None,
-            held: None,
-            provisional: HashMap::new(),
-            verdicts: None,
-        };
+        let mut session = Session::new(program, server, account, capabilities);
         let ended = session.run().await;
         // The last words, where there is still somebody to hear them.
         let _ = session.program.flush().await;
@@ -141,6 +132,20 @@ where
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
+    fn new(program: Program<S>, server: Server, account: Arc<Account>, capabilities: String) -> Self {
+        Self {
+            program,
+            server,
+            account,
+            capabilities,
+            names: Names::Utf7,
+            selected: None,
+            held: None,
+            provisional: HashMap::new(),
+            verdicts: None,
+        }
+    }
+
     async fn run(&mut self) -> Result<()> {
         loop {
             self.program.flush().await?;

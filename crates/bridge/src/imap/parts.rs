@@ -1,6 +1,6 @@
 //! Which octets of an opened message an item of FETCH asks for.
 
-use crate::entry::Entry;
+use crate::entry::{Entry, Need};
 use sealpost_client::open::Shown;
 use sealpost_proto::{
     imap::{
@@ -59,6 +59,12 @@ pub(super) fn is_indexed(item: &FetchItem) -> bool {
     }
 }
 
+/// What of the index is needed to answer.
+pub(super) fn need(items: &[FetchItem]) -> Need {
+    let head = |item: &FetchItem| matches!(item, FetchItem::Section { .. } | FetchItem::Rfc822Header);
+    if items.iter().any(head) { Need::Head } else { Need::Brief }
+}
+
 /// An item that [`is_indexed`].
 pub(super) fn from_entry(item: &FetchItem, entry: &Entry) -> Answer {
     let named = |name: &str, value: &[u8]| Answer::Written([name.as_bytes(), b" ", value].concat());
@@ -69,11 +75,11 @@ pub(super) fn from_entry(item: &FetchItem, entry: &Entry) -> Answer {
         FetchItem::Size => named("RFC822.SIZE", entry.size.to_string().as_bytes()),
         // RFC 8970 §3.1: no preview is an empty one.
         FetchItem::Preview { .. } => named("PREVIEW", b"\"\""),
-        FetchItem::Rfc822Header => Answer::Memory("RFC822.HEADER".into(), entry.head.to_vec()),
+        FetchItem::Rfc822Header => Answer::Memory("RFC822.HEADER".into(), entry.head().to_vec()),
         FetchItem::Section { section, partial, .. } => {
             let octets = match &section.text {
-                Some(SectionText::HeaderFields { names, not }) => fields(&entry.head, names, *not),
-                _ => entry.head.to_vec(),
+                Some(SectionText::HeaderFields { names, not }) => fields(entry.head(), names, *not),
+                _ => entry.head().to_vec(),
             };
             Answer::Memory(label(section, *partial), cut_octets(&octets, *partial))
         }

@@ -11,7 +11,7 @@
 use super::{Result, Session, listing::Listed, one_line};
 use crate::{
     account::BridgeError,
-    entry::{Entry, Keywords},
+    entry::{Entry, Keywords, Need},
 };
 use sealpost_client::open::field_text;
 use sealpost_proto::{
@@ -103,16 +103,26 @@ fn rewrite(
     }
 }
 
+/// What of the index is needed to decide keys.
+fn need(keys: &[&SearchKey]) -> Need {
+    let one = |key: &&SearchKey| match key {
+        SearchKey::Body(_) | SearchKey::Text(_) => Need::All,
+        SearchKey::Header { .. } | SearchKey::Sent(..) => Need::Head,
+        _ => Need::Brief,
+    };
+    keys.iter().map(one).max().unwrap_or(Need::Brief)
+}
+
 /// Whether an opened message matches a key that speaks of content.
 fn matches(key: &SearchKey, entry: &Entry) -> bool {
-    let header = || Header::read(&entry.head).unwrap_or_default().0;
+    let header = || Header::read(entry.head()).unwrap_or_default().0;
     match key {
         SearchKey::Larger(size) => entry.size > *size,
         SearchKey::Smaller(size) => entry.size < *size,
-        SearchKey::Body(text) => has(&entry.text, &casemap(text)),
+        SearchKey::Body(text) => has(entry.text(), &casemap(text)),
         SearchKey::Text(text) => {
             let text = casemap(text);
-            has(&entry.text, &text)
+            has(entry.text(), &text)
                 || header().fields().iter().any(|field| {
                     has(&casemap(&format!("{}: {}", field.name(), field_text(&field.unfolded()))), &text)
                 })
@@ -186,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         opened: &mut Vec<u32>,
         found: &mut [Vec<u32>],
     ) -> Result<std::result::Result<(), BridgeError>> {
-        let mut sorted = match self.sort(batch, true).await? {
+        let mut sorted = match self.sort(batch, need(keys)).await? {
             Ok(sorted) => sorted,
             Err(error) => return Ok(Err(error)),
         };
@@ -195,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             if let Err(error) = self.open_all(&sorted.unknown).await? {
                 return Ok(Err(error));
             }
-            sorted = match self.sort(batch, true).await? {
+            sorted = match self.sort(batch, need(keys)).await? {
                 Ok(sorted) => sorted,
                 Err(error) => return Ok(Err(error)),
             };
@@ -260,13 +270,13 @@ mod tests {
         let entry = Entry {
             keywords: Keywords::default(),
             size: 100,
-            head: text(
-                "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n aus Basel\r\nDate: Mon, 23 Nov 2026 23:30:00 -0500\r\nTo: bob@x\r\n\r\n",
-            ),
             envelope: text(""),
             body: text(""),
             body_structure: text(""),
-            text: Zeroizing::new(casemap("Hello Bob")),
+            head: Some(text(
+                "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n aus Basel\r\nDate: Mon, 23 Nov 2026 23:30:00 -0500\r\nTo: bob@x\r\n\r\n",
+            )),
+            text: Some(Zeroizing::new(casemap("Hello Bob"))),
         };
         let header =
             |field: &str, value: &str| SearchKey::Header { field: field.into(), value: value.into() };
