@@ -32,10 +32,9 @@ pub struct Shown {
 
 /// Where the octets behind the header come from.
 enum Body {
-    None,
     /// Of a message as it came: from there on.
     Plain(Arc<crate::spool::Spool>, u64),
-    /// Of a small payload.
+    /// Of a small payload, or of a notice.
     Memory(Arc<Zeroizing<Vec<u8>>>, u64),
     /// Of a sealed message, opened once more.
     Sealed(Arc<crate::spool::Spool>, Vec<sealpost_crypto::key::SecretKey>, u64),
@@ -64,7 +63,6 @@ impl Shown {
 
     fn body(&self, at: u64) -> io::Result<Box<dyn Read + Send>> {
         Ok(match &self.body {
-            Body::None => Box::new(io::empty()),
             Body::Plain(spool, body) => {
                 Box::new(SpoolReader::range(spool.clone(), body.saturating_add(at), u64::MAX))
             }
@@ -159,9 +157,9 @@ impl Opened {
                 "If you have just come to this device, your earlier keys may not have arrived yet.\n".to_owned()
             }))
             .collect::<String>();
-        head.extend_from_slice(write::quoted_printable(&text).as_bytes());
-        let size = head.len() as u64;
-        Shown { head, body: Body::None, size }
+        let body = Zeroizing::new(write::quoted_printable(&text).into_bytes());
+        let size = (head.len() + body.len()) as u64;
+        Shown { head, body: Body::Memory(Arc::new(body), 0), size }
     }
 }
 

@@ -232,7 +232,10 @@ fn forged_verdicts_go_and_withheld_content_is_a_notice() {
         (sealed.iter().map(|b| if *b == b'[' { b'(' } else { *b }).collect(), "signature bad"),
         (sealed[..sealed.len() - 200].to_vec(), "cannot be opened"),
     ] {
-        let shown = text(&all(&judge(&octets, &facts()).shown(SEE)));
+        let shown = judge(&octets, &facts()).shown(SEE);
+        let head = text(shown.head());
+        assert!(head.ends_with("\r\n\r\n") && !head.contains("does not show"), "{head}");
+        let shown = text(&all(&shown));
         assert!(shown.starts_with(&format!("Sealpost-Verdict: {name}; sealed")), "{shown}");
         assert!(shown.contains(&format!("Subject: [Withheld: {name}]")) && shown.contains(SEE), "{shown}");
         assert!(shown.contains("From: alice@example.net\r\n") && !shown.contains("secret text"), "{shown}");
