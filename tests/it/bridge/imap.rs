@@ -1,29 +1,11 @@
 //! Reading through the bridge.
 
-use super::{Bridge, composed, literal, wait_for};
+use super::{Bridge, composed, literal, wait_for, without_verdict};
 use crate::{server::Client, support::Demo};
 
-const VERDICT: &str = "Sealpost-Verdict: ";
-
-/// Bob's mailbox as his mail server shows it to a program that does not go through the bridge.
+/// Bob's mailbox as his mail server shows it.
 fn straight(demo: &Demo) -> Client {
-    let address = demo.server(1, "imaps").parse().expect("an address");
-    let ca = demo.json["ca_file"].as_str().expect("a path").to_owned();
-    let mut client = Client::connect(address).tls_named(ca.as_ref(), &demo.server(1, "host"));
-    assert!(client.line().starts_with("* OK "));
-    let (user, password) = (demo.user(1, "address"), demo.user(1, "app_password"));
-    assert!(client.imap(&format!("LOGIN {user} {password}")).contains("a OK "));
-    client
-}
-
-/// Without the verdict on top, which is the bridge's own.
-fn without_verdict(message: &str) -> String {
-    let rest = message.strip_prefix(VERDICT).expect("a verdict on top");
-    let mut at = rest.find("\r\n").expect("a line") + 2;
-    while rest[at..].starts_with(' ') {
-        at += rest[at..].find("\r\n").expect("a line") + 2;
-    }
-    rest[at..].to_owned()
+    super::straight(demo, 1)
 }
 
 #[test]
@@ -134,6 +116,10 @@ fn searches_find_what_is_inside_and_flags_pass_through() {
     assert!(answer.contains("COUNT 1"), "{answer}");
     server.imap("SELECT INBOX");
     assert!(server.imap("FETCH 1:* (FLAGS)").contains("mine"));
+    // NeoMutt's way, in which no CHARSET may be named (RFC 6855 §3).
+    assert!(program.imap("ENABLE UTF8=ACCEPT").contains("* ENABLED UTF8=ACCEPT"));
+    let answer = program.imap("UID SEARCH BODY \"and pears\"");
+    assert!(answer.contains(&format!("* SEARCH {}\r\n", number("third"))), "{answer}");
 }
 
 #[test]

@@ -46,15 +46,15 @@ impl Bridge {
         Self { process, json }
     }
 
-    fn address(&self, name: &str) -> SocketAddr {
+    pub fn address(&self, name: &str) -> SocketAddr {
         self.json[name].as_str().and_then(|text| text.parse().ok()).expect("an address")
     }
 
-    fn text(&self, pointer: &str) -> String {
+    pub fn text(&self, pointer: &str) -> String {
         self.json.pointer(pointer).and_then(Value::as_str).expect("a string").to_owned()
     }
 
-    fn ca(&self) -> PathBuf {
+    pub fn ca(&self) -> PathBuf {
         self.text("/ca_file").into()
     }
 
@@ -101,6 +101,27 @@ impl Drop for Bridge {
             drop(self.process.wait());
         }
     }
+}
+
+/// A user's mailbox as the mail server shows it to a program that does not go through the bridge.
+pub fn straight(demo: &Demo, user: usize) -> Client {
+    let address = demo.server(user, "imaps").parse().expect("an address");
+    let ca = demo.json["ca_file"].as_str().expect("a path").to_owned();
+    let mut client = Client::connect(address).tls_named(ca.as_ref(), &demo.server(user, "host"));
+    assert!(client.line().starts_with("* OK "));
+    let (name, password) = (demo.user(user, "address"), demo.user(user, "app_password"));
+    assert!(client.imap(&format!("LOGIN {name} {password}")).contains("a OK "));
+    client
+}
+
+/// Without the verdict on top, which is the bridge's own.
+pub fn without_verdict(message: &str) -> String {
+    let rest = message.strip_prefix("Sealpost-Verdict: ").expect("a verdict on top");
+    let mut at = rest.find("\r\n").expect("a line") + 2;
+    while rest[at..].starts_with(' ') {
+        at += rest[at..].find("\r\n").expect("a line") + 2;
+    }
+    rest[at..].to_owned()
 }
 
 /// Waits until a mailbox has so many messages.

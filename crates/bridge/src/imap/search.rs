@@ -179,8 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
         let opened = SequenceSet::from_numbers(&opened);
         let key = rewrite(&asked.key, opened.as_ref(), &mut found.into_iter());
-        let charset = asked.charset.or_else(|| Some("UTF-8".to_owned()));
-        let body = Body::Search { uid: asked.uid, returns: asked.returns, charset, key };
+        let body = Body::Search { uid: asked.uid, returns: asked.returns, charset: asked.charset, key };
         if format!("{body:?}").len() > SEARCH_MAX {
             self.program.done(tag, "NO [LIMIT] Too many scattered messages match; search for less");
             return Ok(());
