@@ -4,6 +4,7 @@
 //! The programs check the server's certificate, name and chain, as they do anywhere: the authority is the test's own,
 //! and the name leads to 127.0.0.1 by a hosts file that only these processes see (nss_wrapper).
 
+mod bridged;
 mod dovecot;
 mod evolution;
 mod fetchers;
@@ -30,10 +31,69 @@ use std::{
 /// The server's name, in its certificate too.
 const HOST: &str = "mail.example.net";
 
+/// A folder for a person's programs.
+struct Home {
+    folder: PathBuf,
+    hosts: PathBuf,
+}
+
+impl Home {
+    /// Within `parent`, beside its hosts file.
+    fn new(parent: &Path) -> Self {
+        let (folder, hosts) = (parent.join("home"), parent.join("hosts"));
+        fs::write(&hosts, format!("127.0.0.1 {HOST} localhost\n")).expect("written");
+        fs::create_dir(&folder).expect("made");
+        Self { folder, hosts }
+    }
+
+    /// Below it.
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// A file below it, which nobody else may read: some programs insist on that.
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.at(name);
+        fs::create_dir_all(path.parent().expect("below home")).expect("made");
+        fs::write(&path, text).expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("set");
+        path
+    }
+
+    /// A program with this home and nothing else of this process's surroundings, which finds the server by name.
+    fn program(&self, name: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(name);
+        command
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", &self.folder)
+            .env("LC_ALL", "C.UTF-8")
+            .env("LD_PRELOAD", "libnss_wrapper.so")
+            .env("NSS_WRAPPER_HOSTS", &self.hosts)
+            .current_dir(&self.folder);
+        command
+    }
+}
+
+/// What a person tells a mail program.
+struct Login {
+    host: &'static str,
+    /// IMAP, TLS from the start.
+    imap: u16,
+    /// Submission, the same.
+    submission: u16,
+    user: String,
+    password: String,
+    /// The root certificate to trust.
+    ca: PathBuf,
+}
+
 /// A server, Alice's account on it, and a home folder for her programs.
 struct World {
     setup: Setup,
     server: Server,
+    home: Home,
 }
 
 impl World {
@@ -41,25 +101,31 @@ impl World {
         let setup = Setup::new("", ALL_PORTS);
         certify(&setup);
         setup.account(ALICE);
-        fs::write(setup.path("hosts"), format!("127.0.0.1 {HOST}\n")).expect("written");
-        fs::create_dir(setup.path("home")).expect("made");
+        let home = Home::new(&setup.path(""));
         let server = setup.start();
-        Self { setup, server }
+        Self { setup, server, home }
     }
 
     /// Below Alice's home.
     fn home(&self, name: &str) -> PathBuf {
-        self.setup.path("home").join(name)
+        self.home.at(name)
     }
 
-    /// A file below Alice's home, which nobody else may read: some programs insist on that.
+    /// A file below Alice's home.
     fn write(&self, name: &str, text: &str) -> PathBuf {
-        use std::os::unix::fs::PermissionsExt as _;
-        let path = self.home(name);
-        fs::create_dir_all(path.parent().expect("below home")).expect("made");
-        fs::write(&path, text).expect("written");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("set");
-        path
+        self.home.write(name, text)
+    }
+
+    /// What Alice's programs are told.
+    fn login(&self) -> Login {
+        Login {
+            host: HOST,
+            imap: self.port("imaps"),
+            submission: self.port("submissions"),
+            user: ALICE.to_owned(),
+            password: TOKEN.to_owned(),
+            ca: self.ca(),
+        }
     }
 
     /// The root certificate that programs are to trust.
@@ -71,18 +137,9 @@ impl World {
         self.server.address(name).port()
     }
 
-    /// A program with Alice's home and nothing else of this process's surroundings, which finds the server by name.
+    /// A program of Alice's.
     fn program(&self, name: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new(name);
-        command
-            .env_clear()
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-            .env("HOME", self.setup.path("home"))
-            .env("LC_ALL", "C.UTF-8")
-            .env("LD_PRELOAD", "libnss_wrapper.so")
-            .env("NSS_WRAPPER_HOSTS", self.setup.path("hosts"))
-            .current_dir(self.setup.path("home"));
-        command
+        self.home.program(name)
     }
 
     /// Runs a program to its end, which must be success. What it said.

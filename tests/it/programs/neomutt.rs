@@ -1,22 +1,28 @@
 //! NeoMutt, driven by the keys that a person would press.
 
-use super::{ALICE, HOST, TOKEN, World, append, flags};
+use super::{Home, Login, World, append, flags};
 use std::collections::BTreeMap;
 
-/// Runs it on INBOX with these keys, on a terminal of its own.
-fn press(world: &World, keys: &str) {
-    let place = format!("imaps://{HOST}:{}", world.port("imaps"));
+/// Its settings, with more of them behind; where they lie.
+pub fn configure(home: &Home, login: &Login, more: &str) -> std::path::PathBuf {
+    let Login { host, imap, user, password, ca, .. } = login;
     let settings = format!(
-        "set imap_user = \"{ALICE}\"\nset imap_pass = \"{TOKEN}\"\nset folder = \"{place}\"\n\
-         set ssl_force_tls\nunset ssl_usesystemcerts\nset certificate_file = \"{}\"\n\
-         set ssl_ca_certificates_file = \"{0}\"\nset delete = yes\nset quit = yes\nset sleep_time = 0\n\
+        "set imap_user = \"{user}\"\nset imap_pass = \"{password}\"\nset folder = \"imaps://{host}:{imap}\"\n\
+         set ssl_force_tls\nunset ssl_usesystemcerts\nset certificate_file = \"{ca}\"\n\
+         set ssl_ca_certificates_file = \"{ca}\"\nset delete = yes\nset quit = yes\nset sleep_time = 0\n\
          unset confirmappend\nunset confirmcreate\nunset mark_old\nunset move\nunset wait_key\nunset imap_idle\n\
-         set sort = mailbox-order\nset pager_stop\nset header_cache = \"\"\npush \"{keys}\"\n",
-        world.ca().display()
+         set sort = mailbox-order\nset pager_stop\nset header_cache = \"\"\n{more}\n",
+        ca = ca.display()
     );
-    let settings = world.write("muttrc", &settings);
-    let neomutt = format!("neomutt -n -F '{}' -f '{place}/INBOX'", settings.display());
-    let mut script = world.program("script");
+    home.write("muttrc", &settings)
+}
+
+/// Runs it on INBOX with these keys, on a terminal of its own.
+pub fn press(home: &Home, login: &Login, more: &str, keys: &str) {
+    let settings = configure(home, login, &format!("{more}\npush \"{keys}\""));
+    let neomutt =
+        format!("neomutt -n -F '{}' -f 'imaps://{}:{}/INBOX'", settings.display(), login.host, login.imap);
+    let mut script = home.program("script");
     World::succeed(script.env("TERM", "xterm").args([
         "--quiet",
         "--return",
@@ -32,7 +38,9 @@ fn neomutt_reads_flags_saves_and_purges() {
     let mut alice = world.alice();
     append(&mut alice, "INBOX", "", 1..31);
     press(
-        &world,
+        &world.home,
+        &world.login(),
+        "",
         "3<enter><display-message><exit>5<enter><flag-message>7<enter><delete-message>\
          9<enter><save-message>=Archive<enter>11<enter><copy-message>=Projects/Oak<enter>\
          13<enter><tag-entry>14<enter><tag-entry><tag-prefix><save-message>=Projects/Oak<enter>\
@@ -54,7 +62,9 @@ fn neomutt_reads_flags_saves_and_purges() {
     // Undone before it is written: nothing changes. What another session adds is there the next time.
     append(&mut alice, "INBOX", "", 31..32);
     press(
-        &world,
+        &world.home,
+        &world.login(),
+        "",
         "<delete-pattern>~A<enter><undelete-pattern>~A<enter><last-entry><display-message><exit><quit>",
     );
     let after = flags(&mut alice, "INBOX");
