@@ -194,7 +194,14 @@ fn a_wrong_password_and_odd_commands_are_refused() {
     let own = demo.user(1, "password").replace(' ', "-");
     assert!(stranger.imap(&format!("LOGIN bob@example.com \"{own}\"")).contains("AUTHENTICATIONFAILED"));
     let mut program = bob.imap();
-    for command in ["SORT (DATE) UTF-8 ALL", "COMPRESS DEFLATE", "FETCH 1 (BODY[]", "XYZZY", "LOGIN a b"] {
+    for command in [
+        "SORT (DATE) UTF-8 ALL",
+        "THREAD REFERENCES UTF-8 ALL",
+        "COMPRESS DEFLATE",
+        "FETCH 1 (BODY[]",
+        "XYZZY",
+        "LOGIN a b",
+    ] {
         let answer = program.imap(command);
         assert!(answer.contains("a BAD ") || answer.contains("a NO "), "{command}: {answer}");
     }

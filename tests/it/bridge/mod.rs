@@ -1,6 +1,7 @@
 //! The bridge as a process between mail programs and two real servers: what is composed on one side comes out on the
 //! other, octet for octet, and lies sealed in between.
 
+mod extensions;
 mod imap;
 mod index;
 mod submission;

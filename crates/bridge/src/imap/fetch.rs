@@ -15,7 +15,6 @@ use super::{
     Came, Held, Result, Session,
     ends::CHUNK,
     listing::{self, Listed},
-    one_line,
     parts::{self, Answer},
     wire::{self, Response, items, response},
 };
@@ -65,10 +64,14 @@ pub(super) struct Sorted {
     pub(super) unknown: Vec<Listed>,
 }
 
-/// A failure that ends the command, not the session.
-enum Failure {
+/// Why a command failed.
+pub(super) enum Failure {
+    /// The session ends with it.
     Session(super::End),
+    /// The bridge could not do it.
     Command(BridgeError),
+    /// The server would not, in the words of its tagged response.
+    Refused(Vec<u8>),
 }
 
 impl From<super::End> for Failure {
@@ -107,12 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         for batch in list.chunks(BATCH) {
             match self.fetch_batch(asked, batch, with_modseq).await {
                 Ok(()) => {}
-                Err(Failure::Session(end)) => return Err(end),
-                Err(Failure::Command(error)) => {
-                    tracing::warn!("{error}");
-                    self.program.done(asked.tag, &format!("NO [SERVERBUG] {}", one_line(&error.to_string())));
-                    return Ok(());
-                }
+                failed => return self.searched(asked.tag, None, failed).await,
             }
         }
         self.program.done(asked.tag, "OK FETCH completed");
@@ -362,6 +360,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Ok(()) => Ok(Ok(())),
             Err(Failure::Session(end)) => Err(end),
             Err(Failure::Command(error)) => Ok(Err(error)),
+            Err(Failure::Refused(_)) => Err(unasked()),
         }
     }
 

@@ -23,6 +23,11 @@ pub(super) fn number(value: &[u8]) -> Option<u32> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 
+/// The same where 64 bits are wanted.
+pub(super) fn long_number(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
 /// Takes one response to a listing (`FETCH … (UID)`). `true`: it was nothing else, and the mail program need not see it.
 pub(super) fn take(list: &mut Vec<Listed>, line: &[u8]) -> bool {
     match response(line) {
@@ -68,7 +73,7 @@ pub(super) fn take(list: &mut Vec<Listed>, line: &[u8]) -> bool {
 }
 
 /// `1:3,5`
-fn ranges(set: &[u8]) -> Vec<(u32, u32)> {
+pub(super) fn ranges(set: &[u8]) -> Vec<(u32, u32)> {
     let text = std::str::from_utf8(set).unwrap_or_default();
     text.trim()
         .split(',')

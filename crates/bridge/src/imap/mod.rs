@@ -10,7 +10,9 @@ mod idle;
 mod listing;
 mod login;
 mod parts;
+mod results;
 mod search;
+mod sort;
 mod wire;
 
 use crate::{
@@ -30,7 +32,7 @@ use zeroize::Zeroizing;
 
 /// What is told to mail programs of what the server can do. What is missing here either speaks of content in a way that
 /// is not answered yet, or is between server and bridge alone.
-const PASSED: [&str; 33] = [
+const PASSED: [&str; 40] = [
     "IMAP4rev1",
     "IMAP4rev2",
     "LITERAL+",
@@ -50,6 +52,12 @@ const PASSED: [&str; 33] = [
     "ESEARCH",
     "SEARCHRES",
     "WITHIN",
+    "SORT",
+    "SORT=DISPLAY",
+    "ESORT",
+    "THREAD=ORDEREDSUBJECT",
+    "THREAD=REFERENCES",
+    "I18NLEVEL=1",
     "CONDSTORE",
     "QRESYNC",
     "SAVEDATE",
@@ -57,6 +65,7 @@ const PASSED: [&str; 33] = [
     "PREVIEW",
     "UTF8=ACCEPT",
     "METADATA",
+    "LIST-METADATA",
     "QUOTA",
     "QUOTA=RES-STORAGE",
     "QUOTA=RES-MESSAGE",
@@ -101,6 +110,8 @@ struct Session<S> {
     account: Arc<Account>,
     capabilities: String,
     names: Names,
+    /// IMAP4rev2 is enabled.
+    rev2: bool,
     selected: Option<Selected>,
     held: Option<Held>,
     /// Messages opened while a look-up failed: true for this session, asked again by the next.
@@ -139,6 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             account,
             capabilities,
             names: Names::Utf7,
+            rev2: false,
             selected: None,
             held: None,
             provisional: HashMap::new(),
@@ -292,7 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Body::StartTls | Body::Login { .. } | Body::Authenticate { .. } => {
                 self.program.done(&tag, "BAD You are signed in already");
             }
-            Body::Compress(_) | Body::Unauthenticate | Body::Sort { .. } | Body::Thread { .. } => {
+            Body::Compress(_) | Body::Unauthenticate => {
                 self.program.done(&tag, "NO [CANNOT] The bridge does not offer this");
             }
             Body::Idle => self.idle(&tag).await?,
@@ -317,7 +329,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Body::Search { uid, returns, charset, key }
                 if self.selected.is_some() && search::speaks_of_content(&key) =>
             {
-                self.search(&tag, search::Asked { uid, returns, charset, key }).await?;
+                self.search(&tag, &search::Asked { uid, returns, charset, key }).await?;
+            }
+            Body::Sort { .. } | Body::Thread { .. } if self.selected.is_some() => {
+                self.arrange(&command).await?;
             }
             Body::Logout => {
                 self.forward(&command).await?;
@@ -407,8 +422,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     fn enabled(&mut self, line: &[u8]) {
         let text = String::from_utf8_lossy(line).to_ascii_uppercase();
-        let mut words = text.split_ascii_whitespace();
-        if words.any(|word| word == "UTF8=ACCEPT" || word == "IMAP4REV2") {
+        let enabled = |name: &str| text.split_ascii_whitespace().any(|word| word == name);
+        self.rev2 |= enabled("IMAP4REV2");
+        if self.rev2 || enabled("UTF8=ACCEPT") {
             self.names = Names::Utf8;
         }
     }

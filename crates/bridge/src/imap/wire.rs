@@ -89,6 +89,8 @@ pub(crate) enum Response<'a> {
     Exists(u32),
     /// `* VANISHED 1:3,5` and `* VANISHED (EARLIER) 1:3,5`: the set, and whether (EARLIER) stands before it.
     Vanished(bool, &'a [u8]),
+    /// `* ESEARCH … ALL 1:3,5`: the set; empty where there is none.
+    Esearch(&'a [u8]),
     /// `* BYE …`
     Bye,
     /// `* CAPABILITY …`
@@ -120,6 +122,11 @@ fn parse(line: &[u8]) -> Option<Response<'_>> {
         } else {
             Response::Vanished(false, rest)
         });
+    }
+    if second.eq_ignore_ascii_case(b"ESEARCH") {
+        let mut words = rest.split(|b| *b == b' ');
+        let all = words.any(|word| word.eq_ignore_ascii_case(b"ALL"));
+        return Some(Response::Esearch(words.next().filter(|_| all).unwrap_or_default()));
     }
     if second.eq_ignore_ascii_case(b"BYE") {
         return Some(Response::Bye);
@@ -353,6 +360,9 @@ mod tests {
             ("* 3 EXISTS\r\n", Response::Exists(3)),
             ("* VANISHED 1:3\r\n", Response::Vanished(false, b"1:3")),
             ("* VANISHED (EARLIER) 1:3\r\n", Response::Vanished(true, b"1:3")),
+            ("* ESEARCH (TAG \"a\") UID MIN 2 ALL 2:4,9 COUNT 4\r\n", Response::Esearch(b"2:4,9")),
+            ("* ESEARCH (TAG \"a\") ALL 7\r\n", Response::Esearch(b"7")),
+            ("* ESEARCH (TAG \"a\")\r\n", Response::Esearch(b"")),
             ("* BYE gone\r\n", Response::Bye),
             ("* CAPABILITY IMAP4rev1\r\n", Response::Capability),
             ("* 4294967296 EXISTS\r\n", Response::Other),

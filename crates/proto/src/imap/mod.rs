@@ -2,8 +2,8 @@
 //!
 //! [`receive`] cuts octets into commands and responses; [`parse`] and [`encode`] turn commands into values and back;
 //! [`response`] writes a server's responses, [`reply`] reads them; [`mime`] finds the parts of a message and
-//! [`structure`] writes ENVELOPE and BODYSTRUCTURE, [`envelope`] and
-//! [`threading`] read what SORT and THREAD compare. Why a codec of our own: `docs/decisions/0004-imap-codec.md`.
+//! [`structure`] writes ENVELOPE and BODYSTRUCTURE; [`keys`] are what
+//! [`sort`] and [`thread`] compare, and [`found`] writes what was found. Why a codec of our own: `docs/decisions/0004-imap-codec.md`.
 //!
 //! An extension adds: variants in [`command`], an arm in [`parse`] and [`encode`], a code or line in [`response`].
 
@@ -13,6 +13,8 @@ pub mod condstore;
 pub mod date;
 pub mod encode;
 pub mod envelope;
+pub mod found;
+pub mod keys;
 mod lex;
 pub mod metadata;
 pub mod mime;
@@ -25,6 +27,7 @@ mod parse_sort;
 pub mod receive;
 pub mod reply;
 pub mod response;
+pub mod sort;
 pub mod structure;
 pub mod thread;
 pub mod threading;
@@ -41,6 +44,7 @@ pub use date::{Day, date_time};
 pub use lex::{Cursor, ParseError};
 pub use metadata::{Depth, Entry, GetMetadata, SetMetadata};
 pub use notify::{Event, EventGroup, MailboxFilter, Notify};
+pub use parse_search::KEYS_MAX as SEARCH_KEYS_MAX;
 pub use receive::{Limits, LiteralHead, Received, Receiver};
 pub use reply::{Condition, FetchValue, Reply, Text, reply};
 pub use response::quote_mailbox;

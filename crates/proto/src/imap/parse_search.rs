@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Most keys in one command: each may cost a pass over a message.
-const KEYS_MAX: usize = 1024;
+pub const KEYS_MAX: usize = 1024;
 
 /// `search-program = search-key *(SP search-key)`
 pub(crate) fn search_keys(c: &mut Cursor<'_>) -> Result<SearchKey> {

@@ -1,7 +1,7 @@
 //! THREAD (RFC 5256): conversations from what an index keeps of each message. Nothing here walks a tree by recursion: a
 //! chain of 100,000 replies is as deep as it is long.
 
-use super::response;
+use super::{ThreadAlgorithm, casemap::casemap_start, keys::Keys, response, sort::COMPARED_MAX};
 use std::collections::HashMap;
 
 /// Most different messages that are named and not there: each costs memory (about 80 octets), and 64 of them stand in
@@ -28,6 +28,31 @@ pub struct Threaded {
     pub id: Option<u64>,
     /// What it answers, oldest first.
     pub references: Vec<u64>,
+}
+
+impl Threaded {
+    /// `arrived` is its INTERNALDATE.
+    pub fn new(number: u32, arrived: i64, keys: &Keys) -> Self {
+        Self {
+            number,
+            sent: keys.sent_or(arrived),
+            subject: casemap_start(&keys.subject.text, COMPARED_MAX),
+            is_reply: keys.subject.is_reply,
+            id: keys.message_id.map(|id| id.0),
+            references: keys.references.iter().map(|id| id.0).collect(),
+        }
+    }
+}
+
+/// `* THREAD …`
+pub fn threads(out: &mut Vec<u8>, algorithm: ThreadAlgorithm, messages: &[Threaded]) {
+    let threads = match algorithm {
+        ThreadAlgorithm::OrderedSubject => ordered_subject(messages),
+        ThreadAlgorithm::References => references(messages),
+    };
+    out.extend_from_slice(if threads.is_empty() { b"* THREAD" } else { b"* THREAD " });
+    out.extend_from_slice(&threads);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// `1*thread-list` of messages (ascending by number), by subject alone (RFC 5256 §3 ORDEREDSUBJECT).

@@ -1,20 +1,19 @@
 //! What FETCH, SEARCH, SORT and THREAD want to know of a message without opening it, made once when it is stored
 //! (`NewMessage::index`, opaque to the store): ENVELOPE, BODY and BODYSTRUCTURE as they go out, when it says it was
 //! sent, what it answers, and where each part lies. What SORT and THREAD compare else stands in the ENVELOPE: see
-//! [`keys`]. [`stored`] has the layout.
+//! [`Keys`]. [`stored`] has the layout.
 
-mod keys;
 mod stored;
 
-pub(super) use keys::Keys;
-
-use super::sketch::sketch;
+use super::{sketch::sketch, text::decode_header};
 use sealpost_proto::{
     imap::{
         Day,
         date::{header_day, header_time},
+        envelope::Envelope,
+        keys::{Keys, MessageRef, references},
         mime::{self, Field, Kind, Node, Scanner, Structure},
-        structure, threading,
+        structure,
     },
     message::transfer::Decoder,
     time::Timestamp,
@@ -23,14 +22,10 @@ use sealpost_store::{
     mailbox::{ContentReader, Sketch},
     spool::Body,
 };
-use sha2::{Digest as _, Sha256};
 use std::{io, ops::Range};
 
 /// Octets read at a time.
 const CHUNK: usize = 64 * 1024;
-/// Most references kept of a message; of more the oldest half and the newest half are. They are written with every
-/// delivery, and conversations that long are read by their ends.
-const REFERENCES_MAX: usize = 64;
 
 /// What is known of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,19 +57,6 @@ pub(super) struct Sent {
     pub(super) day: Day,
     /// In UTC (SORT DATE).
     pub(super) at: Timestamp,
-}
-
-/// A message id: the first eight octets of its SHA-256. They are as good as the id where ids are only compared, and
-/// a fifth of its length. Whoever makes two ids alike joins messages of his own to a conversation, which a References
-/// field does for less.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct MessageRef(pub(super) u64);
-
-impl MessageRef {
-    pub(super) fn of(id: &[u8]) -> Self {
-        let digest: [u8; 32] = Sha256::digest(id).into();
-        Self(digest.iter().take(8).fold(0, |n, octet| n << 8 | u64::from(*octet)))
-    }
 }
 
 /// Where a part lies; see [`Node`].
@@ -195,10 +177,18 @@ impl Index {
                 let date = String::from_utf8_lossy(date);
                 header_day(&date).zip(header_time(&date)).map(|(day, at)| Sent { day, at })
             });
-            index.references = Some(references(root));
+            let ids = |field| root.joined(field).unwrap_or_default();
+            index.references = Some(references(&ids(Field::References), &ids(Field::InReplyTo)));
         }
         index.body = Plain::Without(structure::body_structure(&mut index.body_structure, parsed));
         index
+    }
+
+    /// What SORT and THREAD compare; `None` where the index does not know (version 1): the message has to be parsed anew.
+    pub(super) fn keys(&self) -> Option<Keys> {
+        let references = self.references.clone()?;
+        let envelope = Envelope::read(&self.envelope).ok()?;
+        Some(Keys::new(envelope, self.sent.map(|sent| sent.at), references, decode_header))
     }
 
     /// BODY.
@@ -214,22 +204,6 @@ impl Index {
         let numbers = numbers.iter().map(|n| n.get());
         mime::part(&self.parts, |p| (p.kind, &p.children), numbers).and_then(|at| self.parts.get(at))
     }
-}
-
-/// What a message answers (RFC 5256 §3, REFERENCES step 1): its References, or else the first id in In-Reply-To.
-fn references(root: &Node) -> Vec<MessageRef> {
-    let ids = |field| root.joined(field).unwrap_or_default();
-    let of = |value: &[u8], most| -> Vec<_> {
-        threading::message_ids(value).take(most).map(|id| MessageRef::of(&id)).collect()
-    };
-    let mut all = of(&ids(Field::References), usize::MAX);
-    if all.is_empty() {
-        all = of(&ids(Field::InReplyTo), 1);
-    }
-    if all.len() > REFERENCES_MAX {
-        all.drain(REFERENCES_MAX / 2..all.len() - REFERENCES_MAX / 2);
-    }
-    all
 }
 
 impl Part {

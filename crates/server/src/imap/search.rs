@@ -12,12 +12,13 @@ use super::{
     view::{Pick, View, ranges},
 };
 use sealpost_proto::imap::{
-    DateTest, Day, SearchKey, SearchReturn, SequenceSet, SystemFlag, Tag,
-    response::{self, Code},
+    DateTest, Day, SearchKey, SearchReturn, SystemFlag, Tag,
+    found::{self, asks_modseq, highest_modseq},
+    response::Code,
 };
 use sealpost_proto::time::Timestamp;
 use sealpost_store::mailbox::{Answers, ContentId, ContentReader, Flags, Message, Sketched, Uid, UidRange};
-use std::{fmt::Write as _, io, sync::Arc};
+use std::{io, sync::Arc};
 
 /// Messages that are looked through at a time.
 const PART: u32 = 8192;
@@ -76,25 +77,19 @@ impl Session {
         }
         let found = self.find_for(returns, charset, key).await?;
         let modseq = highest_modseq(&found, returns.unwrap_or_default(), key);
-        let found: Vec<Uid> = found.into_iter().map(|(uid, _)| uid).collect();
+        let uids: Vec<Uid> = found.into_iter().map(|(uid, _)| uid).collect();
         let view = self.view()?;
         let numbers: Vec<u32> =
-            if uid { found.clone() } else { found.iter().filter_map(|uid| view.number_of(*uid)).collect() };
+            if uid { uids.clone() } else { uids.iter().filter_map(|uid| view.number_of(*uid)).collect() };
         if let Some(returns) = returns {
             if saves {
-                view.saved = ranges(&saved(&found, returns));
+                view.saved = ranges(&found::saved(&uids, returns));
             }
             if returns != [SearchReturn::Save] {
-                esearch(&mut self.out, (tag, uid), returns, &numbers, modseq);
+                found::esearch(&mut self.out, (tag, uid), returns, &numbers, modseq);
             }
         } else {
-            self.out.extend_from_slice(b"* SEARCH");
-            for n in numbers {
-                self.out.push(b' ');
-                response::number(&mut self.out, u64::from(n));
-            }
-            let modseq = modseq.map(|modseq| format!(" (MODSEQ {modseq})")).unwrap_or_default();
-            response::line(&mut self.out, format_args!("{modseq}"));
+            found::plain(&mut self.out, "SEARCH", &numbers, modseq);
         }
         ok("SEARCH done")
     }
@@ -345,75 +340,4 @@ fn compare(test: DateTest, day: Day, with: Day) -> bool {
         DateTest::On => day == with,
         DateTest::Since => day >= with,
     }
-}
-
-/// What SAVE keeps: everything, or only what MIN and MAX name (RFC 5182 §2.4).
-pub(super) fn saved(uids: &[Uid], returns: &[SearchReturn]) -> Vec<Uid> {
-    if returns.contains(&SearchReturn::All) || returns.contains(&SearchReturn::Count) {
-        return uids.to_vec();
-    }
-    let (min, max) = (returns.contains(&SearchReturn::Min), returns.contains(&SearchReturn::Max));
-    if !min && !max {
-        return uids.to_vec();
-    }
-    let mut kept = Vec::new();
-    kept.extend(uids.first().filter(|_| min));
-    kept.extend(uids.last().filter(|_| max));
-    kept.dedup();
-    kept
-}
-
-/// Whether a key asks for MODSEQs.
-fn asks_modseq(key: &SearchKey) -> bool {
-    match key {
-        SearchKey::ModSeq { .. } => true,
-        SearchKey::And(all) => all.iter().any(asks_modseq),
-        SearchKey::Or(a, b) => asks_modseq(a) || asks_modseq(b),
-        SearchKey::Not(key) => asks_modseq(key),
-        _ => false,
-    }
-}
-
-/// The highest MODSEQ of what is told, where a MODSEQ was asked for: of all, or only of what MIN and MAX name
-/// (RFC 7162 §3.1.10).
-pub(super) fn highest_modseq(found: &[(Uid, u64)], returns: &[SearchReturn], key: &SearchKey) -> Option<u64> {
-    if !asks_modseq(key) {
-        return None;
-    }
-    let (min, max) = (returns.contains(&SearchReturn::Min), returns.contains(&SearchReturn::Max));
-    if !(min || max) || returns.contains(&SearchReturn::All) || returns.contains(&SearchReturn::Count) {
-        return found.iter().map(|(_, modseq)| *modseq).max();
-    }
-    let ends = [found.first().filter(|_| min), found.last().filter(|_| max)];
-    ends.into_iter().flatten().map(|(_, modseq)| *modseq).max()
-}
-
-/// `esearch-response`
-pub(super) fn esearch(
-    out: &mut Vec<u8>,
-    (tag, uid): (&Tag, bool),
-    returns: &[SearchReturn],
-    numbers: &[u32],
-    modseq: Option<u64>,
-) {
-    let mut line = format!("* ESEARCH (TAG \"{tag}\"){}", if uid { " UID" } else { "" });
-    let all = returns.is_empty() || returns.contains(&SearchReturn::All);
-    if let (Some(min), Some(max)) = (numbers.first(), numbers.last()) {
-        if returns.contains(&SearchReturn::Min) {
-            let _ = write!(line, " MIN {min}");
-        }
-        if returns.contains(&SearchReturn::Max) {
-            let _ = write!(line, " MAX {max}");
-        }
-        if let (true, Some(set)) = (all, SequenceSet::in_order(numbers)) {
-            let _ = write!(line, " ALL {set}");
-        }
-    }
-    if returns.contains(&SearchReturn::Count) {
-        let _ = write!(line, " COUNT {}", numbers.len());
-    }
-    if let Some(modseq) = modseq {
-        let _ = write!(line, " MODSEQ {modseq}");
-    }
-    response::line(out, format_args!("{line}"));
 }

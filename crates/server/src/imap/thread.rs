@@ -2,18 +2,14 @@
 
 use super::{
     session::{Done, Refusal, Session, ok},
-    sort::sent,
+    sort::arrived,
 };
 use sealpost_proto::imap::{
     SearchKey, ThreadAlgorithm,
-    casemap::casemap_start,
-    thread::{self, Threaded},
+    thread::{Threaded, threads},
 };
 use sealpost_store::mailbox::Uid;
 use std::io;
-
-/// Octets of a folded subject that are compared, as in SORT.
-const COMPARED_MAX: usize = 256;
 
 impl Session {
     /// THREAD and UID THREAD.
@@ -28,14 +24,7 @@ impl Session {
         let uids: Vec<Uid> = found.into_iter().map(|(uid, _)| uid).collect();
         let mut messages = Vec::with_capacity(uids.len());
         self.each_keys(&uids, true, |loaded, keys| {
-            messages.push(Threaded {
-                number: loaded.message.uid,
-                sent: sent(loaded, keys),
-                subject: casemap_start(&keys.subject.text, COMPARED_MAX),
-                is_reply: keys.subject.is_reply,
-                id: keys.message_id.map(|id| id.0),
-                references: keys.references.iter().map(|id| id.0).collect(),
-            });
+            messages.push(Threaded::new(loaded.message.uid, arrived(loaded), keys));
         })
         .await?;
         if !uid {
@@ -46,14 +35,13 @@ impl Session {
                 number.is_some()
             });
         }
-        let work = move || match algorithm {
-            ThreadAlgorithm::OrderedSubject => thread::ordered_subject(&messages),
-            ThreadAlgorithm::References => thread::references(&messages),
+        let work = move || {
+            let mut out = Vec::new();
+            threads(&mut out, algorithm, &messages);
+            out
         };
-        let threads = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?;
-        self.out.extend_from_slice(if threads.is_empty() { b"* THREAD" } else { b"* THREAD " });
-        self.out.extend_from_slice(&threads);
-        self.out.extend_from_slice(b"\r\n");
+        let told = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?;
+        self.out.extend_from_slice(&told);
         ok("THREAD done")
     }
 }

@@ -13,9 +13,9 @@
 //!
 //! What does not read back whole counts as absent, and the message is parsed anew.
 
-use super::{Encoding, Index, Kind, MessageRef, Part, Plain, REFERENCES_MAX, Sent, Text};
+use super::{Encoding, Index, Kind, MessageRef, Part, Plain, Sent, Text};
 use sealpost_proto::{
-    imap::{Day, date::header_time, envelope::Envelope, mime},
+    imap::{Day, date::header_time, envelope::Envelope, keys::REFERENCES_MAX, mime},
     time::Timestamp,
 };
 use std::ops::Range;

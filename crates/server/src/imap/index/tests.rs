@@ -1,5 +1,6 @@
-use super::{keys::Keys, *};
+use super::*;
 use proptest::prelude::*;
+use sealpost_proto::imap::keys::REFERENCES_MAX;
 
 const MESSAGE: &[u8] = b"Date: Mon, 23 Nov 2026 21:36:00 -0500\r\nFrom: =?utf-8?q?J=C3=B6rg?= <joerg@example.net>\r\n\
     To: list: b@example.com;\r\nCc: c@example.com\r\nSubject: Re: =?utf-8?q?=5Bx=5D_Gr=C3=BC=C3=9Fe?=\r\n\
