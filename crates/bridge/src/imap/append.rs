@@ -1,18 +1,30 @@
-//! APPEND: what is kept for oneself (a draft, a copy of what was sent) goes to the server sealed. Mail of others, as
-//! programs copy it from elsewhere, goes as it is: it came in plain, and sealed by us it would look wrapped.
+//! APPEND, MULTIAPPEND (RFC 3502) and REPLACE (RFC 8508): what is kept for oneself (a draft, a copy of what was sent) goes
+//! to the server sealed. Mail of others, as programs copy it from elsewhere, goes as it is: it came in plain, and sealed by
+//! us it would look wrapped.
+//!
+//! Each message is taken, sealed and handed on before the next one is taken. All of them are one command of the server's,
+//! which stores all or none.
 
-use super::{End, Result, Session, one_line};
+use super::{Came, End, Names, Result, Session, one_line};
 use sealpost_client::{
     compose::ComposeError,
     error::ClientError,
     staged::{Staged, Staging},
 };
-use sealpost_proto::imap::{AppendStart, Received, Tag, date_time, quote_mailbox, receive::LiteralHead};
+use sealpost_proto::imap::{
+    AppendMessage, AppendStart, Received, Tag, date_time,
+    parse::{self, AppendNext},
+    quote_mailbox,
+    receive::LiteralHead,
+};
 use std::io::{self, Read};
 use tokio::io::{AsyncRead, AsyncWrite};
+use zeroize::Zeroizing;
 
-/// Largest message taken from a mail program: what servers take, with room for the sealing.
-const MESSAGE_MAX: u64 = 128 * 1024 * 1024;
+/// Octets of the messages of one command: what servers take, with room for the sealing.
+const OCTETS_MAX: u64 = 128 * 1024 * 1024;
+/// Most messages in one command: what the server takes.
+const MESSAGES_MAX: u32 = 1000;
 /// Octets sent at a time.
 const CHUNK: usize = 64 * 1024;
 
@@ -37,59 +49,203 @@ impl Kept {
     }
 }
 
+/// What came in one command so far.
+#[derive(Default)]
+struct Taken {
+    messages: u32,
+    octets: u64,
+}
+
+impl Taken {
+    /// Whether another message is taken; or the reply, without its tag.
+    fn take(&mut self, octets: u64) -> std::result::Result<(), &'static str> {
+        if octets > OCTETS_MAX {
+            return Err("NO [TOOBIG] The message is too large");
+        }
+        if self.messages > 0 && octets == 0 {
+            // So a client calls the command off (RFC 3502 §6.3.11).
+            return Err("NO [CANNOT] An empty message calls this APPEND off; nothing is stored");
+        }
+        if self.messages >= MESSAGES_MAX || self.octets.saturating_add(octets) > OCTETS_MAX {
+            return Err("NO [LIMIT] This is too much for one APPEND; send some of it in another");
+        }
+        self.messages += 1;
+        self.octets += octets;
+        Ok(())
+    }
+}
+
+/// Why a command ends before its last message: the reply without its tag, and the literal whose announcement it is, if it
+/// is one.
+type Fault = (String, Option<LiteralHead>);
+
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
+    /// The command up to the announcement of its first literal has come.
     pub(super) async fn append(&mut self, start: AppendStart, head: LiteralHead) -> Result<()> {
         let tag = start.tag.clone();
-        if head.len > MESSAGE_MAX {
-            return self
-                .refuse_literal(head, &format!("{} NO [TOOBIG] The message is too large", tag.as_str()));
+        // Behind what the server was told so far nothing else may be said to it.
+        let mut begun = false;
+        match self.append_all(start, head, &mut begun).await? {
+            Ok(()) => {
+                self.server.send(b"\r\n").await?;
+                let line = self.tagged(&tag).await?;
+                self.program.say(&line);
+            }
+            Err((reply, head)) => {
+                if begun {
+                    self.call_off(&tag).await?;
+                }
+                let reply = format!("{} {reply}", tag.as_str());
+                match head {
+                    Some(head) => self.refuse_message(head, &reply).await?,
+                    None => self.program.line(&reply),
+                }
+            }
         }
-        if head.binary || start.message.utf8 {
-            let text = format!("{} NO [CANNOT] The bridge takes messages as plain literals", tag.as_str());
-            return self.refuse_literal(head, &text);
+        Ok(())
+    }
+
+    async fn append_all(
+        &mut self,
+        start: AppendStart,
+        head: LiteralHead,
+        begun: &mut bool,
+    ) -> Result<std::result::Result<(), Fault>> {
+        let target = quote_mailbox(&start.mailbox, self.names);
+        let mut line = match start.replaces {
+            None => format!("{} APPEND {target}", start.tag),
+            Some((true, number)) => format!("{} UID REPLACE {number} {target}", start.tag),
+            Some((false, number)) => format!("{} REPLACE {number} {target}", start.tag),
+        };
+        let mut taken = Taken::default();
+        let mut next = Some((start.message, head));
+        while let Some((message, head)) = next {
+            if let Err(reply) = taken.take(head.len) {
+                return Ok(Err((reply.to_owned(), Some(head))));
+            }
+            if message.utf8 && self.names == Names::Utf7 {
+                let reply = "BAD ENABLE UTF8=ACCEPT comes before a message in UTF8";
+                return Ok(Err((reply.to_owned(), Some(head))));
+            }
+            let kept = match self.take_message(head).await? {
+                Ok(staged) => self.prepare(staged).await?,
+                Err(reply) => Err(reply),
+            };
+            let kept = match kept {
+                Ok(kept) => kept,
+                Err(reply) => return Ok(Err((reply, self.rest_of_command().await?))),
+            };
+            line += &parameters(&message);
+            // Octets of a message in UTF8 (…) are those of any other (RFC 9755); sealed ones are ASCII.
+            let tilde = if head.binary && matches!(kept, Kept::AsItIs(_)) { "~" } else { "" };
+            let announced = format!("{line} {tilde}{{{}}}\r\n", kept.size());
+            self.server.send(announced.as_bytes()).await?;
+            line.clear();
+            *begun = true;
+            if let Some(refused) = self.goes_on(&start.tag).await? {
+                *begun = false;
+                let text = String::from_utf8_lossy(&refused);
+                let reply = text.split_once(' ').map_or("", |(_, reply)| reply.trim_end()).to_owned();
+                return Ok(Err((reply, self.rest_of_command().await?)));
+            }
+            self.hand_on(&kept).await?;
+            next = match self.next_message(message.utf8).await? {
+                Ok(next) => next,
+                Err(fault) => return Ok(Err(fault)),
+            };
         }
+        Ok(Ok(()))
+    }
+
+    /// The octets of a message; or the reply if they are none.
+    async fn take_message(&mut self, head: LiteralHead) -> Result<std::result::Result<Staged, String>> {
         let _ = self.program.receiver.pass_literal();
         if head.sync {
             self.program.line("+ Go on");
         }
-        let message = self.take_literal(head.len).await?;
-        self.end_of_command().await?;
-        let kept = match self.prepare(message).await? {
-            Ok(kept) => kept,
-            Err(text) => {
-                self.program.done(&tag, &text);
-                return Ok(());
-            }
-        };
-        self.hand_on(&start, &tag, &kept).await
-    }
-
-    async fn take_literal(&mut self, mut left: u64) -> Result<Staged> {
-        let mut staging = Staging::new();
         self.program.flush().await?;
+        let (mut staging, mut left, mut nul) = (Staging::new(), head.len, false);
         while left > 0 {
-            if self.program.input.is_empty() {
-                self.program.fill().await?;
-            }
-            let n = usize::try_from(left).unwrap_or(usize::MAX).min(self.program.input.len());
-            staging.push(&self.program.input.split_to(n))?;
-            left -= n as u64;
+            let octets = self.literal_octets(left).await?;
+            left -= octets.len() as u64;
+            nul |= memchr::memchr(0, &octets).is_some();
+            staging.push(&octets)?;
         }
-        Ok(staging.finish()?)
+        if nul && !head.binary {
+            return Ok(Err("BAD NUL is allowed in a literal8 (~{…}) only".replace('…', "...")));
+        }
+        Ok(Ok(staging.finish()?))
     }
 
-    /// The line end behind the literal. Another message behind it (MULTIAPPEND) is not offered.
-    async fn end_of_command(&mut self) -> Result<()> {
+    async fn literal_octets(&mut self, left: u64) -> Result<bytes::BytesMut> {
+        if self.program.input.is_empty() {
+            self.program.fill().await?;
+        }
+        let n = usize::try_from(left).unwrap_or(usize::MAX).min(self.program.input.len());
+        Ok(self.program.input.split_to(n))
+    }
+
+    /// The line behind a literal: the command so far, and the literal at its end, if there is another.
+    async fn line_behind(&mut self) -> Result<(Zeroizing<Vec<u8>>, Option<LiteralHead>)> {
         loop {
             match self.program.receiver.receive(&mut self.program.input) {
                 Received::More => self.program.fill().await?,
-                Received::Whole if self.program.receiver.take().trim_ascii().is_empty() => return Ok(()),
-                _ => {
-                    self.program.line("* BYE The bridge takes one message in each APPEND");
+                Received::Whole | Received::TooLong => return Ok((self.program.receiver.take(), None)),
+                Received::Literal(head) => {
+                    return Ok((Zeroizing::new(self.program.receiver.so_far().to_vec()), Some(head)));
+                }
+                Received::Endless => {
+                    self.program.line("* BYE The command has no end");
                     return Err(End::Over);
                 }
             }
         }
+    }
+
+    /// What follows a message: the next one, or the end of the command.
+    async fn next_message(
+        &mut self,
+        utf8: bool,
+    ) -> Result<std::result::Result<Option<(AppendMessage, LiteralHead)>, Fault>> {
+        let (line, head) = self.line_behind().await?;
+        Ok(match (parse::append_next(&line, utf8), head) {
+            (Ok(AppendNext::End), None) => Ok(None),
+            (Ok(AppendNext::Message(message)), Some(head)) => Ok(Some((message, head))),
+            (Ok(_), head) => Err(("BAD expected a message".to_owned(), head)),
+            (Err(error), head) => Err((format!("BAD {error}"), head)),
+        })
+    }
+
+    /// The literal that follows in a command that is over.
+    async fn rest_of_command(&mut self) -> Result<Option<LiteralHead>> {
+        Ok(self.line_behind().await?.1)
+    }
+
+    /// Ends a command at the announcement of a literal. Octets that come in any case (LITERAL+) are dropped with all that
+    /// follows, so that the session goes on (RFC 7888 §4).
+    pub(super) async fn refuse_message(&mut self, mut head: LiteralHead, reply: &str) -> Result<()> {
+        let mut dropped = 0_u64;
+        loop {
+            let _ = self.program.receiver.pass_literal();
+            if head.sync {
+                break;
+            }
+            dropped = dropped.saturating_add(head.len);
+            if dropped > OCTETS_MAX {
+                self.program.line("* BYE This is more than any message taken here");
+                return Err(End::Over);
+            }
+            let mut left = head.len;
+            while left > 0 {
+                left -= self.literal_octets(left).await?.len() as u64;
+            }
+            match self.rest_of_command().await? {
+                Some(next) => head = next,
+                None => break,
+            }
+        }
+        self.program.line(reply);
+        Ok(())
     }
 
     /// Seals; or says why not.
@@ -117,27 +273,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
     }
 
-    async fn hand_on(&mut self, start: &AppendStart, tag: &Tag, kept: &Kept) -> Result<()> {
-        let flags: Vec<String> = start.message.flags.iter().map(ToString::to_string).collect();
-        let date = start.message.date.map(|date| format!(" \"{}\"", date_time(date))).unwrap_or_default();
-        let command = format!(
-            "{} APPEND {} ({}){date} {{{}}}\r\n",
-            tag.as_str(),
-            quote_mailbox(&start.mailbox, self.names),
-            flags.join(" "),
-            kept.size()
-        );
-        self.server.send(command.as_bytes()).await?;
+    /// Waits for the server to take a literal; its tagged response where it does not.
+    async fn goes_on(&mut self, tag: &Tag) -> Result<Option<Zeroizing<Vec<u8>>>> {
         loop {
-            let super::Came::Line(line) = self.server.next().await? else { return Err(End::Over) };
+            let Came::Line(line) = self.server.next().await? else { return Err(End::Over) };
             if line.starts_with(b"+") {
-                break;
+                return Ok(None);
+            }
+            if line.starts_with(format!("{tag} ").as_bytes()) {
+                return Ok(Some(line));
             }
             self.pass(&line);
-            if line.starts_with(format!("{} ", tag.as_str()).as_bytes()) {
-                return Ok(());
+        }
+    }
+
+    /// Waits for the end of a command.
+    async fn tagged(&mut self, tag: &Tag) -> Result<Zeroizing<Vec<u8>>> {
+        loop {
+            // A `+` says that the line before came amid a literal that is over: nothing is to be done about it.
+            if let Some(line) = self.goes_on(tag).await? {
+                return Ok(line);
             }
         }
+    }
+
+    async fn hand_on(&mut self, kept: &Kept) -> Result<()> {
         let mut reader = kept.reader()?;
         let mut left = kept.size();
         while left > 0 {
@@ -156,13 +316,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             left = left.saturating_sub(octets.len() as u64);
             self.server.send(&octets).await?;
         }
-        self.server.send(b"\r\n").await?;
-        loop {
-            let super::Came::Line(line) = self.server.next().await? else { return Err(End::Over) };
-            self.pass(&line);
-            if line.starts_with(format!("{} ", tag.as_str()).as_bytes()) {
-                return Ok(());
-            }
+        Ok(())
+    }
+
+    /// Has the server store none of what it was given: an empty message says so (RFC 3502 §6.3.11).
+    async fn call_off(&mut self, tag: &Tag) -> Result<()> {
+        self.server.send(b" {0}\r\n").await?;
+        if self.goes_on(tag).await?.is_none() {
+            self.server.send(b"\r\n").await?;
+            self.tagged(tag).await?;
         }
+        Ok(())
+    }
+}
+
+/// ` (flags) "date"`
+fn parameters(message: &AppendMessage) -> String {
+    let flags: Vec<String> = message.flags.iter().map(ToString::to_string).collect();
+    let date = message.date.map(|date| format!(" \"{}\"", date_time(date))).unwrap_or_default();
+    format!(" ({}){date}", flags.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_one_below_and_one_above() {
+        let mut taken = Taken::default();
+        assert!(Taken::default().take(OCTETS_MAX + 1).is_err_and(|reply| reply.contains("[TOOBIG]")));
+        assert!(Taken::default().take(OCTETS_MAX).is_ok());
+        assert!(taken.take(0).is_ok(), "a lone empty message");
+        assert!(taken.take(0).is_err_and(|reply| reply.contains("[CANNOT]")));
+        assert!(taken.take(OCTETS_MAX + 1).is_err());
+        assert!(taken.take(OCTETS_MAX).is_ok());
+        assert!(taken.take(1).is_err_and(|reply| reply.contains("[LIMIT]")));
+        let mut taken = Taken::default();
+        for _ in 0..MESSAGES_MAX {
+            assert!(taken.take(1).is_ok());
+        }
+        assert!(taken.take(1).is_err_and(|reply| reply.contains("[LIMIT]")));
     }
 }

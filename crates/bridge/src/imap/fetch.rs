@@ -13,9 +13,8 @@
 
 use super::{
     Came, Held, Result, Session,
-    ends::CHUNK,
     listing::{self, Listed},
-    parts::{self, Answer},
+    parts,
     wire::{self, Response, items, response},
 };
 use crate::{
@@ -23,10 +22,7 @@ use crate::{
     entry::{Entry, Need},
     index::Known,
 };
-use sealpost_client::{
-    bridge::{Fetched, Judging},
-    open::Shown,
-};
+use sealpost_client::bridge::{Fetched, Judging};
 use sealpost_proto::{
     imap::{
         Atom, Body, ChangedSince, Command, FetchItem, Flag, Section, SectionText, SequenceSet, StoreHow, Tag,
@@ -34,17 +30,13 @@ use sealpost_proto::{
     message::{ENCRYPTED_FIELD, Header, MailboxList, SIGNATURE_FIELD},
 };
 use std::{
-    io::{self, Read as _, Write as _},
-    ops::Range,
+    io::{self, Write as _},
     sync::Arc,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Messages handled together.
 const BATCH: usize = 500;
-/// Octets of an opened message read into memory at once; more goes in pieces.
-const MEMORY_MAX: u64 = 1024 * 1024;
-
 /// What the mail program asked.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
@@ -107,13 +99,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 return Ok(());
             }
         };
+        // What is refused of one message ends the command in a NO, and the others are told all the same.
+        let mut end = None;
         for batch in list.chunks(BATCH) {
             match self.fetch_batch(asked, batch, with_modseq).await {
-                Ok(()) => {}
-                failed => return self.searched(asked.tag, None, failed).await,
+                Ok(refused) => end = end.or(refused),
+                Err(failure) => return self.searched(asked.tag, None, Err(failure)).await,
             }
         }
-        self.program.done(asked.tag, "OK FETCH completed");
+        let end = end.unwrap_or_else(|| b"OK FETCH completed".to_vec());
+        self.program.say(&[asked.tag.as_str().as_bytes(), b" ", &end, b"\r\n"].concat());
         Ok(())
     }
 
@@ -147,10 +142,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         asked: &Asked<'_>,
         batch: &[Listed],
         with_modseq: bool,
-    ) -> std::result::Result<(), Failure> {
+    ) -> std::result::Result<Option<Vec<u8>>, Failure> {
         let sorted = self.sort(batch, parts::need(asked.items)).await.map_err(Failure::from)??;
+        let mut refused = None;
         if !sorted.plain.is_empty() {
-            self.pass_plain(asked, &sorted.plain, with_modseq).await?;
+            refused = self.pass_plain(asked, &sorted.plain, with_modseq).await?;
         }
         let octets = asked.items.iter().any(|item| parts::is_content(item) && !parts::is_indexed(item));
         let held = self.held.as_ref().map(|held| held.uid);
@@ -165,7 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         if !unknown.is_empty() {
             self.open(Some((asked, with_modseq)), &unknown).await?;
         }
-        Ok(())
+        Ok(refused.or_else(|| self.undecoded.take()))
     }
 
     /// Tells which messages are what. New ones are looked at: four fields of their headers.
@@ -274,8 +270,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Ok(tag)
     }
 
-    /// What the server says of messages that are as they are.
-    async fn pass_plain(&mut self, asked: &Asked<'_>, plain: &[Listed], with_modseq: bool) -> Result<()> {
+    /// What the server says of messages that are as they are; and what it refuses.
+    async fn pass_plain(
+        &mut self,
+        asked: &Asked<'_>,
+        plain: &[Listed],
+        with_modseq: bool,
+    ) -> Result<Option<Vec<u8>>> {
         let mut wanted = asked.items.to_vec();
         for (needed, item) in [(asked.by_uid, FetchItem::Uid), (with_modseq, FetchItem::ModSeq)] {
             if needed && !wanted.contains(&item) {
@@ -288,10 +289,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             match self.server.next().await? {
                 Came::Line(line) => {
                     if !std::mem::take(&mut inside)
-                        && let Response::Tagged(found, _) = response(&line)
+                        && let Response::Tagged(found, rest) = response(&line)
                         && found == tag.as_str()
                     {
-                        return Ok(());
+                        return Ok((!rest.starts_with(b"OK")).then(|| rest.to_vec()));
                     }
                     self.pass(&line);
                 }
@@ -507,84 +508,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 }
                 self.pass(&line);
             }
-        }
-        Ok(())
-    }
-
-    /// One FETCH response.
-    async fn answer(
-        &mut self,
-        asked: &Asked<'_>,
-        number: u32,
-        told: &[u8],
-        entry: &Entry,
-        content: Option<(Arc<Shown>, Arc<sealpost_proto::imap::mime::Structure>)>,
-    ) -> Result<()> {
-        self.program.say(format!("* {number} FETCH (").as_bytes());
-        self.program.say(told);
-        for item in asked.items.iter().filter(|item| parts::is_content(item)) {
-            self.program.say(b" ");
-            let answer = match &content {
-                _ if parts::is_indexed(item) => parts::from_entry(item, entry),
-                Some((shown, structure)) => parts::from_octets(item, shown, structure)?,
-                None => Answer::Written(b"X NIL".to_vec()),
-            };
-            match (answer, &content) {
-                (Answer::Written(octets), _) => self.program.say(&octets),
-                (Answer::Memory(name, octets), _) => {
-                    self.program.say(format!("{name} {{{}}}\r\n", octets.len()).as_bytes());
-                    self.program.say(&octets);
-                }
-                (Answer::Octets(name, range), Some((shown, _))) => {
-                    self.program.say(format!("{name} {{{}}}\r\n", range.end - range.start).as_bytes());
-                    self.write_octets(shown, range).await?;
-                }
-                (Answer::Octets(..), None) => {}
-            }
-        }
-        self.program.say(b")\r\n");
-        self.program.relieve().await?;
-        Ok(())
-    }
-
-    /// Octets of an opened message. A message that ends before its length breaks the connection: the mail program waits
-    /// for the rest.
-    async fn write_octets(&mut self, shown: &Arc<Shown>, range: Range<u64>) -> Result<()> {
-        let length = range.end - range.start;
-        let shown = shown.clone();
-        if length <= MEMORY_MAX {
-            let octets = tokio::task::spawn_blocking(move || -> io::Result<Vec<u8>> {
-                let mut octets = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-                shown.reader(range.start)?.take(length).read_to_end(&mut octets)?;
-                Ok(octets)
-            });
-            let octets = octets.await.map_err(io::Error::other)??;
-            if octets.len() as u64 != length {
-                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-            }
-            self.program.say(&octets);
-            self.program.relieve().await?;
-            return Ok(());
-        }
-        let (send, mut receive) = tokio::sync::mpsc::channel::<Vec<u8>>(2);
-        let reading = tokio::task::spawn_blocking(move || -> io::Result<u64> {
-            let mut reader = shown.reader(range.start)?.take(length);
-            let mut passed = 0;
-            loop {
-                let mut chunk = Vec::with_capacity(CHUNK);
-                (&mut reader).take(CHUNK as u64).read_to_end(&mut chunk)?;
-                passed += chunk.len() as u64;
-                if chunk.is_empty() || send.blocking_send(chunk).is_err() {
-                    return Ok(passed);
-                }
-            }
-        });
-        while let Some(chunk) = receive.recv().await {
-            self.program.say(&chunk);
-            self.program.relieve().await?;
-        }
-        if reading.await.map_err(io::Error::other)?? != length {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
         Ok(())
     }

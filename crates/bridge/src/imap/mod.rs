@@ -2,8 +2,10 @@
 //! to the home server over a connection of its own. Message numbers, UIDs, flags and mailboxes are the server's; what
 //! speaks of the content of sealed or signed messages is answered here (see [`fetch`], [`search`], [`append`]).
 
+mod answer;
 mod append;
 pub(crate) mod background;
+mod binary;
 mod ends;
 mod fetch;
 mod idle;
@@ -32,7 +34,7 @@ use zeroize::Zeroizing;
 
 /// What is told to mail programs of what the server can do. What is missing here either speaks of content in a way that
 /// is not answered yet, or is between server and bridge alone.
-const PASSED: [&str; 40] = [
+const PASSED: [&str; 43] = [
     "IMAP4rev1",
     "IMAP4rev2",
     "LITERAL+",
@@ -43,6 +45,9 @@ const PASSED: [&str; 40] = [
     "NAMESPACE",
     "UNSELECT",
     "UIDPLUS",
+    "MULTIAPPEND",
+    "REPLACE",
+    "BINARY",
     "MOVE",
     "CHILDREN",
     "SPECIAL-USE",
@@ -114,6 +119,8 @@ struct Session<S> {
     rev2: bool,
     selected: Option<Selected>,
     held: Option<Held>,
+    /// A FETCH has asked for a part whose transfer encoding is not known: how it is to end.
+    undecoded: Option<Vec<u8>>,
     /// Messages opened while a look-up failed: true for this session, asked again by the next.
     provisional: HashMap<u32, Entry>,
     /// Verdicts of the open mailbox, once a flag was told.
@@ -153,6 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             rev2: false,
             selected: None,
             held: None,
+            undecoded: None,
             provisional: HashMap::new(),
             verdicts: None,
         }
@@ -251,17 +259,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let so_far = self.program.receiver.so_far().to_vec();
         if parse::is_append(&so_far) {
             match parse::append_start(&so_far, self.names) {
-                Ok(Some(start)) if start.replaces.is_none() => return self.append(start, head).await,
+                Ok(Some(start)) => return self.append(start, head).await,
                 Ok(None) => {}
-                Ok(Some(start)) => {
-                    return self.refuse_literal(
-                        head,
-                        &format!("{} NO REPLACE is not offered here", start.tag.as_str()),
-                    );
-                }
                 Err(bad) => {
                     let tag = bad.tag.as_ref().map_or("*", Tag::as_str).to_owned();
-                    return self.refuse_literal(head, &format!("{tag} BAD {}", bad.error));
+                    return self.refuse_message(head, &format!("{tag} BAD {}", bad.error)).await;
                 }
             }
         }

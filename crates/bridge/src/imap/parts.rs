@@ -1,5 +1,6 @@
 //! Which octets of an opened message an item of FETCH asks for.
 
+use super::binary::{self, Decoded};
 use crate::entry::{Entry, Need};
 use sealpost_client::open::Shown;
 use sealpost_proto::{
@@ -22,10 +23,14 @@ const HEADER_MAX: u64 = 1024 * 1024;
 pub(super) enum Answer {
     /// Written out, name and value.
     Written(Vec<u8>),
-    /// A literal of these octets behind the name.
+    /// A literal of these octets behind the name, which ends in a space.
     Octets(String, Range<u64>),
     /// A literal in memory behind the name.
     Memory(String, Vec<u8>),
+    /// A literal of a part without its transfer encoding behind the name.
+    Decoded(String, Decoded),
+    /// None: the transfer encoding is not known.
+    UnknownEncoding,
 }
 
 /// Whether an item speaks of the content, and is thus answered here.
@@ -44,7 +49,13 @@ pub(super) fn is_content(item: &FetchItem) -> bool {
 
 /// Whether an item sets \Seen (RFC 9051 §6.4.5, RFC 3501 §6.4.5).
 pub(super) fn sets_seen(item: &FetchItem) -> bool {
-    matches!(item, FetchItem::Section { peek: false, .. } | FetchItem::Rfc822 | FetchItem::Rfc822Text)
+    matches!(
+        item,
+        FetchItem::Section { peek: false, .. }
+            | FetchItem::Binary { peek: false, .. }
+            | FetchItem::Rfc822
+            | FetchItem::Rfc822Text
+    )
 }
 
 /// Whether an entry of the index answers an item without the message's octets.
@@ -54,7 +65,9 @@ pub(super) fn is_indexed(item: &FetchItem) -> bool {
             section.part.is_empty()
                 && matches!(section.text, Some(SectionText::Header | SectionText::HeaderFields { .. }))
         }
-        FetchItem::Rfc822 | FetchItem::Rfc822Text => false,
+        FetchItem::Rfc822 | FetchItem::Rfc822Text | FetchItem::Binary { .. } | FetchItem::BinarySize(_) => {
+            false
+        }
         _ => true,
     }
 }
@@ -75,7 +88,7 @@ pub(super) fn from_entry(item: &FetchItem, entry: &Entry) -> Answer {
         FetchItem::Size => named("RFC822.SIZE", entry.size.to_string().as_bytes()),
         // RFC 8970 §3.1: no preview is an empty one.
         FetchItem::Preview { .. } => named("PREVIEW", b"\"\""),
-        FetchItem::Rfc822Header => Answer::Memory("RFC822.HEADER".into(), entry.head().to_vec()),
+        FetchItem::Rfc822Header => Answer::Memory("RFC822.HEADER ".into(), entry.head().to_vec()),
         FetchItem::Section { section, partial, .. } => {
             let octets = match &section.text {
                 Some(SectionText::HeaderFields { names, not }) => fields(entry.head(), names, *not),
@@ -91,14 +104,14 @@ pub(super) fn from_entry(item: &FetchItem, entry: &Entry) -> Answer {
 pub(super) fn from_octets(item: &FetchItem, shown: &Shown, structure: &Structure) -> io::Result<Answer> {
     let root = structure.nodes.first();
     Ok(match item {
-        FetchItem::Rfc822 => Answer::Octets("RFC822".into(), 0..shown.size()),
+        FetchItem::Rfc822 => Answer::Octets("RFC822 ".into(), 0..shown.size()),
         FetchItem::Rfc822Text => {
-            Answer::Octets("RFC822.TEXT".into(), root.map_or(0..0, |root| root.body..root.end))
+            Answer::Octets("RFC822.TEXT ".into(), root.map_or(0..0, |root| root.body..root.end))
         }
         FetchItem::Section { section, partial, .. } => {
             let label = label(section, *partial);
             match place(section, shown, structure) {
-                None => Answer::Written([label.as_bytes(), b" NIL"].concat()),
+                None => Answer::Written([label.as_bytes(), b"NIL"].concat()),
                 Some((range, None)) => Answer::Octets(label, cut(range, *partial)),
                 Some((range, Some((names, not)))) => {
                     let octets = fields(&read(shown, range)?, names, not);
@@ -106,6 +119,8 @@ pub(super) fn from_octets(item: &FetchItem, shown: &Shown, structure: &Structure
                 }
             }
         }
+        FetchItem::Binary { part, partial, .. } => binary::octets(part, *partial, shown, structure)?,
+        FetchItem::BinarySize(part) => binary::size(part, shown, structure)?,
         _ => Answer::Written(b"X NIL".to_vec()),
     })
 }
@@ -137,7 +152,7 @@ fn place<'a>(section: &'a Section, shown: &Shown, structure: &Structure) -> Opti
 
 fn label(section: &Section, partial: Option<(u64, NonZeroU32)>) -> String {
     let origin = partial.map(|(first, _)| format!("<{first}>")).unwrap_or_default();
-    format!("BODY[{}]{origin}", encode::section(section))
+    format!("BODY[{}]{origin} ", encode::section(section))
 }
 
 /// The fields whose name is among `names` (or is not), and an empty line.

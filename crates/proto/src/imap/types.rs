@@ -191,6 +191,15 @@ pub enum SeqNumber {
     Largest,
 }
 
+impl fmt::Display for SeqNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(n) => write!(f, "{n}"),
+            Self::Largest => f.write_str("*"),
+        }
+    }
+}
+
 impl SeqNumber {
     fn resolve(self, largest: u32) -> u32 {
         match self {
@@ -278,20 +287,12 @@ impl fmt::Display for SequenceSet {
             if i > 0 {
                 f.write_str(",")?;
             }
-            write_number(f, *low)?;
+            low.fmt(f)?;
             if low != high {
-                f.write_str(":")?;
-                write_number(f, *high)?;
+                write!(f, ":{high}")?;
             }
         }
         Ok(())
-    }
-}
-
-fn write_number(f: &mut fmt::Formatter<'_>, number: SeqNumber) -> fmt::Result {
-    match number {
-        SeqNumber::Number(n) => write!(f, "{n}"),
-        SeqNumber::Largest => f.write_str("*"),
     }
 }
 

@@ -34,6 +34,15 @@ impl Decoder {
         }))
     }
 
+    /// The same for a field's value as it stands in a header, perhaps with a comment (RFC 3516 §4.1: what is not known is
+    /// to be told).
+    pub fn of_field(value: &[u8]) -> Option<Self> {
+        let value = String::from_utf8_lossy(value);
+        let name = value.trim_start();
+        let end = name.find(|c: char| c.is_whitespace() || matches!(c, '(' | ';')).unwrap_or(name.len());
+        Self::known(&name[..end])
+    }
+
     /// Whether octets come out as they go in.
     pub fn is_identity(&self) -> bool {
         matches!(self.0, Encoding::Identity)

@@ -13,7 +13,7 @@ use sealpost_proto::{
     message::transfer::Decoder,
 };
 use sealpost_store::mailbox::{ContentId, ContentReader};
-use std::{collections::VecDeque, io, num::NonZeroU32, ops::Range};
+use std::{collections::VecDeque, io, num::NonZeroU32};
 
 /// Octets read of a Content-Transfer-Encoding field: no encoding's name is as long.
 const FIELD_MAX: u64 = 1024;
@@ -114,19 +114,23 @@ fn measure(
     partial: Option<(u64, NonZeroU32)>,
     places: &mut Places,
 ) -> io::Result<Option<Decoded>> {
-    let (range, encoding) = if numbers.is_empty() {
+    let (range, decoder) = if numbers.is_empty() {
         // The message itself has no transfer encoding; its parts have.
-        (0..content.len(), String::new())
+        (0..content.len(), Decoder::known(""))
     } else {
         let Some(part) = index.and_then(|index| index.part(numbers)) else { return Ok(None) };
-        let encoding = match part.kind {
+        let decoder = match part.kind {
             // RFC 2045 §6.4: nothing but an identity is allowed here.
-            Kind::Multipart => String::new(),
-            Kind::Leaf | Kind::Message => transfer_encoding(content, part.header..part.body)?,
+            Kind::Multipart => Decoder::known(""),
+            Kind::Leaf | Kind::Message => {
+                let header = part.header..part.body;
+                let value = field_value(content, header, b"Content-Transfer-Encoding", FIELD_MAX)?;
+                Decoder::of_field(&value.unwrap_or_default())
+            }
         };
-        (part.body..part.end, encoding)
+        (part.body..part.end, decoder)
     };
-    let Some(decoder) = Decoder::known(&encoding) else { return Ok(Some(Decoded::Unknown)) };
+    let Some(decoder) = decoder else { return Ok(Some(Decoded::Unknown)) };
     let first = partial.map_or(0, |(first, _)| first);
     let end = partial.map_or(u64::MAX, |(first, count)| first.saturating_add(u64::from(count.get())));
     let mut place = if decoder.is_identity() {
@@ -193,14 +197,6 @@ fn walk(
 fn window(octets: &[u8], at: u64, first: u64, end: u64) -> &[u8] {
     let place = |n: u64| usize::try_from(n.saturating_sub(at)).unwrap_or(usize::MAX).min(octets.len());
     &octets[place(first)..place(end).max(place(first))]
-}
-
-/// The value of a header's Content-Transfer-Encoding field, without comment; empty where there is none.
-fn transfer_encoding(content: &dyn ContentReader, header: Range<u64>) -> io::Result<String> {
-    let value = field_value(content, header, b"Content-Transfer-Encoding", FIELD_MAX)?.unwrap_or_default();
-    let value = String::from_utf8_lossy(&value).trim().to_ascii_lowercase();
-    let end = value.find(|c: char| c.is_whitespace() || matches!(c, '(' | ';')).unwrap_or(value.len());
-    Ok(value[..end].to_owned())
 }
 
 impl Session {
