@@ -69,6 +69,8 @@ impl Home {
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("HOME", &self.folder)
             .env("LC_ALL", "C.UTF-8")
+            // Scripts that share a module leave nothing in the tree.
+            .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("LD_PRELOAD", "libnss_wrapper.so")
             .env("NSS_WRAPPER_HOSTS", &self.hosts)
             .current_dir(&self.folder);

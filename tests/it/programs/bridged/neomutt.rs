@@ -18,12 +18,13 @@ fn neomutt_reads_files_and_writes_through_the_bridge() {
     far.imap("SELECT INBOX");
     let at = numbers(&mut far);
     let at = |number: u32| at[&number];
-    // Two it finds by asking the server for words of the text: only the bridge can tell.
+    // One by the keyword of its verdict; two it finds by asking the server for words of the text: only the bridge can tell.
     let keys = format!(
         "{}<enter><display-message><exit>{}<enter><flag-message>{}<enter><display-message><exit>\
          {}<enter><copy-message>=Projects/Oak<enter>{}<enter><save-message>=Projects/Oak<enter>\
          <delete-pattern>=b 'Number 7'<enter><tag-pattern>=b 'Number 9'<enter>\
-         <tag-prefix><save-message>=Archive<enter><sync-mailbox><quit>",
+         <tag-prefix><save-message>=Archive<enter><tag-pattern>~Y SignatureMissing<enter>\
+         <tag-prefix><save-message>=Trash<enter><sync-mailbox><quit>",
         at(3),
         at(5),
         at(51),
@@ -33,7 +34,8 @@ fn neomutt_reads_files_and_writes_through_the_bridge() {
     press(&world.home, &login, "", &keys);
     let inbox = flags(&mut far, "INBOX");
     let gone: Vec<u32> = mixed.keys().copied().filter(|number| !inbox.contains_key(number)).collect();
-    assert_eq!(gone, [7, 9, 30]);
+    assert_eq!(gone, [7, 9, 30, 40]);
+    assert_eq!(flags(&mut far, "Trash").into_keys().collect::<Vec<_>>(), [40]);
     assert_eq!(
         [&*inbox[&3], &inbox[&5], &inbox[&6]],
         ["$Sealed $Signed \\Seen", "$Sealed $Signed \\Flagged", "$Sealed $Signed"]
