@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where the fault is")]
 
 mod both;
+mod mailbox;
 mod sending;
 
 use crate::support::{PATIENCE, peak_memory_kib, stderr, stdout};

@@ -21,9 +21,9 @@ use std::collections::BTreeSet;
 pub struct ListEntry {
     /// UID.
     pub uid: u32,
-    /// `Date:` as written, else the day of arrival.
+    /// `Date:` as written, else the day of arrival. Beside a verdict, that of the message that was judged.
     pub date: String,
-    /// From, decoded.
+    /// From, decoded. Beside a verdict, that of the message that was judged.
     pub from: String,
     /// Subject, decoded; of sealed mail as it was when last read here, else `[...]`.
     pub subject: String,
@@ -94,7 +94,7 @@ impl Client {
         let seen: SeenMessages = state.locked.read()?.unwrap_or_default();
         let unknown = |meta: &&Meta| {
             let Place { mailbox, uid_validity, uid } = place(meta.uid);
-            meta.size <= OPEN_SIZE_MAX && seen.get(mailbox, uid_validity, uid).is_none_or(is_without_subject)
+            meta.size <= OPEN_SIZE_MAX && seen.get(mailbox, uid_validity, uid).is_none_or(is_incomplete)
         };
         let newest: Vec<&Meta> = metas.iter().rev().filter(unknown).take(OPEN_MAX).collect();
         let mut unanswered = BTreeSet::new();
@@ -127,19 +127,23 @@ impl Client {
     }
 }
 
-/// Whether a message was judged and may be shown, but its subject was not kept, as when it was only answered.
-fn is_without_subject(message: &SeenMessage) -> bool {
-    message.subject.is_none() && message.verdict().is_some_and(|v| !v.is_withheld())
+/// Whether a message was judged and may be shown, but what a list shows of it was not kept, as when it was only answered.
+fn is_incomplete(message: &SeenMessage) -> bool {
+    message.from_and_date.is_none()
+        || message.subject.is_none() && message.verdict().is_some_and(|v| !v.is_withheld())
 }
 
 fn entry(meta: &Meta, seen: Option<&SeenMessage>) -> ListEntry {
     let summary = Summary::read(&meta.header);
-    let date = if summary.date.is_empty() {
+    // What the server tells of the header now is not what the verdict is about.
+    let judged = seen.and_then(|message| Some((message.verdict()?, message.from_and_date.clone()?)));
+    let verdict = judged.as_ref().map(|(verdict, _)| *verdict);
+    let (from, date) = judged.map_or((summary.from, summary.date), |(_, from_and_date)| from_and_date);
+    let date = if date.is_empty() {
         meta.internal_date.map(sealpost_proto::time::Timestamp::to_rfc5322).unwrap_or_default()
     } else {
-        summary.date
+        date
     };
-    let verdict = seen.and_then(SeenMessage::verdict);
     let subject = if verdict.is_some_and(Verdict::is_withheld) {
         HIDDEN_SUBJECT.to_owned()
     } else {
@@ -148,7 +152,7 @@ fn entry(meta: &Meta, seen: Option<&SeenMessage>) -> ListEntry {
     ListEntry {
         uid: meta.uid,
         date,
-        from: summary.from,
+        from,
         subject,
         flags: meta.flags.iter().map(ToString::to_string).collect(),
         size: meta.size,

@@ -4,7 +4,7 @@ use crate::{
     client::Client,
     error::ClientError,
     mailbox::{Mail, imap_error},
-    open::{Content, Facts, Message, OpenError, Opened, Verdict},
+    open::{Content, Facts, Message, OpenError, Opened, Summary, Verdict},
     seen::{SeenMessage, SeenMessages},
     session::Session,
     spool::Spool,
@@ -214,7 +214,9 @@ impl Client {
             let verdict = opened.verdict.name().to_owned();
             let subject =
                 seen.get(place.mailbox, place.uid_validity, place.uid).and_then(|m| m.subject.clone());
-            seen.set(place.mailbox, place.uid_validity, place.uid, SeenMessage { verdict, subject, payload });
+            let Summary { from, date, .. } = opened.summary();
+            let message = SeenMessage { verdict, subject, payload, from_and_date: Some((from, date)) };
+            seen.set(place.mailbox, place.uid_validity, place.uid, message);
             state.locked.write(&seen)?;
         }
         Ok(())

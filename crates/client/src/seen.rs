@@ -27,7 +27,7 @@ struct SeenMailbox {
 }
 
 /// A message as it was last read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SeenMessage {
     /// The verdict's name.
     pub verdict: String,
@@ -35,6 +35,9 @@ pub(crate) struct SeenMessage {
     pub subject: Option<String>,
     /// SHA-256 of the payload, hex, where the signature was good.
     pub payload: Option<String>,
+    /// From and Date of the message that was judged: a server may tell a list of others. Earlier versions kept none.
+    #[serde(default)]
+    pub from_and_date: Option<(String, String)>,
 }
 
 impl SeenMessage {
@@ -104,6 +107,7 @@ mod tests {
             verdict: Verdict::Good.name().to_owned(),
             subject: Some("ü".repeat(500)),
             payload: Some(payload.to_owned()),
+            from_and_date: Some(("a@x.org".into(), "D".into())),
         }
     }
 
@@ -135,7 +139,7 @@ mod tests {
     #[test]
     fn every_verdict_is_known_by_its_name() {
         for verdict in VERDICTS {
-            let seen = SeenMessage { verdict: verdict.name().to_owned(), subject: None, payload: None };
+            let seen = SeenMessage { verdict: verdict.name().to_owned(), ..SeenMessage::default() };
             assert_eq!(seen.verdict(), Some(verdict));
         }
     }

@@ -29,6 +29,8 @@ pub enum MailAttack {
     Withhold,
     /// SEARCH finds these.
     Found(&'static str),
+    /// A capability is missing.
+    Strip(&'static str),
     /// A command that begins so is not heard: it hangs up.
     HangUp(&'static str),
     /// A command that begins so is answered with this, whatever the server says.
@@ -62,6 +64,11 @@ impl MailAttack {
             Self::Found(numbers) => said.each(|response| {
                 if response.starts_with(b"* SEARCH") {
                     *response = format!("* SEARCH {numbers}\r\n").into_bytes();
+                }
+            }),
+            Self::Strip(capability) => said.each(|response| {
+                if let Some(at) = find(response, format!(" {capability}").as_bytes()) {
+                    response.drain(at..=at + capability.len());
                 }
             }),
             Self::Withhold => {
@@ -122,6 +129,9 @@ impl MailAttack {
                 for (name, value) in &mut fetch.items {
                     if name == b"BODY[]" {
                         *value = literal(octets);
+                    } else if name == b"BODY[HEADER]" || name == b"RFC822.HEADER" {
+                        let end = find(octets, b"\r\n\r\n").map_or(octets.len(), |at| at + 4);
+                        *value = literal(&octets[..end]);
                     } else if name.starts_with(b"BODY[HEADER.FIELDS") {
                         *value = literal(&fields(octets, name));
                     } else if name == b"RFC822.SIZE" {

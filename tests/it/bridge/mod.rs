@@ -62,12 +62,18 @@ impl Bridge {
 
     /// Signed in.
     pub fn imap(&self) -> Client {
+        let (client, answer) = self.imap_login();
+        assert!(answer.contains("a OK "), "{answer}");
+        client
+    }
+
+    /// With the answer to its login.
+    pub fn imap_login(&self) -> (Client, String) {
         let mut client = Client::connect(self.address("imap")).tls(&self.ca());
         assert!(client.line().starts_with("* OK "));
         let (user, password) = (self.text("/accounts/0/address"), self.text("/accounts/0/password"));
         let answer = client.imap(&format!("LOGIN {user} {password}"));
-        assert!(answer.contains("a OK "), "{answer}");
-        client
+        (client, answer)
     }
 
     /// Signed in.

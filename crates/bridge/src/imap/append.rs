@@ -195,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                     return Ok((Zeroizing::new(self.program.receiver.so_far().to_vec()), Some(head)));
                 }
                 Received::Endless => {
-                    self.program.line("* BYE The command has no end");
+                    self.program.bye("The command has no end");
                     return Err(End::Over);
                 }
             }
@@ -232,7 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             }
             dropped = dropped.saturating_add(head.len);
             if dropped > OCTETS_MAX {
-                self.program.line("* BYE This is more than any message taken here");
+                self.program.bye("This is more than any message taken here");
                 return Err(End::Over);
             }
             let mut left = head.len;

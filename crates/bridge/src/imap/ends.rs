@@ -1,6 +1,6 @@
 //! The two ends of a session: the mail program's, which speaks commands, and the home server's, which answers them.
 
-use super::wire::{Cutter, Next};
+use super::wire::{Cutter, Next, Response, response};
 use bytes::BytesMut;
 use sealpost_client::bridge::MailConnection;
 use sealpost_proto::{
@@ -20,6 +20,8 @@ pub(crate) const CHUNK: usize = 64 * 1024;
 pub(crate) const PROGRAM_SILENCE: Duration = Duration::from_secs(31 * 60);
 /// Longest silence of the server while it owes an answer.
 const SERVER_SILENCE: Duration = Duration::from_secs(10 * 60);
+/// Responses that the server may say before it takes a literal: news of a few messages.
+const BEFORE_MAX: usize = 1_000;
 /// Longest wait for a mail program to take what is written.
 const WRITE: Duration = Duration::from_secs(5 * 60);
 
@@ -29,11 +31,18 @@ pub(crate) struct Program<S> {
     pub(crate) input: BytesMut,
     pub(crate) receiver: Receiver,
     pub(crate) out: Vec<u8>,
+    said_bye: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Program<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, input: BytesMut::new(), receiver: Receiver::new(Limits::SERVER), out: Vec::new() }
+        Self {
+            stream,
+            input: BytesMut::new(),
+            receiver: Receiver::new(Limits::SERVER),
+            out: Vec::new(),
+            said_bye: false,
+        }
     }
 
     /// Reads once; an error at the end.
@@ -53,6 +62,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Program<S> {
     pub(crate) fn line(&mut self, text: &str) {
         self.say(text.as_bytes());
         self.say(b"\r\n");
+    }
+
+    /// `* BYE text`, once: the first reason is the true one.
+    pub(crate) fn bye(&mut self, text: &str) {
+        if !std::mem::replace(&mut self.said_bye, true) {
+            self.line(&format!("* BYE {text}"));
+        }
     }
 
     /// `tag OK text`
@@ -154,7 +170,7 @@ impl Server {
         &mut self,
         command: &Command,
         names: Names,
-        before: &mut Vec<u8>,
+        before: &mut Vec<Zeroizing<Vec<u8>>>,
     ) -> io::Result<bool> {
         for piece in encode::command(command, names) {
             self.send(&piece.bytes).await?;
@@ -168,9 +184,16 @@ impl Server {
                 if line.starts_with(b"+") {
                     break;
                 }
-                before.extend_from_slice(&line);
-                if line.starts_with(command.tag.as_str().as_bytes()) {
+                let ends = matches!(response(&line), Response::Tagged(tag, _) if tag == command.tag.as_str());
+                before.push(line);
+                if ends {
                     return Ok(false);
+                }
+                if before.len() > BEFORE_MAX {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "too much before it takes a literal",
+                    ));
                 }
             }
         }

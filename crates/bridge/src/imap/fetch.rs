@@ -12,7 +12,7 @@
 //! Behind the first line all commands are by message number: the server tells of no EXPUNGE meanwhile (RFC 9051 §7.5.1).
 
 use super::{
-    Came, Held, Result, Session,
+    Came, Held, Result, Session, guard,
     listing::{self, Listed},
     parts,
     wire::{self, Response, items, response},
@@ -27,7 +27,7 @@ use sealpost_proto::{
     imap::{
         Atom, Body, ChangedSince, Command, FetchItem, Flag, Section, SectionText, SequenceSet, StoreHow, Tag,
     },
-    message::{ENCRYPTED_FIELD, Header, MailboxList, SIGNATURE_FIELD},
+    message::Header,
 };
 use std::{
     io::{self, Write as _},
@@ -37,6 +37,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Messages handled together.
 const BATCH: usize = 500;
+/// Most messages of a mailbox: 8 octets are kept for each, and the server may tell of any number.
+const LISTED_MAX: usize = 4_000_000;
+/// Longest message taken from the server, in octets: as the command line has it.
+const MESSAGE_MAX: u64 = 1 << 30;
+
 /// What the mail program asked.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
@@ -130,6 +135,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             {
                 return Ok(if rest.starts_with(b"OK") { Ok(list) } else { Err(rest.to_vec()) });
             }
+            if list.len() > LISTED_MAX {
+                let error = format!("more than {LISTED_MAX} messages in a mailbox");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error).into());
+            }
             if !listing::take(&mut list, &line) {
                 self.pass(&line);
                 self.program.relieve().await?;
@@ -144,9 +153,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         with_modseq: bool,
     ) -> std::result::Result<Option<Vec<u8>>, Failure> {
         let sorted = self.sort(batch, parts::need(asked.items)).await.map_err(Failure::from)??;
-        let mut refused = None;
+        let (mut otherwise, mut refused) = (Vec::new(), None);
         if !sorted.plain.is_empty() {
-            refused = self.pass_plain(asked, &sorted.plain, with_modseq).await?;
+            let signers = self.account.identity()?.signers;
+            (otherwise, refused) = self.pass_plain(asked, &sorted.plain, with_modseq, &signers).await?;
         }
         let octets = asked.items.iter().any(|item| parts::is_content(item) && !parts::is_indexed(item));
         let held = self.held.as_ref().map(|held| held.uid);
@@ -157,6 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
         let mut unknown = sorted.unknown;
         unknown.extend(to_open.into_iter().map(|(listed, _)| listed));
+        unknown.extend(otherwise);
         unknown.sort_unstable_by_key(|listed| listed.number);
         if !unknown.is_empty() {
             self.open(Some((asked, with_modseq)), &unknown).await?;
@@ -186,14 +197,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             };
             let mut kinds = Vec::with_capacity(new.len());
             self.look_at(&new, |uid, fields| {
-                let (header, _) = Header::read(fields).unwrap_or_default();
-                let from_signer = header.all("From").any(|field| {
-                    let named = MailboxList::parse(field.value()).mailboxes;
-                    named.iter().any(|named| signers.contains(&named.mailbox.canonical()))
-                });
-                let marked = ["Sealpost-Verdict", ENCRYPTED_FIELD, SIGNATURE_FIELD];
-                let as_it_is = !from_signer && marked.iter().all(|name| header.first(name).is_none());
-                kinds.push((uid, as_it_is));
+                // What cannot be read has to be opened, and is told so.
+                let header = Header::read(fields);
+                kinds.push((uid, header.is_ok_and(|(header, _)| guard::passes_as_it_is(&header, &signers))));
             })
             .await?;
             if let Err(error) = self.account.index.learn_kinds(&place, &kinds) {
@@ -231,9 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 Came::Line(line) => line,
                 // Fields that are longer than any: the message has to be opened to be judged.
                 Came::Literal(line) => {
-                    while let Some(n) = self.server.literal().await? {
-                        self.server.cutter.passed(n);
-                    }
+                    self.skip_literal().await?;
                     let Came::Line(_) = self.server.next().await? else { return Err(unasked()) };
                     line
                 }
@@ -243,7 +247,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 Response::Fetch(_, octets) => {
                     let Some(all) = items(octets) else { continue };
                     let Some(uid) = listing::value(octets, &all, "UID").and_then(listing::number) else {
-                        self.pass(&line);
+                        self.aside(&line)?;
                         continue;
                     };
                     let fields = all.iter().find(|item| octets[item.name.clone()].starts_with(b"BODY["));
@@ -255,12 +259,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                         None => self.pass(&line),
                     }
                 }
-                _ => self.pass(&line),
+                _ => self.aside(&line)?,
             }
         }
     }
 
-    async fn send_fetch(&mut self, which: &[Listed], items: Vec<FetchItem>) -> Result<Tag> {
+    pub(super) async fn send_fetch(&mut self, which: &[Listed], items: Vec<FetchItem>) -> Result<Tag> {
         let numbers: Vec<u32> = which.iter().map(|listed| listed.number).collect();
         let tag = self.server.tag();
         // There is at least one, and none is zero: the server's numbers are checked when they are listed.
@@ -268,42 +272,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let body = Body::Fetch { uid: false, set, items, changed_since: None };
         self.server.command(&Command { tag: tag.clone(), body }, self.names, &mut Vec::new()).await?;
         Ok(tag)
-    }
-
-    /// What the server says of messages that are as they are; and what it refuses.
-    async fn pass_plain(
-        &mut self,
-        asked: &Asked<'_>,
-        plain: &[Listed],
-        with_modseq: bool,
-    ) -> Result<Option<Vec<u8>>> {
-        let mut wanted = asked.items.to_vec();
-        for (needed, item) in [(asked.by_uid, FetchItem::Uid), (with_modseq, FetchItem::ModSeq)] {
-            if needed && !wanted.contains(&item) {
-                wanted.push(item);
-            }
-        }
-        let tag = self.send_fetch(plain, wanted).await?;
-        let mut inside = false;
-        loop {
-            match self.server.next().await? {
-                Came::Line(line) => {
-                    if !std::mem::take(&mut inside)
-                        && let Response::Tagged(found, rest) = response(&line)
-                        && found == tag.as_str()
-                    {
-                        return Ok((!rest.starts_with(b"OK")).then(|| rest.to_vec()));
-                    }
-                    self.pass(&line);
-                }
-                Came::Literal(line) => {
-                    inside = true;
-                    self.pass(&line);
-                    self.pass_literal().await?;
-                }
-            }
-            self.program.relieve().await?;
-        }
     }
 
     /// Items that the server is asked for, of messages whose content is answered here.
@@ -337,17 +305,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             match response(&line) {
                 Response::Tagged(found, _) if found == tag.as_str() => return Ok(()),
                 Response::Fetch(number, octets) => {
-                    let at = known.iter().position(|(listed, _)| listed.number == number);
-                    let Some(at) = at.filter(|_| items(octets).is_some()) else {
+                    let uid = items(octets).and_then(|all| guard::uid(octets, &all));
+                    let is_it =
+                        |(listed, _): &(Listed, Entry)| listed.number == number && Some(listed.uid) == uid;
+                    let Some(at) = known.iter().position(is_it) else {
                         self.pass(&line);
                         continue;
                     };
                     let (_, entry) = known.swap_remove(at);
-                    let told = told(&line, &entry);
+                    let told = guard::told(octets, |_| entry.keywords);
                     let content = self.held.as_ref().map(|held| (held.shown.clone(), held.structure.clone()));
                     self.answer(asked, number, &told, &entry, content).await?;
                 }
-                _ => self.pass(&line),
+                _ => self.aside(&line)?,
             }
         }
     }
@@ -394,12 +364,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         fresh: &mut Vec<(Listed, Entry, bool)>,
     ) -> std::result::Result<(), Failure> {
         let mut failure = None;
+        let mut pending = which.to_vec();
         loop {
             let mut message = Fetched::new();
             let mut line = Vec::new();
             // One response: what stands around the message, and the message apart from it.
             let mut came = self.server.next().await?;
-            while let Came::Literal(start) = came {
+            if let Came::Literal(start) = came {
+                let octets = self.server.cutter.left();
+                if octets > MESSAGE_MAX {
+                    let error =
+                        format!("a message of {octets} octets is announced, and {MESSAGE_MAX} are the most");
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, error).into());
+                }
                 line.extend_from_slice(&start);
                 while let Some(n) = self.server.literal().await? {
                     message.write_all(&self.server.cutter.input[..n])?;
@@ -407,25 +384,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 }
                 came = self.server.next().await?;
             }
-            let Came::Line(end) = came else { continue };
+            // A second one has no place in what was asked for.
+            let Came::Line(end) = came else { return Err(unasked().into()) };
             let long = !line.is_empty();
             line.extend_from_slice(&end);
             let octets = match response(&line) {
                 Response::Tagged(found, _) if found == tag.as_str() => break,
                 Response::Fetch(_, octets) => octets,
                 _ => {
-                    self.pass(&line);
+                    self.aside(&line)?;
                     continue;
                 }
             };
             let Some(all) = items(octets) else { continue };
             let body = all.iter().find(|item| octets[item.name.clone()].eq_ignore_ascii_case(b"BODY[]"));
             let uid = listing::value(octets, &all, "UID").and_then(listing::number);
-            let listed = which.iter().find(|listed| Some(listed.uid) == uid);
-            let (Some(body), Some(listed)) = (body, listed) else {
+            let place = pending.iter().position(|listed| Some(listed.uid) == uid);
+            // Each message once: what comes behind it nobody asked for.
+            let (Some(body), Some(place)) = (body, place) else {
                 self.pass(&line);
                 continue;
             };
+            let listed = pending.swap_remove(place);
             if failure.is_some() {
                 continue;
             }
@@ -440,7 +420,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                         continue;
                     }
                 };
-            fresh.push((*listed, entry.clone(), provisional));
+            fresh.push((listed, entry.clone(), provisional));
             if let Some((asked, _)) = asked {
                 let shown = Arc::new(shown);
                 let content = if asked.items.iter().any(|i| parts::is_content(i) && !parts::is_indexed(i)) {
@@ -453,7 +433,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 } else {
                     None
                 };
-                let told = told(&line, &entry);
+                let told = guard::told(octets, |_| entry.keywords);
                 self.answer(asked, listed.number, &told, &entry, content).await?;
             }
         }
@@ -513,25 +493,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 }
 
-/// What the server told of a message that is not its content, written out, with the keywords of its verdict.
-fn told(line: &[u8], entry: &Entry) -> Vec<u8> {
-    let changed = wire::with_keywords(line, |_| entry.keywords);
-    let line = changed.as_deref().unwrap_or(line);
-    let Response::Fetch(_, octets) = response(line) else { return Vec::new() };
-    let mut out = Vec::new();
-    for item in items(octets).unwrap_or_default() {
-        let name = &octets[item.name.clone()];
-        if name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"BODY")) {
-            continue;
-        }
-        if !out.is_empty() {
-            out.push(b' ');
-        }
-        out.extend_from_slice(&octets[item.name.start..item.value.end]);
-    }
-    out
-}
-
-fn unasked() -> super::End {
-    io::Error::new(io::ErrorKind::InvalidData, "the mail server answered what was not asked").into()
+/// The server does not do as the protocol has it.
+pub(super) fn unasked() -> super::End {
+    io::Error::new(io::ErrorKind::InvalidData, "an answer that nobody asked for").into()
 }

@@ -33,14 +33,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 break line.trim_ascii().eq_ignore_ascii_case(b"DONE");
             }
             if self.program.input.len() > LINE_MAX {
-                self.program.line("* BYE The line is too long");
+                self.program.bye("The line is too long");
                 return Err(End::Over);
             }
             tokio::select! {
                 read = self.program.fill() => read?,
                 read = self.server.fill() => {
                     if let Err(error) = read {
-                        self.program.line("* BYE The connection to the mail server was lost; sign in again");
+                        self.program.bye("The connection to the mail server was lost; sign in again");
                         return Err(error.into());
                     }
                     self.hear()?;

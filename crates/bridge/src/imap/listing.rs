@@ -34,15 +34,12 @@ pub(super) fn take(list: &mut Vec<Listed>, line: &[u8]) -> bool {
         Response::Fetch(number_now, octets) => {
             let Some(all) = items(octets) else { return false };
             let Some(uid) = value(octets, &all, "UID").and_then(number) else { return false };
-            let known = ["UID", "MODSEQ"];
-            let listing_alone = all.iter().all(|item| {
-                known.iter().any(|name| octets[item.name.clone()].eq_ignore_ascii_case(name.as_bytes()))
-            });
             // With flags it is news of another session's doing, and perhaps of a message that nobody asked for.
-            if listing_alone {
+            let is_news = value(octets, &all, "FLAGS").is_some();
+            if !is_news {
                 list.push(Listed { number: number_now, uid });
             }
-            listing_alone
+            !is_news
         }
         Response::Expunge(gone) => {
             list.retain(|listed| listed.number != gone);

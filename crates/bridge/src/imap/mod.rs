@@ -8,10 +8,12 @@ pub(crate) mod background;
 mod binary;
 mod ends;
 mod fetch;
+mod guard;
 mod idle;
 mod listing;
 mod login;
 mod parts;
+mod plain;
 mod results;
 mod search;
 mod sort;
@@ -139,6 +141,13 @@ where
         };
         let mut session = Session::new(program, server, account, capabilities);
         let ended = session.run().await;
+        if let Err(End::Io(error)) = &ended {
+            // A mail program that is the one who left does not hear it.
+            session.program.bye(&match error.kind() {
+                io::ErrorKind::InvalidData => format!("The mail server broke the protocol: {error}"),
+                _ => format!("The connection to the mail server was lost; sign in again ({error})"),
+            });
+        }
         // The last words, where there is still somebody to hear them.
         let _ = session.program.flush().await;
         ended
@@ -183,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                     self.program.line(&format!("{tag} BAD The command is too long"));
                 }
                 Received::Endless => {
-                    self.program.line("* BYE The command has no end");
+                    self.program.bye("The command has no end");
                     return Err(End::Over);
                 }
             }
@@ -197,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 read = self.program.fill() => return Ok(read?),
                 read = self.server.fill() => {
                     if let Err(error) = read {
-                        self.program.line("* BYE The connection to the mail server was lost; sign in again");
+                        self.program.bye("The connection to the mail server was lost; sign in again");
                         return Err(error.into());
                     }
                     self.hear()?;
@@ -229,16 +238,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
     }
 
-    /// An untagged response for the mail program, or the beginning of one. Keywords that tell verdicts are the bridge's
-    /// own, whatever the server says of them.
+    /// A response for the mail program, or the beginning of one whose literal follows. Of FETCH passes only what is no
+    /// content, and keywords that tell verdicts are the bridge's own, whatever the server says of them.
     fn pass(&mut self, line: &[u8]) {
-        if response(line) == Response::Capability {
-            return;
+        match response(line) {
+            Response::Capability => {}
+            Response::Fetch(number, octets) => {
+                let told =
+                    guard::told(octets, |uid| uid.map_or_else(Keywords::default, |uid| self.verdict(uid)));
+                if !told.is_empty() {
+                    self.program.say(format!("* {number} FETCH (").as_bytes());
+                    self.program.say(&told);
+                    self.program.say(b")\r\n");
+                }
+            }
+            Response::Other | Response::Tagged(..) if guard::looks_like_fetch(line) => {
+                tracing::debug!("a response that is none was kept from the mail program");
+            }
+            _ => self.program.say(line),
         }
-        match wire::with_keywords(line, |uid| uid.map_or_else(Keywords::default, |uid| self.verdict(uid))) {
-            Some(changed) => self.program.say(&changed),
-            None => self.program.say(line),
+    }
+
+    /// The same amid a command of the bridge's own, which names messages by their numbers: those must not change (RFC 9051
+    /// §7.5.1), else what is true of one message would be told of another.
+    fn aside(&mut self, line: &[u8]) -> Result<()> {
+        if matches!(response(line), Response::Expunge(_) | Response::Vanished(false, _)) {
+            let error = "messages that go away while others are fetched";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error).into());
         }
+        self.pass(line);
+        Ok(())
     }
 
     /// What is known of a message of the open mailbox.
@@ -280,7 +309,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     fn refuse_literal(&mut self, head: LiteralHead, reply: &str) -> Result<()> {
         if !head.sync {
             // Its octets are on the way.
-            self.program.line(&format!("* BYE {}", reply.split_once(' ').map_or("", |(_, text)| text)));
+            self.program.bye(reply.split_once(' ').map_or("", |(_, text)| text));
             return Err(End::Over);
         }
         let _ = self.program.receiver.refuse_literal();
@@ -369,12 +398,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     ) -> Result<Zeroizing<Vec<u8>>> {
         let mut before = Vec::new();
         let goes_on = self.server.command(command, self.names, &mut before).await?;
-        self.program.say(&before);
+        for line in &before {
+            self.pass(line);
+        }
         if !goes_on {
-            return Ok(Zeroizing::new(before));
+            return Ok(before.pop().unwrap_or_default());
         }
         loop {
-            let mut came = self.server.next().await?;
+            let came = self.server.next().await?;
             if let Came::Line(line) = &came {
                 if let Response::Tagged(tag, rest) = response(line)
                     && tag == command.tag.as_str()
@@ -393,22 +424,51 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                     continue;
                 }
             }
-            // A response with literals that go past: up to the line that ends it.
-            loop {
-                match came {
-                    Came::Line(line) => {
-                        self.pass(&line);
-                        break;
-                    }
-                    Came::Literal(line) => {
-                        self.pass(&line);
-                        self.pass_literal().await?;
-                    }
-                }
-                came = self.server.next().await?;
+            match came {
+                Came::Line(line) => self.pass(&line),
+                Came::Literal(line) => self.pass_response(&line).await?,
             }
             self.program.relieve().await?;
         }
+    }
+
+    /// A response with literals that go past, up to the line that ends it. Of messages nobody asked for any.
+    async fn pass_response(&mut self, start: &[u8]) -> Result<()> {
+        if response(start) != Response::Other {
+            self.pass(start);
+            return self.skip_response().await;
+        }
+        self.pass(start);
+        self.pass_literal().await?;
+        loop {
+            match self.server.next().await? {
+                Came::Line(line) => {
+                    self.program.say(&line);
+                    return Ok(());
+                }
+                Came::Literal(line) => {
+                    self.program.say(&line);
+                    self.pass_literal().await?;
+                }
+            }
+        }
+    }
+
+    /// The rest of a response whose literal is about to pass; nobody hears of it.
+    async fn skip_response(&mut self) -> Result<()> {
+        loop {
+            self.skip_literal().await?;
+            if let Came::Line(_) = self.server.next().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn skip_literal(&mut self) -> Result<()> {
+        while let Some(n) = self.server.literal().await? {
+            self.server.cutter.passed(n);
+        }
+        Ok(())
     }
 
     /// The octets of a literal, as they come.
@@ -456,7 +516,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// What keeps the whole session from going on, in words.
     fn broken(&mut self, error: &BridgeError) -> Result<()> {
         tracing::warn!("{error}");
-        self.program.line(&format!("* BYE {}", one_line(&error.to_string())));
+        self.program.bye(&one_line(&error.to_string()));
         Err(End::Over)
     }
 }

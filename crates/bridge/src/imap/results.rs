@@ -3,11 +3,11 @@
 
 use super::{
     Result, Session,
-    fetch::Failure,
+    fetch::{Failure, unasked},
     listing::{self, Listed},
     one_line,
     search::nothing,
-    wire::{Item, Response, items, response},
+    wire::{self, Item, Response, items, response},
 };
 use sealpost_proto::imap::{
     Body, Command, FetchItem, SearchKey, SearchReturn, SequenceSet, Tag,
@@ -42,8 +42,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let goes_on =
             self.server.command(&Command { tag: tag.clone(), body }, self.names, &mut before).await?;
         if !goes_on {
-            let line = before.strip_prefix(tag.as_str().as_bytes()).unwrap_or(&before);
-            return Err(Failure::Refused(line.trim_ascii().to_vec()));
+            let line = before.pop().unwrap_or_default();
+            let text = line.strip_prefix(tag.as_str().as_bytes()).unwrap_or(&line);
+            return Err(Failure::Refused(text.trim_ascii().to_vec()));
         }
         loop {
             let line = self.whole().await?;
@@ -57,7 +58,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 }
                 _ if take(&line) => {}
                 _ => {
-                    self.pass(&line);
+                    self.aside(&line)?;
                     self.program.relieve().await?;
                 }
             }
@@ -75,9 +76,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 }
                 super::Came::Literal(line) => {
                     whole.extend_from_slice(&line);
-                    while let Some(n) = self.server.literal().await? {
-                        self.server.cutter.passed(n);
+                    if whole.len() > wire::LIMITS.whole || !matches!(response(&whole), Response::Fetch(..)) {
+                        return Err(unasked());
                     }
+                    self.skip_literal().await?;
                 }
             }
         }

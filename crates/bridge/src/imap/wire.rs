@@ -3,7 +3,7 @@
 //! What is not understood passes on as it came. Nothing the server sends makes the bridge hold more than
 //! [`LIMITS`]`.whole` octets: longer literals go past it.
 
-use crate::entry::Keywords;
+use super::guard;
 use bytes::{Buf as _, BytesMut};
 use sealpost_proto::imap::{Limits, Received, Receiver};
 use std::{io, ops::Range};
@@ -30,11 +30,13 @@ pub(crate) struct Cutter {
     pub(crate) input: BytesMut,
     /// Octets of a literal that are still to pass.
     passing: u64,
+    /// A literal has passed, and its response is not at its end.
+    continued: bool,
 }
 
 impl Cutter {
     pub(crate) fn new(input: BytesMut) -> Self {
-        Self { receiver: Receiver::new(LIMITS), input, passing: 0 }
+        Self { receiver: Receiver::new(LIMITS), input, passing: 0, continued: false }
     }
 
     /// The next response.
@@ -43,18 +45,36 @@ impl Cutter {
         loop {
             return match self.receiver.receive(&mut self.input) {
                 Received::More => Ok(Next::More),
-                Received::Whole => Ok(Next::Whole(self.receiver.take())),
+                Received::Whole => {
+                    let line = self.receiver.take();
+                    self.check(&line, false)?;
+                    Ok(Next::Whole(line))
+                }
                 Received::Literal(head) if self.receiver.accept_literal(head) => continue,
                 Received::Literal(head) => {
                     self.passing = head.len;
-                    Ok(Next::Literal(self.receiver.pass_literal()))
+                    let line = self.receiver.pass_literal();
+                    self.check(&line, true)?;
+                    Ok(Next::Literal(line))
                 }
-                Received::TooLong | Received::Endless => Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "the mail server sent a line without an end",
-                )),
+                Received::TooLong | Received::Endless => {
+                    Err(io::Error::new(io::ErrorKind::InvalidData, "a line without an end"))
+                }
             };
         }
+    }
+
+    fn check(&mut self, piece: &[u8], goes_on: bool) -> io::Result<()> {
+        let continued = std::mem::replace(&mut self.continued, goes_on);
+        if guard::is_sound(piece, continued) {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidData, "a response that can be read in two ways"))
+    }
+
+    /// Octets of the literal that are still to pass.
+    pub(crate) fn left(&self) -> u64 {
+        self.passing
     }
 
     /// Octets of the passing literal that are there; `None` when all have passed, an empty slice where more are to be
@@ -201,7 +221,7 @@ fn end_of_name(octets: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-fn end_of_value(octets: &[u8], mut at: usize) -> Option<usize> {
+pub(super) fn end_of_value(octets: &[u8], mut at: usize) -> Option<usize> {
     let mut depth = 0_u32;
     loop {
         match octets.get(at) {
@@ -212,6 +232,22 @@ fn end_of_value(octets: &[u8], mut at: usize) -> Option<usize> {
             Some(b'{') => at = end_of_literal(octets, at)? - 1,
             Some(b' ') if depth == 0 => return Some(at),
             Some(_) => {}
+        }
+        at += 1;
+    }
+}
+
+/// Behind the parenthesis that closes the one at `at`.
+pub(super) fn end_of_list(octets: &[u8], mut at: usize) -> Option<usize> {
+    let mut depth = 0_u32;
+    loop {
+        match octets.get(at)? {
+            b'(' => depth += 1,
+            b')' if depth == 1 => return Some(at + 1),
+            b')' => depth = depth.checked_sub(1)?,
+            b'"' => at = end_of_quoted(octets, at)? - 1,
+            b'{' => at = end_of_literal(octets, at)? - 1,
+            _ => {}
         }
         at += 1;
     }
@@ -247,34 +283,6 @@ fn end_of_literal(octets: &[u8], start: usize) -> Option<usize> {
     }
     let end = announced.checked_add(2)?.checked_add(length)?;
     (end <= octets.len()).then_some(end)
-}
-
-/// A FETCH response in which the keywords that tell verdicts are those of `told`, which gets the UID if the response has
-/// one, and no others. `None` where nothing changes.
-pub(crate) fn with_keywords(line: &[u8], told: impl FnOnce(Option<u32>) -> Keywords) -> Option<Vec<u8>> {
-    let Response::Fetch(_, octets) = response(line) else { return None };
-    let all = items(octets)?;
-    let named = |name: &[u8]| all.iter().find(|item| octets[item.name.clone()].eq_ignore_ascii_case(name));
-    let flags = named(b"FLAGS")?.value.clone();
-    let uid =
-        named(b"UID").and_then(|item| std::str::from_utf8(&octets[item.value.clone()]).ok()?.parse().ok());
-    let list = octets[flags.clone()].strip_prefix(b"(")?.strip_suffix(b")")?;
-    let words = list.split(|b| *b == b' ').filter(|word| !word.is_empty());
-    let others =
-        words.filter(|word| !Keywords::NAMES.iter().any(|n| n.as_bytes().eq_ignore_ascii_case(word)));
-    let own = told(uid);
-    let mut words: Vec<&[u8]> = others.collect();
-    for name in own.names() {
-        words.push(name.as_bytes());
-    }
-    let list_now = words.join(&b' ');
-    if list_now == list {
-        return None;
-    }
-    // Where the items begin in the line.
-    let start = memchr::memchr(b'(', line)? + 1;
-    let (before, behind) = (start + flags.start, start + flags.end);
-    Some([&line[..before], b"(", &list_now, b")", &line[behind..]].concat())
 }
 
 /// The octets of a string, quoted or literal; `None` for NIL and what is none.
@@ -370,45 +378,6 @@ mod tests {
             ("* 1 FETCH x\r\n", Response::Other),
         ] {
             assert_eq!(response(line.as_bytes()), want, "{line}");
-        }
-    }
-
-    #[test]
-    fn verdicts_are_told_by_the_bridge_alone() {
-        let sealed = Keywords::from_bits(0b11);
-        for (line, uid, told, want) in [
-            (
-                "* 1 FETCH (UID 7 FLAGS (\\Seen $signed mine))\r\n",
-                Some(7),
-                Keywords::default(),
-                "* 1 FETCH (UID 7 FLAGS (\\Seen mine))\r\n",
-            ),
-            (
-                "* 1 FETCH (FLAGS ($Sealed) X 5)\r\n",
-                None,
-                Keywords::default(),
-                "* 1 FETCH (FLAGS () X 5)\r\n",
-            ),
-            (
-                "* 1 FETCH (FLAGS () UID 9 BODY[] {5}\r\n",
-                Some(9),
-                sealed,
-                "* 1 FETCH (FLAGS ($Sealed $Signed) UID 9 BODY[] {5}\r\n",
-            ),
-        ] {
-            let changed = with_keywords(line.as_bytes(), |found| {
-                assert_eq!(found, uid, "{line}");
-                told
-            });
-            assert_eq!(String::from_utf8(changed.unwrap()).unwrap(), want);
-        }
-        for (line, told) in [
-            ("* 1 FETCH (UID 7 FLAGS (\\Seen $Sealed $Signed))\r\n", sealed),
-            ("* 1 FETCH (UID 7)\r\n", sealed),
-            ("* 1 EXISTS\r\n", sealed),
-            ("* FLAGS (\\Seen $Sealed)\r\n", Keywords::default()),
-        ] {
-            assert_eq!(with_keywords(line.as_bytes(), |_| told), None, "{line}");
         }
     }
 

@@ -240,6 +240,10 @@ enum Held {
 }
 
 impl Opened {
+    /// What a list shows of it, from the outer header as it arrived; empty where that could not be read.
+    pub fn summary(&self) -> Summary {
+        self.outer.as_ref().map(Summary::of).unwrap_or_default()
+    }
     /// The content, for verdicts that are not withheld, or with `force`; `None` where it is withheld or could not
     /// be opened. Attachments are written below `save` if given.
     pub fn content(&mut self, force: bool, save: Option<&Path>) -> Result<Option<Content>, OpenError> {
