@@ -5,6 +5,7 @@ mod append;
 mod extensions;
 mod imap;
 mod index;
+mod notify;
 mod submission;
 
 use crate::{

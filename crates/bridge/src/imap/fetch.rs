@@ -139,6 +139,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 let error = format!("more than {LISTED_MAX} messages in a mailbox");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, error).into());
             }
+            if self.notified.take(&line) {
+                continue;
+            }
             if !listing::take(&mut list, &line) {
                 self.pass(&line);
                 self.program.relieve().await?;
@@ -146,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
     }
 
-    async fn fetch_batch(
+    pub(super) async fn fetch_batch(
         &mut self,
         asked: &Asked<'_>,
         batch: &[Listed],
@@ -246,7 +249,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 Response::Tagged(found, _) if found == tag.as_str() => return Ok(()),
                 Response::Fetch(_, octets) => {
                     let Some(all) = items(octets) else { continue };
-                    let Some(uid) = listing::value(octets, &all, "UID").and_then(listing::number) else {
+                    let uid = listing::value(octets, &all, "UID").and_then(listing::number);
+                    let Some(uid) = uid.filter(|uid| new.iter().any(|listed| listed.uid == *uid)) else {
                         self.aside(&line)?;
                         continue;
                     };

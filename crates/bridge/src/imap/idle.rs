@@ -10,60 +10,85 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// Longest line in place of DONE.
 const LINE_MAX: usize = 1024;
 
+/// How IDLE at the server came out: what follows the tag.
+pub(super) enum Idle {
+    /// It did not begin.
+    Refused(Vec<u8>),
+    /// It ended.
+    Ended(Vec<u8>),
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) async fn idle(&mut self, tag: &Tag) -> Result<()> {
-        let own = self.server.tag();
-        self.server.send(format!("{} IDLE\r\n", own.as_str()).as_bytes()).await?;
-        loop {
-            let Came::Line(line) = self.server.next().await? else { return Err(End::Over) };
-            match response(&line) {
-                Response::Continue => break,
-                Response::Tagged(found, rest) if found == own.as_str() => {
-                    self.program.say(&[tag.as_str().as_bytes(), b" ", rest, b"\r\n"].concat());
-                    return Ok(());
-                }
-                _ => self.pass(&line),
-            }
-        }
+        self.tell_arrivals().await?;
         self.program.line("+ idling");
-        let done = loop {
-            self.program.flush().await?;
-            if let Some(at) = memchr::memchr(b'\n', &self.program.input) {
-                let line = self.program.input.split_to(at + 1);
-                break line.trim_ascii().eq_ignore_ascii_case(b"DONE");
-            }
-            if self.program.input.len() > LINE_MAX {
-                self.program.bye("The line is too long");
-                return Err(End::Over);
-            }
-            tokio::select! {
-                read = self.program.fill() => read?,
-                read = self.server.fill() => {
-                    if let Err(error) = read {
-                        self.program.bye("The connection to the mail server was lost; sign in again");
-                        return Err(error.into());
-                    }
-                    self.hear()?;
-                }
-            }
+        let told =
+            self.listen(|input| memchr::memchr(b'\n', input).is_some() || input.len() > LINE_MAX).await?;
+        let rest = match told {
+            Idle::Refused(rest) | Idle::Ended(rest) => rest,
         };
-        self.server.send(b"DONE\r\n").await?;
+        let Some(at) = memchr::memchr(b'\n', &self.program.input) else {
+            self.program.bye("The line is too long");
+            return Err(End::Over);
+        };
+        let line = self.program.input.split_to(at + 1);
+        let done = line.trim_ascii().eq_ignore_ascii_case(b"DONE");
+        let rest = if done { rest } else { b"BAD Say DONE to end IDLE".to_vec() };
+        self.program.say(&[tag.as_str().as_bytes(), b" ", &rest, b"\r\n"].concat());
+        Ok(())
+    }
+
+    /// IDLE at the server until `done` is true of what the mail program has said. News is passed on as it comes; to tell
+    /// more of new messages than the server does, IDLE ends and begins again.
+    pub(super) async fn listen(&mut self, done: impl Fn(&[u8]) -> bool + Send) -> Result<Idle> {
         loop {
-            let line = match self.server.cutter.next()? {
-                Next::Whole(line) => line,
-                Next::More => {
-                    self.server.fill().await?;
-                    continue;
+            let own = self.server.tag();
+            self.server.send(format!("{} IDLE\r\n", own.as_str()).as_bytes()).await?;
+            loop {
+                let Came::Line(line) = self.server.next().await? else { return Err(End::Over) };
+                match response(&line) {
+                    Response::Continue => break,
+                    Response::Tagged(found, rest) if found == own.as_str() => {
+                        return Ok(Idle::Refused(rest.to_vec()));
+                    }
+                    _ => self.pass(&line),
                 }
-                Next::Literal(..) => return Err(End::Over),
+            }
+            loop {
+                // News may have come with the last answer.
+                self.hear()?;
+                self.program.flush().await?;
+                if done(&self.program.input) || self.has_arrivals() {
+                    break;
+                }
+                tokio::select! {
+                    read = self.program.fill() => read?,
+                    read = self.server.fill() => {
+                        if let Err(error) = read {
+                            self.program.bye("The connection to the mail server was lost; sign in again");
+                            return Err(error.into());
+                        }
+                    }
+                }
+            }
+            self.server.send(b"DONE\r\n").await?;
+            let rest = loop {
+                let line = match self.server.cutter.next()? {
+                    Next::Whole(line) => line,
+                    Next::More => {
+                        self.server.fill().await?;
+                        continue;
+                    }
+                    Next::Literal(..) => return Err(End::Over),
+                };
+                match response(&line) {
+                    Response::Tagged(found, rest) if found == own.as_str() => break rest.to_vec(),
+                    _ => self.pass(&line),
+                }
             };
-            match response(&line) {
-                Response::Tagged(found, rest) if found == own.as_str() => {
-                    let rest = if done { rest } else { &b"BAD Say DONE to end IDLE"[..] };
-                    self.program.say(&[tag.as_str().as_bytes(), b" ", rest, b"\r\n"].concat());
-                    return Ok(());
-                }
-                _ => self.pass(&line),
+            self.tell_arrivals().await?;
+            if done(&self.program.input) {
+                return Ok(Idle::Ended(rest));
             }
         }
     }

@@ -30,23 +30,28 @@ pub(super) fn long_number(value: &[u8]) -> Option<u64> {
 
 /// Takes one response to a listing (`FETCH … (UID)`). `true`: it was nothing else, and the mail program need not see it.
 pub(super) fn take(list: &mut Vec<Listed>, line: &[u8]) -> bool {
+    let Response::Fetch(number_now, octets) = response(line) else {
+        shift(list, line);
+        return false;
+    };
+    let Some(all) = items(octets) else { return false };
+    let Some(uid) = value(octets, &all, "UID").and_then(number) else { return false };
+    // With flags it is news of another session's doing, and perhaps of a message that nobody asked for.
+    let is_news = value(octets, &all, "FLAGS").is_some();
+    if !is_news {
+        list.push(Listed { number: number_now, uid });
+    }
+    !is_news
+}
+
+/// Keeps numbers right where a response says that messages are gone.
+pub(super) fn shift(list: &mut Vec<Listed>, line: &[u8]) {
     match response(line) {
-        Response::Fetch(number_now, octets) => {
-            let Some(all) = items(octets) else { return false };
-            let Some(uid) = value(octets, &all, "UID").and_then(number) else { return false };
-            // With flags it is news of another session's doing, and perhaps of a message that nobody asked for.
-            let is_news = value(octets, &all, "FLAGS").is_some();
-            if !is_news {
-                list.push(Listed { number: number_now, uid });
-            }
-            !is_news
-        }
         Response::Expunge(gone) => {
             list.retain(|listed| listed.number != gone);
             for listed in list.iter_mut().filter(|listed| listed.number > gone) {
                 listed.number -= 1;
             }
-            false
         }
         Response::Vanished(false, set) => {
             let gone = ranges(set);
@@ -63,9 +68,8 @@ pub(super) fn take(list: &mut Vec<Listed>, line: &[u8]) -> bool {
             for listed in list.iter_mut() {
                 listed.number = listed.number.saturating_sub(before(listed.uid));
             }
-            false
         }
-        _ => false,
+        _ => {}
     }
 }
 

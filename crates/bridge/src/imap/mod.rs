@@ -12,6 +12,7 @@ mod guard;
 mod idle;
 mod listing;
 mod login;
+mod notify;
 mod parts;
 mod plain;
 mod results;
@@ -36,7 +37,7 @@ use zeroize::Zeroizing;
 
 /// What is told to mail programs of what the server can do. What is missing here either speaks of content in a way that
 /// is not answered yet, or is between server and bridge alone.
-const PASSED: [&str; 43] = [
+const PASSED: [&str; 44] = [
     "IMAP4rev1",
     "IMAP4rev2",
     "LITERAL+",
@@ -44,6 +45,7 @@ const PASSED: [&str; 43] = [
     "ID",
     "ENABLE",
     "IDLE",
+    "NOTIFY",
     "NAMESPACE",
     "UNSELECT",
     "UIDPLUS",
@@ -123,6 +125,7 @@ struct Session<S> {
     held: Option<Held>,
     /// A FETCH has asked for a part whose transfer encoding is not known: how it is to end.
     undecoded: Option<Vec<u8>>,
+    notified: notify::Notified,
     /// Messages opened while a look-up failed: true for this session, asked again by the next.
     provisional: HashMap<u32, Entry>,
     /// Verdicts of the open mailbox, once a flag was told.
@@ -170,6 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             selected: None,
             held: None,
             undecoded: None,
+            notified: notify::Notified::default(),
             provisional: HashMap::new(),
             verdicts: None,
         }
@@ -202,6 +206,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Waits for the mail program; what the server says meanwhile is heard, so that a lost connection is noticed at once.
     async fn wait(&mut self) -> Result<()> {
         loop {
+            // News may have come with the last answer.
+            self.hear()?;
+            self.tell_arrivals().await?;
+            if self.rest_in_idle().await? {
+                return Ok(());
+            }
             tokio::select! {
                 read = self.program.fill() => return Ok(read?),
                 read = self.server.fill() => {
@@ -209,8 +219,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                         self.program.bye("The connection to the mail server was lost; sign in again");
                         return Err(error.into());
                     }
-                    self.hear()?;
-                    self.program.flush().await?;
                 }
             }
         }
@@ -241,6 +249,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// A response for the mail program, or the beginning of one whose literal follows. Of FETCH passes only what is no
     /// content, and keywords that tell verdicts are the bridge's own, whatever the server says of them.
     fn pass(&mut self, line: &[u8]) {
+        if self.notified.take(line) {
+            return;
+        }
         match response(line) {
             Response::Capability => {}
             Response::Fetch(number, octets) => {
@@ -339,6 +350,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 self.program.done(&tag, "NO [CANNOT] The bridge does not offer this");
             }
             Body::Idle => self.idle(&tag).await?,
+            Body::Notify(notify) => self.notify(&tag, notify).await?,
             Body::Select { ref mailbox, .. } => {
                 let mailbox = mailbox.as_str().to_owned();
                 self.select(&command, &mailbox).await?;
@@ -382,6 +394,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     fn leave(&mut self) {
         self.selected = None;
         self.held = None;
+        self.notified.forget();
         self.provisional.clear();
         self.verdicts = None;
     }
