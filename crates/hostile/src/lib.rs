@@ -14,6 +14,7 @@
 
 mod attack;
 mod authority;
+pub mod letter;
 mod lines;
 mod mail;
 mod mail_attack;

@@ -49,6 +49,11 @@ impl Bridge {
         Self { process, json }
     }
 
+    /// For `/proc`.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     pub fn address(&self, name: &str) -> SocketAddr {
         self.json[name].as_str().and_then(|text| text.parse().ok()).expect("an address")
     }

@@ -79,6 +79,8 @@ pub fn inbox(bridge: &Bridge) -> Program {
 /// The rows that tests hold to, by what the server does.
 fn tested() -> BTreeMap<&'static str, Row> {
     let mut all: Vec<Row> = super::sending::rows().into_iter().map(|sending| sending.row).collect();
+    all.extend(super::home::rows().into_iter().map(|lie| lie.row));
+    all.extend(super::messages::rows().into_iter().map(|mail| mail.row));
     all.extend(super::mailbox::rows().into_iter().map(|lie| lie.row));
     let count = all.len();
     let by_attack: BTreeMap<_, _> = all.into_iter().map(|row| (row.attack, row)).collect();

@@ -5,7 +5,7 @@
 use super::*;
 use crate::world::{World, message as letter, read_last, secret};
 use sealpost_client::{client::Client, open::Verdict};
-use sealpost_hostile::post;
+use sealpost_hostile::{letter::under, post};
 
 const ALICE: &str = "alice@example.net";
 const BOB: &str = "bob@example.com";
@@ -36,11 +36,6 @@ impl Mailbag {
         assert_eq!(found, verdict, "{what}: {notes}");
         assert!(notes.contains(words), "{what}: {words:?} in {notes}");
     }
-}
-
-/// The same message under another Message-ID.
-fn under(id: &str, text: &str) -> String {
-    text.replace("<1@example.net>", &format!("<{id}@example.net>"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
