@@ -21,7 +21,8 @@ pub use run::{Budget, Done, Finding, Session, run};
 
 use std::{fs, path::Path};
 use targets::{
-    account, backup, control, imap, keys, lookup, message, names, open, pop3, seal, smtp, state, transfer,
+    account, backup, bridge, control, imap, keys, lookup, message, names, open, pop3, seal, smtp, state,
+    transfer,
 };
 
 /// A name and what it does with octets.
@@ -58,6 +59,7 @@ pub const TARGETS: &[Target] = &[
     ("imap-command", imap::command),
     ("imap-reply", imap::reply),
     ("imap-names", imap::names),
+    ("bridge-server", bridge::server),
     ("mime", imap::mime),
     ("header", message::header),
     ("write", message::write),

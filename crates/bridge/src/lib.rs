@@ -17,6 +17,7 @@ mod submission;
 pub use account::BridgeError;
 
 pub use imap::background::Progress;
+pub use imap::heard::{Heard, heard};
 pub use index::Indexed;
 
 use account::Account;

@@ -26,7 +26,7 @@ pub(crate) fn of(target: &str) -> Option<fn(&mut Rng) -> Vec<u8>> {
         "pop3-command" | "pop3-server" => Some(pop3::session),
         "pop3-message" => Some(pop3::message),
         "imap-command" => Some(imap::commands),
-        "imap-reply" => Some(imap::replies),
+        "imap-reply" | "bridge-server" => Some(imap::replies),
         "mime" | "header" => Some(mime::message),
         "protected" => Some(mime::protected),
         "backup" => Some(backup::recipe),

@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod backup;
+pub(crate) mod bridge;
 pub(crate) mod control;
 pub(crate) mod imap;
 pub(crate) mod keys;

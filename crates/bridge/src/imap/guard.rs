@@ -141,7 +141,8 @@ pub(super) fn told(octets: &[u8], keywords: impl FnOnce(Option<u32>) -> Keywords
     for (at, item) in all.iter().enumerate() {
         let name = &octets[item.name.clone()];
         let first = !all[..at].iter().any(|other| octets[other.name.clone()].eq_ignore_ascii_case(name));
-        if !first || !is_own(name) {
+        let value = &octets[item.value.clone()];
+        if !first || !is_own(name) || !is_value(name, value) {
             continue;
         }
         if !out.is_empty() {
@@ -149,7 +150,6 @@ pub(super) fn told(octets: &[u8], keywords: impl FnOnce(Option<u32>) -> Keywords
         }
         out.extend_from_slice(name);
         out.push(b' ');
-        let value = &octets[item.value.clone()];
         if let Some(keywords) = keywords.take_if(|_| name.eq_ignore_ascii_case(b"FLAGS")) {
             out.extend(flags(value, keywords(uid(octets, &all))));
         } else {
@@ -157,6 +157,31 @@ pub(super) fn told(octets: &[u8], keywords: impl FnOnce(Option<u32>) -> Keywords
         }
     }
     out
+}
+
+/// Whether the value of one of [`OWN_ITEMS`] is of its kind. In any other a careless reader might find items:
+/// `MODSEQ (FLAGS ($Sealed))`.
+fn is_value(name: &[u8], value: &[u8]) -> bool {
+    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+    let all = |value: &[u8], is: fn(&u8) -> bool| !value.is_empty() && value.iter().all(is);
+    let within = |start: &[u8], end: &[u8]| value.strip_prefix(start).and_then(|rest| rest.strip_suffix(end));
+    if is("FLAGS") {
+        return true;
+    }
+    if is("UID") {
+        return all(value, u8::is_ascii_digit);
+    }
+    if is("MODSEQ") {
+        return within(b"(", b")").is_some_and(|digits| all(digits, u8::is_ascii_digit));
+    }
+    let is_none = value.eq_ignore_ascii_case(b"NIL");
+    if is("EMAILID") || is("THREADID") {
+        let is_id = |id| all(id, |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        return is_none || within(b"(", b")").is_some_and(is_id);
+    }
+    // INTERNALDATE, SAVEDATE
+    let is_date = |date| all(date, |b| b.is_ascii_alphanumeric() || b" :+-".contains(b));
+    is_none || within(b"\"", b"\"").is_some_and(is_date)
 }
 
 /// A list of flags with the keywords of a verdict and no others of their kind.
@@ -352,6 +377,16 @@ mod tests {
             ("FLAGS (a\t$Signed b \"$Signed\")", None, Keywords::default(), "FLAGS (b)"),
             ("UID 7 ENVELOPE (NIL) BODY (NIL) RFC822 \"x\" BINARY[1] \"\"", None, signed(), "UID 7"),
             ("UID", None, signed(), ""),
+            (
+                "UID 7 MODSEQ (3) INTERNALDATE \"17-Jul-2026 02:44:25 -0700\" SAVEDATE NIL EMAILID (a-1) THREADID NIL",
+                None,
+                signed(),
+                "UID 7 MODSEQ (3) INTERNALDATE \"17-Jul-2026 02:44:25 -0700\" SAVEDATE NIL EMAILID (a-1) THREADID NIL",
+            ),
+            // Found by fuzzing: items within the values of others.
+            ("MODSEQ (FLAGS ($Sealed)) UID 7", None, signed(), "UID 7"),
+            ("INTERNALDATE \"x FLAGS ($Sealed)\" EMAILID (a ($Signed)) UID x", None, signed(), ""),
+            ("SAVEDATE {14}\r\nFLAGS ($Sealed) MODSEQ ()", None, signed(), ""),
         ] {
             let told = told(octets.as_bytes(), |found| {
                 assert_eq!(found, uid, "{octets}");

@@ -56,10 +56,11 @@ pub(super) fn shift(list: &mut Vec<Listed>, line: &[u8]) {
         Response::Vanished(false, set) => {
             let gone = ranges(set);
             let before = |uid: u32| -> u32 {
-                gone.iter()
-                    .filter(|(low, _)| *low < uid)
-                    .map(|(low, high)| (*high).min(uid - 1) - low + 1)
-                    .sum()
+                let below = gone.iter().filter(|(low, _)| *low < uid);
+                // Ranges that overlap are no sane server's, but must not overflow.
+                below
+                    .map(|(low, high)| ((*high).min(uid - 1) - low).saturating_add(1))
+                    .fold(0, u32::saturating_add)
             };
             let is_gone = |uid: u32| gone.iter().any(|(low, high)| (*low..=*high).contains(&uid));
             // UIDs that were no message any more cannot be told from those that were; the server names existing ones
@@ -107,5 +108,8 @@ mod tests {
         assert_eq!(numbers(&list), [(1, 20), (1, 50)]);
         assert!(!take(&mut list, b"* VANISHED (EARLIER) 20"));
         assert_eq!(numbers(&list).len(), 2);
+        assert!(take(&mut list, b"* 9 FETCH (UID 4294967295)"));
+        assert!(!take(&mut list, b"* VANISHED 0:4294967294,1:4294967294"));
+        assert_eq!(numbers(&list), [(0, u32::MAX)]);
     }
 }

@@ -9,6 +9,7 @@ mod binary;
 mod ends;
 mod fetch;
 mod guard;
+pub(crate) mod heard;
 mod idle;
 mod listing;
 mod login;

@@ -9,8 +9,10 @@ use sealpost_proto::imap::{Limits, Received, Receiver};
 use std::{io, ops::Range};
 use zeroize::Zeroizing;
 
-/// What is held of one response. Literals up to `literal` are held with it; a FETCH of a whole message is longer.
-pub(crate) const LIMITS: Limits = Limits { line: 1024 * 1024, literal: 64 * 1024, whole: 8 * 1024 * 1024 };
+/// Octets held of one response. A SEARCH that finds a million messages has seven million in its line. Literals up to
+/// `literal` are held with it; a FETCH of a whole message is longer.
+pub(crate) const LIMITS: Limits =
+    Limits { line: 8 * 1024 * 1024, literal: 64 * 1024, whole: 8 * 1024 * 1024 };
 
 /// What comes next in the stream.
 pub(crate) enum Next {
@@ -354,6 +356,15 @@ mod tests {
                 .map(|(line, literal)| (std::str::from_utf8(line).unwrap(), literal.len()))
                 .collect();
             assert_eq!(got, want, "{piece}");
+        }
+    }
+
+    #[test]
+    fn a_line_may_be_as_long_as_a_search_of_a_million_messages() {
+        for (octets, taken) in [(LIMITS.line, true), (LIMITS.line + 1, false)] {
+            let line = format!("* SEARCH{}\r\n", " ".repeat(octets - 10));
+            let mut cutter = Cutter::new(BytesMut::from(line.as_bytes()));
+            assert_eq!(cutter.next().is_ok(), taken, "{octets}");
         }
     }
 
