@@ -6,6 +6,7 @@ mod admin;
 mod bridge;
 mod mail;
 mod transfer;
+mod writing;
 
 pub use account::{Contact, Enrol, Key, Login, Passwd, Recovery};
 pub use admin::{
@@ -13,8 +14,9 @@ pub use admin::{
     UserAction,
 };
 pub use bridge::{Bridge, BridgeAction, BridgeRun};
-pub use mail::{List, Read, Send, SendPolicy, Verify};
+pub use mail::{List, Read, Save, Search, Send, SendPolicy, Verify};
 pub use transfer::{Export, ExportFormat, Import, ImportFormat, TransferAccount};
+pub use writing::{Compose, Forward, Reply, Writing};
 
 use clap::{Args, Parser, Subcommand};
 use std::{net::SocketAddr, path::PathBuf};
@@ -69,10 +71,39 @@ pub enum Command {
     Login(Login),
     /// Send a message, sealed and signed
     Send(Send),
+    /// Write a message in your editor and send it, sealed and signed
+    ///
+    /// To, Cc, Bcc, Subject and files to attach (Attach:) are header lines on top, an empty line stands between them and the
+    /// text. The editor is $VISUAL, else $EDITOR. With FILE, or where standard input is no terminal, the text comes from
+    /// there. A message without text, or left as it was, is not sent. What was written is kept in a file until it is sent;
+    /// where sending fails, that file and the command that goes on with it are told (`kept` with --json).
+    Compose(Compose),
+    /// Answer a message, quoting it
+    ///
+    /// To whom its Reply-To says, else its sender; with --all to everybody whom it was written to. Written as with compose.
+    /// Of a withheld message nothing is quoted or taken over.
+    Reply(Reply),
+    /// Send a message on, its text and its attachments or all of it as an attachment
+    ///
+    /// Written as with compose. A withheld message is not sent on, and the status is 4.
+    Forward(Forward),
     /// List the messages of a mailbox
     List(List),
     /// Read a message; says its verdict first
     Read(Read),
+    /// Look for messages by what is in them, sealed or not
+    ///
+    /// Words stand anywhere in a message, all of them in it; "several words" in quotes belong together, NOT word (or -word) must
+    /// not be there, A OR B is either. from:, to:, cc:, subject:, body: look in one place; since:, before:, on: take a date
+    /// (2026-01-31), larger:, smaller: a size (100K), is: one of read, unread, answered, flagged, draft, sealed, signed,
+    /// withheld. Sealed mail is opened once, for an index on this device that `sealpost bridge` shares.
+    Search(Search),
+    /// Save attachments; no file is ever overwritten
+    ///
+    /// Without --part all attachments are saved, each under the name that its sender gave it as far as that is safe; where
+    /// there is a file of that name already, a number is added. `read` shows the parts and their numbers. Of a withheld
+    /// message nothing is saved without --force, and the status is 4.
+    Save(Save),
     /// Explain a message in a file: each check, its result, the reason, and the verdict
     ///
     /// The checks are those of `read`, with the keys and the memory of this device. Nobody is asked and nothing is
@@ -225,6 +256,17 @@ mod tests {
             "sealpost list --mailbox Sent",
             "sealpost read last",
             "sealpost read --mailbox Sent 12 --force --save D",
+            "sealpost compose",
+            "sealpost compose --to a@b.example --cc c@d.example --bcc e@f.example --subject S --attach A --edit T",
+            "sealpost compose --resume F --allow-plain",
+            "sealpost reply last --all --no-quote -",
+            "sealpost forward 3 --to a@b.example --as-attachment --mailbox Sent",
+            "sealpost forward 3 --no-attachments --sealed-only",
+            "sealpost list --threads",
+            "sealpost search from:bob picnic --mailbox Sent",
+            "sealpost save 3",
+            "sealpost save last --part 2 --to D --mailbox Sent --force",
+            "sealpost save 3 --all",
             "sealpost import mail --format mboxo --folder A --folder B=C --into D --received-dates --anew --dry-run",
             "sealpost import --from imaps://a@b.example --from-password-file P --from-ca-file C",
             "sealpost import mail --account imaps://a@b.example --account-password-file P",
@@ -278,6 +320,14 @@ mod tests {
             "sealpost send --subject S",
             "sealpost send --to a@b.example --subject S --allow-plain --sealed-only",
             "sealpost read",
+            "sealpost compose --resume F --to a@b.example",
+            "sealpost reply",
+            "sealpost forward",
+            "sealpost forward 3 --as-attachment --no-attachments",
+            "sealpost save",
+            "sealpost search",
+            "sealpost save 1 --part 0",
+            "sealpost save 1 --part 1 --all",
             "sealpost contact compare a@b.example --words W --fingerprint F",
             "sealpost list --mx-port 0",
             "sealpost list --dns nowhere",

@@ -25,11 +25,11 @@ pub enum Exit {
 /// Shown by `--help`; the README and the man page repeat it.
 pub const HELP: &str = "\
 Exit status:
-  0  done; for read and verify: the message may be shown
+  0  done; for read, save and verify: the message may be shown
   1  failed, or refused for good
   2  the command line is wrong
   3  refused until you decide: the message names the option or command
-  4  read, verify: the content is withheld because of the verdict; contact compare: another key
+  4  read, save, verify, forward: the content is withheld because of the verdict; contact compare: another key
   5  could not be done now (network, server busy); try again later
   6  the password or code was not taken
   141  standard output was closed by its reader
@@ -37,6 +37,7 @@ Exit status:
 Environment:
   SEALPOST_DIR  the client's folder where --dir is not given
   SEALPOST_LOG  what the server logs, e.g. info or sealpost_server=debug
+  PAGER         what shows long output on terminals, else less; empty or cat: nothing does
   NO_COLOR      no colour on terminals";
 
 /// Why a command ends early.

@@ -1,15 +1,12 @@
-//! `send`, `list`, `read`.
+//! `send`, and what commands that write mail share.
 
 use crate::{
-    cli::{List, Read, Send},
+    cli::Send,
     context::{Context, block_on, is_dash, mailbox},
     exit::{Failure, Outcome},
     output::{Output, Style, one_line},
 };
-use sealpost_client::{
-    client::{Policy, ReadReport, ReadRequest, ReplyTo, SendReport, SendRequest, Which},
-    open::{Content, Verdict},
-};
+use sealpost_client::client::{MessageAt, Policy, SendReport, SendRequest, Which};
 use serde_json::{Value, json};
 use std::{
     fs::File,
@@ -24,7 +21,8 @@ const MAX_TEXT_OCTETS: u64 = 16 << 20;
 /// `INBOX`, where `--reply` looks.
 const INBOX: &str = "INBOX";
 
-fn which(text: &str) -> Result<Which, Failure> {
+/// A message by its UID, or the last one.
+pub fn which(text: &str) -> Result<Which, Failure> {
     if text == "last" {
         return Ok(Which::Last);
     }
@@ -36,7 +34,8 @@ fn which(text: &str) -> Result<Which, Failure> {
     }
 }
 
-fn text(path: &Path) -> Result<String, Failure> {
+/// A text from a file or standard input.
+pub fn text(path: &Path) -> Result<String, Failure> {
     let read = || -> io::Result<String> {
         let mut octets = Vec::new();
         if is_dash(path) {
@@ -81,11 +80,16 @@ pub fn send(args: &Send, context: &Context) -> Outcome {
         subject: args.subject.clone(),
         text: text(&args.text)?,
         attachments: args.attach.clone(),
-        reply: reply.map(|which| ReplyTo { mailbox: INBOX.to_owned(), which }),
+        reply: reply.map(|which| MessageAt { mailbox: INBOX.to_owned(), which }),
         policy: policy(args.policy),
+        ..SendRequest::default()
     };
-    let report = block_on(context.client.send(request))??;
-    let out = context.output;
+    let sent = block_on(context.client.send(request))??;
+    report(&sent, context.output)
+}
+
+/// What became of a message, for each recipient.
+pub fn report(report: &SendReport, out: Output) -> Outcome {
     for recipient in &report.recipients {
         let style = match recipient.outcome {
             sealpost_client::client::Outcome::Sealed => Style::Good,
@@ -100,7 +104,7 @@ pub fn send(args: &Send, context: &Context) -> Outcome {
     }
     out.object(&json!({
         "message_id": report.message_id,
-        "recipients": recipients(&report),
+        "recipients": recipients(report),
         "notes": report.notes,
     }))?;
     // Others got it, so that doing it again would send it to them twice: for good or for now, it failed.
@@ -109,153 +113,6 @@ pub fn send(args: &Send, context: &Context) -> Outcome {
         matches!(r.outcome, Rejected | TryLater)
     });
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-/// `sealpost list`.
-pub fn list(args: &List, context: &Context) -> Outcome {
-    let entries = block_on(context.client.list(&args.mailbox))??;
-    let out = context.output;
-    for entry in &entries {
-        let unseen = !entry.flags.iter().any(|f| f.eq_ignore_ascii_case("\\Seen"));
-        let verdict = entry.verdict.map_or(String::new(), |v| format!("  [{}]", v.name()));
-        let line = format!(
-            "{:>6} {} {:<31} {:<28} {}",
-            entry.uid,
-            if unseen { '*' } else { ' ' },
-            one_line(&entry.date),
-            one_line(&entry.from),
-            one_line(&entry.subject),
-        );
-        out.line(format!("{}{}", if unseen { out.paint(Style::Bold, &line) } else { line }, verdict))?;
-    }
-    if entries.is_empty() {
-        out.line(format!("{} is empty", one_line(&args.mailbox)))?;
-    }
-    let object = |entry: &sealpost_client::client::ListEntry| {
-        json!({
-            "uid": entry.uid,
-            "date": entry.date,
-            "from": entry.from,
-            "subject": entry.subject,
-            "flags": entry.flags,
-            "size": entry.size,
-            "verdict": entry.verdict.map(Verdict::name),
-        })
-    };
-    let messages: Vec<Value> = entries.iter().map(object).collect();
-    out.object(&json!({ "mailbox": args.mailbox, "messages": messages }))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// One sentence on each verdict, for people; the name alone is the contract.
-pub fn explain(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::CannotBeOpened => "it is not sealed to any of your keys, or it is damaged",
-        Verdict::SignatureBad => "it was changed on the way, or the sender did not write it",
-        Verdict::SealedButNotSigned => "anybody could have written it",
-        Verdict::NotTheSendersKey => "it is signed, but not with a key known to be the sender's",
-        Verdict::RetiredKey => "it is signed with a key that the sender gave up before it came",
-        Verdict::WrappedByAnother => "the sender inside is not the one outside",
-        Verdict::NotWrittenToYou => "the sender wrote it to somebody else, and another sent it on to you",
-        Verdict::Replay => "a message that came before was used again with other content",
-        Verdict::SenderNotYetConfirmed => {
-            "signed, but only your own server vouches for the sender's key; answering confirms it"
-        }
-        Verdict::GoodAltered => "from the sender; a relay changed its form, not its content",
-        Verdict::Good => "from the sender, unchanged",
-        Verdict::PlainThoughSigns => "not signed, though this contact's mail is; it may be somebody else's",
-        Verdict::Plain => "neither sealed nor signed: every server on its way could read and change it",
-        _ => "see docs/protocol.md, section 6",
-    }
-}
-
-pub fn style(verdict: Verdict) -> Style {
-    match verdict {
-        Verdict::Good | Verdict::GoodAltered => Style::Good,
-        v if v.is_withheld() => Style::Bad,
-        _ => Style::Warn,
-    }
-}
-
-/// The verdict in words, before anything else.
-pub fn show_verdict(out: Output, report: &ReadReport) -> io::Result<()> {
-    let verdict = report.verdict;
-    out.line(format!("{}: {}", out.paint(style(verdict), verdict.name()), explain(verdict)))?;
-    for note in &report.notes {
-        out.line(format!("  note: {}", one_line(note)))?;
-    }
-    Ok(())
-}
-
-/// The content, below a line that no message can fake: every line of a message is behind it.
-pub fn show_content(out: Output, content: &Content) -> io::Result<()> {
-    out.line(out.paint(Style::Dim, "────"))?;
-    let field = |name: &str, value: &str| {
-        if value.is_empty() { Ok(()) } else { out.line(format!("{name:<8} {}", one_line(value))) }
-    };
-    field("From", &content.from)?;
-    field("To", &content.to.join(", "))?;
-    field("Cc", &content.cc.join(", "))?;
-    field("Date", &content.date)?;
-    field("Subject", &content.subject)?;
-    out.line("")?;
-    out.untrusted(&content.text)?;
-    for (name, size) in &content.attachments {
-        out.line(out.paint(Style::Dim, &format!("[attachment {}, {size} octets]", one_line(name))))?;
-    }
-    Ok(())
-}
-
-/// `sealpost read`.
-pub fn read(args: &Read, context: &Context) -> Outcome {
-    let request = ReadRequest {
-        mailbox: args.mailbox.clone(),
-        which: which(&args.uid)?,
-        force: args.force,
-        save: args.save.clone(),
-    };
-    let report = block_on(context.client.read(request))??;
-    let out = context.output;
-    show_verdict(out, &report)?;
-    match &report.content {
-        Some(shown) => show_content(out, shown)?,
-        None if args.force => out.line("There is nothing that could be shown.")?,
-        None => out.line("Its content is withheld; --force shows what can be shown.")?,
-    }
-    let saved = report.content.as_ref().map_or(0, |c| c.attachments.len());
-    if let Some(dir) = args.save.as_ref().filter(|_| saved > 0) {
-        out.line(format!("Saved {saved} attachment(s) in {}", dir.display()))?;
-    }
-    out.object(&object(&report))?;
-    Ok(ExitCode::from(report.verdict.exit_code()))
-}
-
-/// The contract of `read --json`.
-fn object(report: &ReadReport) -> Value {
-    let mut object = json!({
-        "uid": report.uid,
-        "verdict": report.verdict.name(),
-        "exit": report.verdict.exit_code(),
-        "notes": report.notes,
-        "sealed": report.sealed,
-    });
-    if let Some(content) = &report.content {
-        let attachments: Vec<Value> =
-            content.attachments.iter().map(|(name, size)| json!({ "name": name, "size": size })).collect();
-        for (key, value) in [
-            ("from", json!(content.from)),
-            ("to", json!(content.to)),
-            ("cc", json!(content.cc)),
-            ("date", json!(content.date)),
-            ("subject", json!(content.subject)),
-            ("message_id", json!(content.message_id)),
-            ("text", json!(content.text)),
-            ("attachments", json!(attachments)),
-        ] {
-            object[key] = value;
-        }
-    }
-    object
 }
 
 #[cfg(test)]
@@ -269,31 +126,5 @@ mod tests {
         for wrong in ["0", "-1", "first", "", "1:2", "4294967296", "Last"] {
             assert!(which(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn withheld_content_is_not_in_the_object() {
-        let mut report = ReadReport {
-            uid: 3,
-            verdict: Verdict::SignatureBad,
-            notes: Vec::new(),
-            sealed: true,
-            content: None,
-        };
-        let withheld = object(&report);
-        assert_eq!(
-            (withheld["exit"].clone(), withheld.get("text"), withheld.get("subject")),
-            (json!(4), None, None)
-        );
-        report.verdict = Verdict::Good;
-        report.content = Some(Content {
-            text: "hello".into(),
-            attachments: vec![("a.pdf".into(), 7)],
-            ..Content::default()
-        });
-        let shown = object(&report);
-        assert_eq!(shown["text"], "hello");
-        assert_eq!(shown["attachments"], json!([{ "name": "a.pdf", "size": 7 }]));
-        assert_eq!(shown["exit"], 0);
     }
 }

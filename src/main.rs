@@ -10,12 +10,16 @@ mod cli;
 mod contacts;
 mod context;
 mod demo;
+mod editor;
 mod exit;
 mod keys;
+mod listing;
 mod mail;
 mod output;
+mod pager;
 mod person;
 mod progress;
+mod reading;
 mod recovery;
 mod secrets;
 mod serve;
@@ -24,6 +28,7 @@ mod signals;
 mod transfer;
 mod vectors;
 mod verify;
+mod writing;
 
 use clap::Parser as _;
 use cli::{Cli, Command};
@@ -64,8 +69,13 @@ fn run(cli: &Cli, output: Output) -> Outcome {
         Command::Enrol(args) => account::enrol(args, &context()?),
         Command::Login(args) => account::login(args, &context()?),
         Command::Send(args) => mail::send(args, &context()?),
-        Command::List(args) => mail::list(args, &context()?),
-        Command::Read(args) => mail::read(args, &context()?),
+        Command::Compose(args) => writing::compose(args, &context()?),
+        Command::Reply(args) => writing::reply(args, &context()?),
+        Command::Forward(args) => writing::forward(args, &context()?),
+        Command::List(args) => listing::list(args, &context()?),
+        Command::Read(args) => reading::read(args, &context()?),
+        Command::Search(args) => listing::search(args, &context()?),
+        Command::Save(args) => reading::save(args, &context()?),
         Command::Verify(args) => verify::verify(args, &context()?),
         Command::Import(args) => transfer::import(args, &context()?),
         Command::Export(args) => transfer::export(args, &context()?),

@@ -7,6 +7,9 @@ use std::{
     process::ExitCode,
 };
 
+/// A terminal that says it is narrower knows nothing of its width.
+const COLUMNS_MIN: usize = 20;
+
 /// Where and how a command prints.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
@@ -54,6 +57,12 @@ impl Output {
     /// Whether standard output is one JSON object.
     pub fn is_json(self) -> bool {
         self.json
+    }
+
+    /// How many characters a line of the terminal has; `None` where there is no terminal.
+    pub fn columns(self) -> Option<usize> {
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| !self.json)?;
+        Some(usize::from(size.ws_col)).filter(|columns| *columns >= COLUMNS_MIN)
     }
 
     /// `text` in a style where colour is wanted.

@@ -4,8 +4,8 @@ use crate::{
     cli::Verify,
     context::{Context, block_on, is_dash},
     exit::{Failure, Outcome},
-    mail::{explain, style},
     output::{Style, one_line},
+    reading::{explain, style},
 };
 use sealpost_client::open::{Check, CheckResult};
 use serde_json::{Value, json};

@@ -21,8 +21,8 @@ pub use run::{Budget, Done, Finding, Session, run};
 
 use std::{fs, path::Path};
 use targets::{
-    account, backup, bridge, control, imap, keys, lookup, message, names, open, pop3, seal, smtp, state,
-    transfer,
+    account, backup, bridge, control, imap, keys, lookup, message, names, open, person, pop3, seal, smtp,
+    state, transfer,
 };
 
 /// A name and what it does with octets.
@@ -63,6 +63,9 @@ pub const TARGETS: &[Target] = &[
     ("mime", imap::mime),
     ("header", message::header),
     ("write", message::write),
+    ("html", person::html),
+    ("edited", person::edited),
+    ("query", person::query),
     ("open", open::open),
     ("protected", open::protected),
     ("state", state::state),

@@ -84,6 +84,7 @@ fn compositions() -> Vec<(&'static str, Draft, Composition)> {
             subject: subject.to_owned(),
             text: text.repeat(times),
             attachments: Vec::new(),
+            carried: Vec::new(),
             in_reply_to: Some("<earlier@example.org>".to_owned()),
             references: vec!["<first@example.org>".to_owned(), "<earlier@example.org>".to_owned()],
         };

@@ -52,6 +52,20 @@ pub struct List {
     /// Mailbox
     #[arg(long, value_name = "M", default_value = "INBOX")]
     pub mailbox: String,
+    /// By conversation, answers below what they answer; opens what was not opened before
+    #[arg(long)]
+    pub threads: bool,
+}
+
+/// `sealpost search`.
+#[derive(Debug, Args)]
+pub struct Search {
+    /// Mailbox
+    #[arg(long, value_name = "M", default_value = "INBOX")]
+    pub mailbox: String,
+    /// What to look for
+    #[arg(value_name = "QUERY", required = true)]
+    pub query: Vec<String>,
 }
 
 /// `sealpost read`.
@@ -69,6 +83,29 @@ pub struct Read {
     /// Save the attachments in this folder
     #[arg(long, value_name = "DIR")]
     pub save: Option<PathBuf>,
+}
+
+/// `sealpost save`.
+#[derive(Debug, Args)]
+pub struct Save {
+    /// Mailbox
+    #[arg(long, value_name = "M", default_value = "INBOX")]
+    pub mailbox: String,
+    /// The message's UID as `list` shows it, or `last`
+    #[arg(value_name = "UID")]
+    pub uid: String,
+    /// Save the part with this number, as `read` shows it; 1 is usually the text
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub part: Option<u32>,
+    /// Save all attachments, as is done without --part too
+    #[arg(long, conflicts_with = "part")]
+    pub all: bool,
+    /// Folder; made if it does not exist
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub to: PathBuf,
+    /// Save what is withheld because of the verdict
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `sealpost verify`.

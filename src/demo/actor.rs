@@ -4,10 +4,11 @@ use super::world::{Server, World};
 use crate::{admin, exit::Failure};
 use sealpost_client::{
     client::{
-        Client, EnrolRequest, Environment, Policy, Published, ReadReport, ReadRequest, ReplyTo, SendReport,
+        Client, EnrolRequest, Environment, MessageAt, Policy, Published, ReadReport, ReadRequest, SendReport,
         SendRequest, Settings, Which,
     },
     error::ClientError,
+    open::Take,
     ui::Unattended,
 };
 use sealpost_crypto::{kdf::Password, passphrase};
@@ -164,7 +165,7 @@ impl Actor {
 
     /// `sealpost send --reply last`.
     pub async fn reply_last(&self, text: &str) -> Result<SendReport, ClientError> {
-        let reply = ReplyTo { mailbox: INBOX.to_owned(), which: Which::Last };
+        let reply = MessageAt { mailbox: INBOX.to_owned(), which: Which::Last };
         self.client
             .send(SendRequest { text: text.to_owned(), reply: Some(reply), ..SendRequest::default() })
             .await
@@ -182,7 +183,8 @@ impl Actor {
     }
 
     async fn read(&self, which: Which) -> Result<ReadReport, ClientError> {
-        self.client.read(ReadRequest { mailbox: INBOX.to_owned(), which, force: false, save: None }).await
+        let take = Take::Nothing;
+        self.client.read(ReadRequest { mailbox: INBOX.to_owned(), which, force: false, take }).await
     }
 
     /// Asks a contact's own server, over a connection that proves itself, for the key: its fingerprint.

@@ -11,7 +11,7 @@ use crate::{admin, cli::Tamper, exit::Failure};
 use sealpost_client::{
     client::{Outcome, ReadReport, SendReport},
     error::ClientError,
-    open::Verdict,
+    open::{Content, Verdict},
 };
 use sealpost_proto::transcript::Side;
 use std::{fs, path::Path};
@@ -235,8 +235,13 @@ impl<'a> Story<'a> {
         self.bob.recorder.take();
         self.show(&report)?;
         good(&report, SUBJECT, TEXT)?;
-        let attachments = report.content.as_ref().map(|c| c.attachments.clone()).unwrap_or_default();
-        check(attachments == [(ATTACHMENT_NAME.to_owned(), ATTACHMENT.len() as u64)], || {
+        let attachments: Vec<(&str, u64)> = report
+            .content
+            .iter()
+            .flat_map(Content::attachments)
+            .map(|attachment| (attachment.name.as_str(), attachment.size))
+            .collect();
+        check(attachments == [(ATTACHMENT_NAME, ATTACHMENT.len() as u64)], || {
             format!("the attachments came out as {attachments:?}")
         })?;
         self.tell.done("Opened with a key that was in no file of the device: the password made it.")?;
@@ -252,9 +257,7 @@ impl<'a> Story<'a> {
             lines.push(format!("Subject: {}", content.subject));
             lines.push(String::new());
             lines.extend(content.text.lines().map(str::to_owned));
-            lines.extend(
-                content.attachments.iter().map(|(name, size)| format!("[attachment {name}, {size} octets]")),
-            );
+            lines.extend(content.attachments().map(crate::reading::attachment));
         }
         self.tell.explain("")?;
         Ok(self.tell.quote(&lines)?)

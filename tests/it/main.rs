@@ -26,6 +26,7 @@ mod serve;
 mod server;
 mod stop;
 mod support;
+mod terminal;
 mod transfer;
 mod tree;
 mod trust;

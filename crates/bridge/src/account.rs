@@ -105,7 +105,7 @@ impl Account {
         uid: u32,
     ) -> Result<Fresh, BridgeError> {
         let judgement = judging.judge(message).await?;
-        let see = format!("To see it all the same: sealpost read --uid {uid} --force");
+        let see = format!("To see it all the same: sealpost read {uid} --force");
         let work = move || -> io::Result<Fresh> {
             let shown = judgement.opened.shown(&see);
             let entry = Entry::new(&judgement, shown.describe()?);

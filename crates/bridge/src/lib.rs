@@ -11,6 +11,7 @@ mod account;
 mod entry;
 mod imap;
 mod index;
+pub mod local;
 mod settings;
 mod submission;
 

@@ -81,6 +81,15 @@ impl Folder {
         }
     }
 
+    /// The settings of the bridge in a client's folder, whether one runs or not; new ones where there were none.
+    pub(crate) fn settings_beside(client: &Path) -> Result<Settings, BridgeError> {
+        match Self::take(client) {
+            Ok(folder) => folder.settings(),
+            // The one that runs has written them.
+            Err(busy) => read(&std::path::absolute(client)?.join(FOLDER))?.ok_or(busy),
+        }
+    }
+
     /// Reads the settings, or makes new ones.
     pub(crate) fn settings(&self) -> Result<Settings, BridgeError> {
         if let Some(settings) = read(&self.path)? {

@@ -75,6 +75,7 @@ fn step(name: &str, input: &Path, output: &Path) {
                 subject: "The plans".to_owned(),
                 text: "They are attached.\n".to_owned(),
                 attachments: vec![input.to_owned()],
+                carried: Vec::new(),
                 in_reply_to: None,
                 references: Vec::new(),
             };

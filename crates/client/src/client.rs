@@ -14,13 +14,14 @@ use zeroize::Zeroizing;
 
 pub use crate::transfer::{ExportRequest, ImportRequest, TransferReport};
 pub use crate::{
+    answer::{Carry, Link, MessageAt, Original, Thread},
     compare::{Comparison, Heard, HeardError, Match},
     contact::{Accepted, ContactReport},
     keys::{ExportedKey, KeyReport, LookupReport, Published, RetiredReport},
     list::ListEntry,
     read::{ReadReport, ReadRequest, Which},
     recovery::{RecoveredReport, RecoveryReport},
-    send::{Outcome, Policy, RecipientReport, ReplyTo, SendReport, SendRequest},
+    send::{Outcome, Policy, RecipientReport, SendReport, SendRequest},
     verify::VerifyReport,
 };
 
@@ -138,6 +139,10 @@ impl Client {
     /// `send`. [`ClientError::NotSent`] holds the same report where nothing was sent.
     pub async fn send(&self, request: SendRequest) -> Result<SendReport, ClientError> {
         self.send_message(request).await
+    }
+    /// A message to be answered or forwarded.
+    pub async fn original(&self, at: &MessageAt, carry: Carry) -> Result<Original, ClientError> {
+        self.original_message(at, carry).await
     }
     /// `list`: newest last.
     pub async fn list(&self, mailbox: &str) -> Result<Vec<ListEntry>, ClientError> {

@@ -2,12 +2,14 @@
 //!
 //! Begin at [`client::Client`]: one method for each command.
 
+pub mod answer;
 pub mod bridge;
 pub mod client;
 pub mod compare;
 pub mod compose;
 pub mod contact;
 mod derive;
+pub mod edit;
 mod enrol;
 pub mod error;
 mod folder;
@@ -22,6 +24,8 @@ mod mime;
 pub mod open;
 mod protection;
 pub mod qr;
+pub mod query;
+pub mod quote;
 pub mod read;
 pub mod recovery;
 mod rotate;

@@ -134,28 +134,40 @@ fn is_incomplete(message: &SeenMessage) -> bool {
 }
 
 fn entry(meta: &Meta, seen: Option<&SeenMessage>) -> ListEntry {
-    let summary = Summary::read(&meta.header);
+    let mut summary = Summary::read(&meta.header);
     // What the server tells of the header now is not what the verdict is about.
     let judged = seen.and_then(|message| Some((message.verdict()?, message.from_and_date.clone()?)));
-    let verdict = judged.as_ref().map(|(verdict, _)| *verdict);
-    let (from, date) = judged.map_or((summary.from, summary.date), |(_, from_and_date)| from_and_date);
-    let date = if date.is_empty() {
-        meta.internal_date.map(sealpost_proto::time::Timestamp::to_rfc5322).unwrap_or_default()
-    } else {
-        date
-    };
-    let subject = if verdict.is_some_and(Verdict::is_withheld) {
-        HIDDEN_SUBJECT.to_owned()
-    } else {
-        seen.and_then(|m| m.subject.clone()).unwrap_or(summary.subject)
-    };
-    ListEntry {
-        uid: meta.uid,
-        date,
-        from,
-        subject,
-        flags: meta.flags.iter().map(ToString::to_string).collect(),
-        size: meta.size,
-        verdict,
+    let verdict = judged.map(|(verdict, from_and_date)| {
+        (summary.from, summary.date) = from_and_date;
+        verdict
+    });
+    if let Some(subject) = seen.and_then(|message| message.subject.clone()) {
+        summary.subject = subject;
+    }
+    ListEntry::with(meta, summary, verdict)
+}
+
+impl ListEntry {
+    /// A message by its header as fetched; of a withheld one the subject is not told.
+    pub fn of(meta: &Meta, verdict: Option<Verdict>) -> Self {
+        Self::with(meta, Summary::read(&meta.header), verdict)
+    }
+
+    fn with(meta: &Meta, summary: Summary, verdict: Option<Verdict>) -> Self {
+        let date = if summary.date.is_empty() {
+            meta.internal_date.map(sealpost_proto::time::Timestamp::to_rfc5322).unwrap_or_default()
+        } else {
+            summary.date
+        };
+        let withheld = verdict.is_some_and(Verdict::is_withheld);
+        Self {
+            uid: meta.uid,
+            date,
+            from: summary.from,
+            subject: if withheld { HIDDEN_SUBJECT.to_owned() } else { summary.subject },
+            flags: meta.flags.iter().map(ToString::to_string).collect(),
+            size: meta.size,
+            verdict,
+        }
     }
 }

@@ -136,6 +136,12 @@ pub(crate) async fn connect_tls(lookup: &Lookup, name: &str, stream: BoxStream) 
     Ok(Box::new(timeout(CONNECT_TIMEOUT, connect).await??))
 }
 
+impl From<ImapError> for ClientError {
+    fn from(error: ImapError) -> Self {
+        imap_error(error)
+    }
+}
+
 /// An IMAP error, by what the user can do about it.
 #[allow(clippy::needless_pass_by_value, reason = "goes to `map_err`")]
 pub(crate) fn imap_error(error: ImapError) -> ClientError {

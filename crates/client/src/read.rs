@@ -4,7 +4,7 @@ use crate::{
     client::Client,
     error::ClientError,
     mailbox::{Mail, imap_error},
-    open::{Content, Facts, Message, OpenError, Opened, Summary, Verdict},
+    open::{Content, Facts, Message, OpenError, Opened, Summary, Take, Verdict},
     seen::{SeenMessage, SeenMessages},
     session::Session,
     spool::Spool,
@@ -21,7 +21,7 @@ use sealpost_proto::{
     imap::{Flag, SearchKey, SequenceSet, StoreHow},
     time::Timestamp,
 };
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 /// Which message of a mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +41,8 @@ pub struct ReadRequest {
     pub which: Which,
     /// Show withheld content.
     pub force: bool,
-    /// Save attachments here.
-    pub save: Option<PathBuf>,
+    /// What becomes of its parts.
+    pub take: Take,
 }
 
 /// A message as read.
@@ -66,8 +66,6 @@ pub(crate) const MESSAGE_MAX: u64 = 1 << 30;
 /// A message as fetched, judged.
 pub(crate) struct Judged {
     pub opened: Opened,
-    /// The one From address.
-    pub sender: Option<Mailbox>,
     /// Message-ID with its angle brackets.
     pub message_id: Option<String>,
     /// A look-up was due and failed, so the verdict was not remembered.
@@ -93,10 +91,10 @@ impl Client {
         let place = Place { mailbox: &request.mailbox, uid_validity: selected.uid_validity, uid };
         let judged = self.judge(&mut state, &lookup, &mut session, file, Some(&place)).await?;
         let Judged { opened, .. } = judged;
-        let (force, save) = (request.force, request.save.clone());
+        let (force, take) = (request.force, request.take.clone());
         let (opened, content) = blocking(move || {
             let mut opened = opened;
-            let content = opened.content(force, save.as_deref())?;
+            let content = opened.content_with(force, &take)?;
             Ok((opened, content))
         })
         .await?;
@@ -174,7 +172,7 @@ impl Client {
             place,
             failed.is_some(),
         )?;
-        Ok(Judged { opened, sender, message_id, lookup_failed: failed.is_some() })
+        Ok(Judged { opened, message_id, lookup_failed: failed.is_some() })
     }
 
     /// Replay and first-seen memory of messages whose signature is good, and the verdict, unless a look-up failed. A

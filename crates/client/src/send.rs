@@ -1,12 +1,11 @@
 //! `send`: look up, decide, seal, sign, submit, keep a copy (profile §6, §7).
 
 use crate::{
+    answer::{Carry, Link, MessageAt, Original, Thread},
     client::Client,
-    compose::{ComposeError, Composition, Copy, Draft, Outgoing},
+    compose::{Carried, ComposeError, Composition, Copy, Draft, Outgoing},
     error::ClientError,
-    mailbox::imap_error,
-    open::OpenError,
-    read::{Judged, Place, Which},
+    mailbox::{Mail, imap_error},
     session::{Session, is_lost_reply, mailbox, smtp},
     state::State,
     submit::HomeError,
@@ -20,7 +19,7 @@ use sealpost_lookup::Lookup;
 use sealpost_proto::{
     address::{Address, Mailbox},
     drive::{Envelope, Refusal},
-    imap::Flag,
+    imap::{Atom, Flag, SequenceSet, StoreHow},
     key::PublicKey,
 };
 use std::{path::PathBuf, sync::Arc};
@@ -40,19 +39,16 @@ pub struct SendRequest {
     pub text: String,
     /// Files.
     pub attachments: Vec<PathBuf>,
-    /// The message that this answers.
-    pub reply: Option<ReplyTo>,
+    /// What goes along from another message.
+    pub carried: Vec<Carried>,
+    /// The message that this answers, from which is taken what is missing here.
+    pub reply: Option<MessageAt>,
+    /// What it answers, where that is known already.
+    pub thread: Thread,
+    /// A message to be marked as answered or forwarded once this is sent.
+    pub link: Option<Link>,
     /// What may be done for new contacts.
     pub policy: Policy,
-}
-
-/// A message in a mailbox.
-#[derive(Debug, Clone)]
-pub struct ReplyTo {
-    /// Mailbox, usually INBOX.
-    pub mailbox: String,
-    /// Which.
-    pub which: Which,
 }
 
 /// The options that act on new contacts (profile §7).
@@ -75,6 +71,8 @@ pub struct SendReport {
     pub recipients: Vec<RecipientReport>,
     /// Whatever else must be said, in words.
     pub notes: Vec<String>,
+    /// A copy lies in Sent.
+    pub copy_kept: bool,
 }
 
 /// What was done for one recipient, and why.
@@ -146,15 +144,6 @@ pub(crate) enum Form {
     Plain,
 }
 
-/// What a reply takes from the message it answers.
-#[derive(Default)]
-struct Answered {
-    sender: Option<Mailbox>,
-    subject: Option<String>,
-    message_id: Option<String>,
-    references: Vec<String>,
-}
-
 impl Client {
     pub(crate) async fn send_message(&self, request: SendRequest) -> Result<SendReport, ClientError> {
         let mut state = State::load(self).await?;
@@ -172,7 +161,8 @@ impl Client {
             Err(reports) => {
                 // What the look-ups taught is worth keeping, though nothing is sent.
                 self.finish(state, &lookup, session).await?;
-                let report = SendReport { message_id: String::new(), recipients: reports, notes };
+                let report =
+                    SendReport { message_id: String::new(), recipients: reports, notes, copy_kept: false };
                 return Err(ClientError::NotSent(Box::new(report)));
             }
         };
@@ -190,15 +180,18 @@ impl Client {
         state.save()?;
         let reports =
             self.hand_over(&mut state, &lookup, &mut session, &composition, form, &recipients).await?;
+        let mut copy_kept = false;
         if reports.iter().any(|r| r.outcome.is_sent()) {
-            let kept = self.keep_copy(&mut state, &lookup, &composition, form).await;
+            let link = request.link.as_ref();
+            let kept = self.keep_copy(&mut state, &lookup, &composition, form, link).await;
+            copy_kept = kept.is_ok();
             if let Err(error) = kept {
                 notes.push(format!("it was sent, but no copy could be kept in Sent: {error}"));
             }
         }
         let message_id = composition.message_id().to_owned();
         self.finish(state, &lookup, session).await?;
-        let report = SendReport { message_id, recipients: reports, notes };
+        let report = SendReport { message_id, recipients: reports, notes, copy_kept };
         if report.recipients.iter().any(|r| r.outcome.is_sent()) {
             Ok(report)
         } else {
@@ -216,12 +209,18 @@ impl Client {
         notes: &mut Vec<String>,
     ) -> Result<Draft, ClientError> {
         let answered = match &request.reply {
-            Some(reply) => self.answered(state, lookup, session, reply, notes).await?,
-            None => Answered::default(),
+            Some(at) => Some(self.fetch_original(state, lookup, session, at, Carry::Nothing).await?),
+            None => None,
         };
+        if let Some(Original { verdict, content: None, .. }) = &answered {
+            notes.push(format!(
+                "the message it answers is withheld ({}); nothing of it was taken over",
+                verdict.name()
+            ));
+        }
         let mut to = request.to.clone();
-        if to.is_empty() && request.cc.is_empty() && request.bcc.is_empty() {
-            to.extend(answered.sender.clone());
+        if let (Some(answered), []) = (&answered, &[&to[..], &request.cc, &request.bcc].concat()[..]) {
+            to = answered.recipients(false).0;
         }
         let count = to.len() + request.cc.len() + request.bcc.len();
         if count == 0 {
@@ -232,9 +231,11 @@ impl Client {
                 "{count} recipients are more than the {RECIPIENTS_MAX} that one message may have; send it in parts"
             )));
         }
-        let subject = request.subject.clone().or(answered.subject).ok_or_else(|| {
+        let subject = request.subject.clone().or_else(|| answered.as_ref()?.reply_subject());
+        let subject = subject.ok_or_else(|| {
             ClientError::Decide("the message has no subject; give one with --subject".to_owned())
         })?;
+        let thread = answered.map_or_else(|| request.thread.clone(), |answered| answered.thread);
         Ok(Draft {
             from: mailbox(&state.account.address)?,
             to,
@@ -243,54 +244,10 @@ impl Client {
             subject,
             text: request.text.clone(),
             attachments: request.attachments.clone(),
-            in_reply_to: answered.message_id,
-            references: answered.references,
+            carried: request.carried.clone(),
+            in_reply_to: thread.in_reply_to,
+            references: thread.references,
         })
-    }
-
-    /// Reads the message that is answered. Of withheld content nothing is taken: not the subject, and not the sender,
-    /// who may be somebody else.
-    async fn answered(
-        &self,
-        state: &mut State,
-        lookup: &Lookup,
-        session: &mut Option<Session>,
-        reply: &ReplyTo,
-        notes: &mut Vec<String>,
-    ) -> Result<Answered, ClientError> {
-        let mut mail = self.mail(state, lookup).await?;
-        let selected = mail.examine(&reply.mailbox).await.map_err(imap_error)?;
-        let uid = crate::read::which(&mut mail, reply.which, &reply.mailbox).await?;
-        let file = self.fetch(&mut mail, uid).await?;
-        let _ = mail.logout().await;
-        let place = Place { mailbox: &reply.mailbox, uid_validity: selected.uid_validity, uid };
-        let Judged { opened, sender, message_id, .. } =
-            self.judge(state, lookup, session, file, Some(&place)).await?;
-        if opened.verdict.is_withheld() {
-            notes.push(format!(
-                "the message it answers is withheld ({}); nothing of it was taken over",
-                opened.verdict.name()
-            ));
-            return Ok(Answered {
-                message_id: message_id.clone(),
-                references: Vec::from_iter(message_id),
-                ..Answered::default()
-            });
-        }
-        let content = tokio::task::spawn_blocking(move || {
-            let mut opened = opened;
-            opened.content(false, None)
-        })
-        .await
-        .map_err(|e| ClientError::Open(OpenError::Io(std::io::Error::other(e))))??
-        .unwrap_or_default();
-        let message_id = Some(content.message_id).filter(|id| !id.is_empty()).or(message_id);
-        let mut references = content.references;
-        references.extend(message_id.clone());
-        let subject = content.subject.trim();
-        let is_reply = subject.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("re:"));
-        let subject = if is_reply { subject.to_owned() } else { format!("Re: {subject}") };
-        Ok(Answered { sender, subject: Some(subject), message_id, references })
     }
 
     /// Looks everybody up and puts each through the table of profile §7.
@@ -490,6 +447,7 @@ impl Client {
         lookup: &Lookup,
         composition: &Arc<Composition>,
         form: Form,
+        link: Option<&Link>,
     ) -> Result<(), ClientError> {
         let own = vec![state.key()?.public()];
         let outgoing = self.compose(state, composition, Copy::Sent, own, form).await?;
@@ -502,8 +460,20 @@ impl Client {
         mail.append(&sent, &[Flag::Seen], None, outgoing.size(), &mut octets, &mut progress)
             .await
             .map_err(imap_error)?;
+        if let Some(link) = link {
+            mark(&mut mail, link).await;
+        }
         let _ = mail.logout().await;
         Ok(())
+    }
+}
+
+/// Marks what was answered or forwarded. That it cannot be marked, as where it is gone, is no matter.
+async fn mark(mail: &mut Mail, link: &Link) {
+    let flag = if link.forwarded { Atom::new("$Forwarded").map(Flag::Keyword) } else { Some(Flag::Answered) };
+    let (Some(flag), Some(set)) = (flag, SequenceSet::from_numbers(&[link.uid])) else { return };
+    if mail.select(&link.mailbox).await.is_ok_and(|selected| selected.uid_validity == link.uid_validity) {
+        let _ = mail.store_flags(set, StoreHow::Add, vec![flag]).await;
     }
 }
 

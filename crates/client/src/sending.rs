@@ -113,7 +113,7 @@ impl Sending {
         }
         state.save()?;
         let message_id = composition.message_id().to_owned();
-        let report = SendReport { message_id, recipients, notes: Vec::new() };
+        let report = SendReport { message_id, recipients, notes: Vec::new(), copy_kept: false };
         if report.recipients.iter().all(|r| r.outcome.is_sent()) {
             Ok(report)
         } else {

@@ -29,6 +29,13 @@ pub struct Staged {
     size: u64,
 }
 
+impl std::fmt::Debug for Staged {
+    /// What it holds is nobody's business.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Staged({} octets)", self.size)
+    }
+}
+
 #[derive(Clone)]
 enum Held {
     Memory(Arc<Zeroizing<Vec<u8>>>),

@@ -12,6 +12,7 @@ use sealpost_client::{
         SendRequest, Settings, Which,
     },
     error::ClientError,
+    open::Take,
     ui::{Question, Ui, Unattended},
 };
 use sealpost_crypto::{kdf::Password, key::SecretKey};
@@ -452,6 +453,6 @@ pub async fn read_last(client: &Client) -> ReadReport {
 
 /// Reads a message.
 pub async fn read(client: &Client, mailbox: &str, which: Which) -> ReadReport {
-    let request = ReadRequest { mailbox: mailbox.to_owned(), which, force: false, save: None };
+    let request = ReadRequest { mailbox: mailbox.to_owned(), which, force: false, take: Take::Nothing };
     client.read(request).await.unwrap()
 }

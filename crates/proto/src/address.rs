@@ -107,6 +107,12 @@ impl Address {
         (!name.is_empty()).then(|| Self::join(&quote(name), &self.text[self.at + 1..]))
     }
 
+    /// Whether it is one of an account's addresses, also with `+detail`.
+    pub fn is_of(&self, account: &[Self]) -> bool {
+        let bare = self.without_detail();
+        account.iter().any(|own| own == self || bare.as_ref() == Some(own))
+    }
+
     fn join(local: &str, domain: &str) -> Self {
         Self { text: format!("{local}@{domain}"), at: local.len() }
     }
@@ -406,6 +412,15 @@ mod tests {
         ] {
             let cut = Address::parse(with).expect(with).without_detail();
             assert_eq!(cut.as_ref().map(Address::as_str), without, "{with}");
+        }
+        let own = [Address::parse("alice@x.example").expect("an address")];
+        for (address, is_own) in [
+            ("Alice@x.example", true),
+            ("alice+list@x.example", true),
+            ("alicia@x.example", false),
+            ("alice@y.example", false),
+        ] {
+            assert_eq!(Address::parse(address).expect(address).is_of(&own), is_own, "{address}");
         }
     }
 

@@ -4,7 +4,7 @@ use super::lines;
 use crate::{Rng, feedback};
 use bytes::BytesMut;
 use sealpost_proto::imap::{
-    Atom, Flag, Limits, MailboxName, Names, Received, Receiver, Reply, SequenceSet, Tag, encode,
+    Atom, Command, Flag, Limits, MailboxName, Names, Received, Receiver, Reply, SequenceSet, Tag, encode,
     envelope::Envelope,
     mime::{Scanner, Structure},
     parse, quote_mailbox, reply as parse_reply, response, structure, threading, utf7,
@@ -63,16 +63,26 @@ pub(crate) fn command(input: &[u8]) {
                 kind.trim_start_matches('(').split(['(', '{', ' ']).next().unwrap_or_default(),
             );
             let Ok(command) = parsed else { continue };
-            let pieces = encode::command(&command, names);
-            let last = pieces.len() - 1;
-            assert!(pieces.iter().enumerate().all(|(n, piece)| piece.wait == (n < last)));
-            let written: Vec<u8> = pieces.iter().flat_map(|piece| piece.bytes.to_vec()).collect();
-            let received = receive(&[&written], Limits::CLIENT);
-            assert_eq!(received, [(Received::Whole, written.clone())], "what we write is not one command");
-            let again = parse::command(&written, names);
-            assert!(again.as_ref() == Ok(&command), "{command:?} became {again:?}");
+            written(&command, names);
         }
     }
+}
+
+/// What is written of a command is one, and reads as the same.
+fn written(command: &Command, names: Names) {
+    let pieces = encode::command(command, names);
+    let last = pieces.len() - 1;
+    assert!(pieces.iter().enumerate().all(|(n, piece)| piece.wait == (n < last)));
+    let written: Vec<u8> = pieces.iter().flat_map(|piece| piece.bytes.to_vec()).collect();
+    let received = receive(&[&written], Limits::CLIENT);
+    assert_eq!(received, [(Received::Whole, written.clone())], "what we write is not one command");
+    let again = parse::command(&written, names);
+    assert!(again.as_ref() == Ok(command), "{command:?} became {again:?}");
+}
+
+/// The same for a command of another target.
+pub(crate) fn goes_as_one(command: &Command) {
+    written(command, Names::Utf7);
 }
 
 /// A response is read or refused, however deep it nests; text for people holds no control characters.

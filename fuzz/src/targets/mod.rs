@@ -10,6 +10,7 @@ pub(crate) mod lookup;
 pub(crate) mod message;
 pub(crate) mod names;
 pub(crate) mod open;
+pub(crate) mod person;
 pub(crate) mod pop3;
 pub(crate) mod seal;
 pub(crate) mod smtp;

@@ -17,6 +17,7 @@ use sealpost_client::{
     client::{AccountReport, Client, EnrolRequest, Environment, Settings},
     error::ClientError,
     list::ListEntry,
+    open::Take,
     read::{ReadRequest, Which},
     send::{Outcome, SendRequest},
     ui::Unattended,
@@ -447,7 +448,8 @@ impl<'w> Person<'w> {
                 .unwrap_or_else(|| panic!("{what} is no message of ours: {entry:?}"));
             if at % 10 == 0 {
                 let which = Which::Uid(entry.uid);
-                let request = ReadRequest { mailbox: "INBOX".to_owned(), which, force: false, save: None };
+                let request =
+                    ReadRequest { mailbox: "INBOX".to_owned(), which, force: false, take: Take::Nothing };
                 let read = device.read(request).await.unwrap_or_else(|error| panic!("{what}: {error}"));
                 assert!(read.sealed, "{what} is no sealed message: {read:?}");
                 let content =

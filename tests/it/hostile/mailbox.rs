@@ -266,6 +266,7 @@ fn forged(world: &World) -> Vec<u8> {
         subject: "forged".into(),
         text: "forged".into(),
         attachments: Vec::new(),
+        carried: Vec::new(),
         in_reply_to: None,
         references: Vec::new(),
     };

@@ -1,8 +1,8 @@
 //! A draft: what a person wrote in the terminal, before it is a message.
 
 use super::{
-    ComposeError, Composition, Line, MAX_VISIBLE_RECIPIENTS, NO_VISIBLE_RECIPIENT, address_field, hex,
-    is_message_id, label, media_type,
+    Carried, ComposeError, Composition, Line, MAX_VISIBLE_RECIPIENTS, NO_VISIBLE_RECIPIENT, address_field,
+    hex, is_message_id, label, media_type,
     source::{Attachment, Segment},
 };
 use sealpost_proto::{
@@ -32,6 +32,8 @@ pub struct Draft {
     pub text: String,
     /// Files to attach.
     pub attachments: Vec<PathBuf>,
+    /// What goes along from another message, before the files.
+    pub carried: Vec<Carried>,
     /// Message-ID that this answers, with angle brackets.
     pub in_reply_to: Option<String>,
     /// References, with angle brackets.
@@ -100,21 +102,27 @@ fn thread_fields(draft: &Draft) -> String {
 fn body(draft: &Draft, boundary: &str) -> Result<(String, &'static str, Vec<Segment>), ComposeError> {
     let (text_encoding, text) = encode_text(&draft.text);
     let text_type = "text/plain; charset=utf-8";
-    if draft.attachments.is_empty() {
+    if draft.attachments.is_empty() && draft.carried.is_empty() {
         return Ok((text_type.into(), text_encoding, vec![Segment::octets(text)]));
     }
     let mut segments = vec![Segment::octets(format!(
         "--{boundary}\r\nContent-Type: {text_type}\r\nContent-Transfer-Encoding: {text_encoding}\r\n\r\n{text}"
     ))];
+    // The CRLF before a boundary belongs to the boundary, and the part before ends in one of its own.
+    let head = |media_type: &str, name: &str, encoding: &str| {
+        Segment::octets(format!(
+            "\r\n--{boundary}\r\nContent-Type: {media_type}\r\nContent-Disposition: attachment{}\r\n\
+             Content-Transfer-Encoding: {encoding}\r\n\r\n",
+            write::parameter("filename", name),
+        ))
+    };
+    for carried in &draft.carried {
+        segments.push(head(&carried.media_type, &carried.name, carried.encoding()));
+        segments.push(carried.segment());
+    }
     for path in &draft.attachments {
-        let attachment = Attachment::new(path.clone())?;
-        // The CRLF before a boundary belongs to the boundary, and the part before ends in one of its own.
-        segments.push(Segment::octets(format!(
-            "\r\n--{boundary}\r\nContent-Type: {}\r\nContent-Disposition: attachment{}\r\n\
-             Content-Transfer-Encoding: base64\r\n\r\n",
-            media_type::guess(&attachment.name),
-            write::parameter("filename", &attachment.name),
-        )));
+        let attachment = Attachment::file(path.clone())?;
+        segments.push(head(media_type::guess(&attachment.name), &attachment.name, "base64"));
         segments.push(Segment::File(Arc::new(attachment)));
     }
     segments.push(Segment::octets(format!("\r\n--{boundary}--\r\n")));

@@ -146,9 +146,11 @@ fn from<'a>(header: &'a Header, given: &Given<'_>) -> Result<Option<&'a Field>, 
     let Some(field) = one(header, "From")? else { return Ok(None) };
     let list = MailboxList::parse(field.value());
     let address = list.exactly_one().ok_or(ComposeError::From)?.mailbox.canonical();
-    let bare = address.without_detail();
-    let ours = given.addresses.iter().any(|own| *own == address || bare.as_ref() == Some(own));
-    if ours { Ok(Some(field)) } else { Err(ComposeError::NotYours(address.to_string())) }
+    if address.is_of(given.addresses) {
+        Ok(Some(field))
+    } else {
+        Err(ComposeError::NotYours(address.to_string()))
+    }
 }
 
 fn mailboxes(field: &Field) -> Vec<Mailbox> {

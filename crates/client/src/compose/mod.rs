@@ -1,15 +1,18 @@
 //! From a draft to octets that are sent (profile §6). Bounded memory: attachments are read as they are sealed, and
 //! only sealed octets touch the disk.
 
+mod carried;
 mod draft;
 mod given;
 mod media_type;
 mod seven_bit;
 mod source;
 
+pub use carried::Carried;
 pub use draft::Draft;
 pub(crate) use given::is_ours;
 pub use given::{Given, Purpose, Taken};
+pub(crate) use media_type::ending;
 pub(crate) use seven_bit::seven_bit;
 
 use crate::{

@@ -17,17 +17,22 @@ use std::{
 /// Octets read at once from a file or spool; a multiple of 57, which makes one line of base64.
 const CHUNK_OCTETS: usize = 57 * 1024;
 
-/// A file to attach.
+/// A file to attach, or what was a part of another message.
 pub(super) struct Attachment {
-    pub(super) path: PathBuf,
+    source: Source,
     pub(super) name: String,
-    pub(super) size: u64,
+    size: u64,
     /// SHA-256 of the content when it was first read: every copy must be made of the same octets.
     digest: OnceLock<[u8; 32]>,
 }
 
+enum Source {
+    File(PathBuf),
+    Aside(Staged),
+}
+
 impl Attachment {
-    pub(super) fn new(path: PathBuf) -> Result<Self, ComposeError> {
+    pub(super) fn file(path: PathBuf) -> Result<Self, ComposeError> {
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         if !write::is_header_text(&name) {
             return Err(ComposeError::Control("name of an attachment"));
@@ -38,7 +43,20 @@ impl Attachment {
             let e = io::Error::new(io::ErrorKind::InvalidInput, "it is not a file");
             return Err(ComposeError::Attachment(path.display().to_string(), e));
         }
-        Ok(Self { path, name, size: metadata.len(), digest: OnceLock::new() })
+        let size = metadata.len();
+        Ok(Self { source: Source::File(path), name, size, digest: OnceLock::new() })
+    }
+
+    pub(super) fn aside(name: String, octets: Staged) -> Self {
+        let size = octets.size();
+        Self { source: Source::Aside(octets), name, size, digest: OnceLock::new() }
+    }
+
+    fn open(&self) -> io::Result<Box<dyn Read + Send>> {
+        Ok(match &self.source {
+            Source::File(path) => Box::new(File::open(path)?),
+            Source::Aside(octets) => octets.reader()?,
+        })
     }
 
     /// Octets in base64 lines with their CRLFs.
@@ -87,7 +105,7 @@ pub(super) struct SegmentReader {
 
 enum Current {
     None,
-    File { attachment: Arc<Attachment>, file: File, hash: Sha256 },
+    File { attachment: Arc<Attachment>, file: Box<dyn Read + Send>, hash: Sha256 },
     Octets(Box<dyn Read + Send>),
 }
 
@@ -109,7 +127,7 @@ impl SegmentReader {
                         Segment::Octets(octets) => self.buffer.extend_from_slice(octets),
                         Segment::File(attachment) => {
                             let attachment = attachment.clone();
-                            let file = File::open(&attachment.path).map_err(|e| {
+                            let file = attachment.open().map_err(|e| {
                                 ComposeError::Attachment(attachment.name.clone(), e).into_io()
                             })?;
                             self.current = Current::File { attachment, file, hash: Sha256::new() };

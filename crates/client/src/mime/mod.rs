@@ -2,6 +2,7 @@
 //! than what is shown of it. Charsets come from mail-parser's decoders.
 
 pub(crate) mod file_name;
+pub(crate) mod flowed;
 pub(crate) mod parameters;
 pub(crate) mod parser;
 pub(crate) mod words;

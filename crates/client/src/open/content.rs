@@ -1,26 +1,24 @@
 //! The second pass: what of a message is shown, and its attachments saved (profile §6). By now every octet is known to
 //! be authentic or plain; memory is bounded by [`MAX_TEXT_OCTETS`] all the same.
 
-use super::{Held, OpenError, payload};
+use super::{Held, OpenError, collector::Collector, payload};
 use crate::{
     compose::is_message_id,
     mime::{
-        file_name,
-        parser::{MAX_PARTS, Parser, Part, Sink},
-        words::{decode_charset, header_text, mailbox_text, safe_text},
+        parser::{MAX_PARTS, Parser},
+        words::{header_text, mailbox_text, safe_line},
     },
     spool::{SpoolReader, for_each_chunk},
+    staged::Staged,
 };
-use sealpost_proto::message::{Encrypted, Header, MailboxList, SIGNATURE_FIELD, html};
+use sealpost_proto::{
+    address::Mailbox,
+    message::{Encrypted, Header, MailboxList, SIGNATURE_FIELD},
+};
 use std::{
-    collections::HashSet,
-    fs::File,
-    io::{self, Read, Write as _},
-    path::{Path, PathBuf},
+    io::{self, Read},
+    path::PathBuf,
 };
-
-/// Most text shown, all parts together; more is cut and said. A book has about one MiB.
-const MAX_TEXT_OCTETS: usize = 2 * 1024 * 1024;
 
 /// Most References read.
 const MAX_REFERENCES: usize = 1_000;
@@ -40,16 +38,60 @@ pub struct Content {
     pub subject: String,
     /// Message-ID, with angle brackets.
     pub message_id: String,
-    /// References, with angle brackets.
+    /// What it answers, oldest first, with angle brackets: References, or else In-Reply-To (RFC 5322 §3.6.4).
     pub references: Vec<String>,
+    /// Whom an answer goes to: Reply-To, or else From.
+    pub reply_to: Vec<Mailbox>,
+    /// The addresses of To and of Cc.
+    pub recipients: [Vec<Mailbox>; 2],
     /// Text.
     pub text: String,
-    /// Attachments: name and decoded size.
-    pub attachments: Vec<(String, u64)>,
-    /// Where attachments were written, when asked for.
+    /// All parts, in their order.
+    pub parts: Vec<PartInfo>,
+    /// Where parts were written, when asked for.
     pub saved: Vec<PathBuf>,
+    /// What was set aside, when asked for.
+    pub aside: Vec<(PartInfo, Staged)>,
     /// What had to be left out or guessed, in words.
     pub notes: Vec<String>,
+}
+
+impl Content {
+    /// The parts that are not shown as text.
+    pub fn attachments(&self) -> impl Iterator<Item = &PartInfo> {
+        self.parts.iter().filter(|part| part.attachment)
+    }
+}
+
+/// A part of a message that has none below it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PartInfo {
+    /// Counted from 1, in their order.
+    pub number: u32,
+    /// What it is called when it is saved; never empty, never a path.
+    pub name: String,
+    /// Media type, in lower case; empty where none is given.
+    pub media_type: String,
+    /// Its charset, where one is given.
+    pub charset: Option<String>,
+    /// Octets, decoded.
+    pub size: u64,
+    /// Not shown as text.
+    pub attachment: bool,
+}
+
+/// What becomes of the parts while the content is read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Take {
+    /// They are shown, or their names.
+    #[default]
+    Nothing,
+    /// All attachments are written into this folder.
+    Attachments(PathBuf),
+    /// The part with this number is.
+    Part(u32, PathBuf),
+    /// Attachments are set aside, to go along with another message.
+    Aside,
 }
 
 /// What a list shows of a message of which only the outer header is at hand. Nothing of it is verified.
@@ -115,22 +157,36 @@ fn ids(header: &Header, name: &str) -> Vec<String> {
     value.split_whitespace().filter(|id| is_message_id(id)).take(MAX_REFERENCES).map(str::to_owned).collect()
 }
 
+fn references(header: &Header) -> Vec<String> {
+    let references = ids(header, "References");
+    if !references.is_empty() {
+        return references;
+    }
+    // More than one may be there, and none of them is known to be the parent.
+    Some(ids(header, "In-Reply-To")).filter(|ids| ids.len() == 1).unwrap_or_default()
+}
+
+fn mailboxes(header: &Header, name: &str) -> Vec<Mailbox> {
+    let lists = header.all(name).map(|field| MailboxList::parse(field.value()));
+    lists.flat_map(|list| list.mailboxes).map(|named| named.mailbox).collect()
+}
+
 /// Reads what is held; `None` where nothing could be opened.
-pub(super) fn read(held: &Held, save: Option<&Path>) -> Result<Option<Content>, OpenError> {
+pub(super) fn read(held: &Held, take: &Take) -> Result<Option<Content>, OpenError> {
     let reader: Box<dyn Read> = match held {
         Held::Closed => return Ok(None),
         Held::Plain(source, ..) => Box::new(SpoolReader::new(source.clone())),
         Held::Sealed(armour, identities, _) => payload::open(armour, identities)?,
     };
-    read_from(reader, save).map(Some)
+    read_from(reader, take).map(Some)
 }
 
-fn read_from(mut reader: impl Read, save: Option<&Path>) -> Result<Content, OpenError> {
+fn read_from(mut reader: impl Read, take: &Take) -> Result<Content, OpenError> {
     let (header, start, body) = payload::read_header(&mut reader)?;
-    if let Some(folder) = save {
-        std::fs::create_dir_all(folder).map_err(|e| OpenError::Save(folder.to_owned(), e))?;
+    if let Take::Attachments(folder) | Take::Part(_, folder) = take {
+        std::fs::create_dir_all(folder).map_err(|e| OpenError::Save(folder.clone(), e))?;
     }
-    let mut collector = Collector { save, ..Collector::default() };
+    let mut collector = Collector::new(take);
     let mut parser = Parser::new(&header, &mut collector)?;
     let fed = parser
         .feed(&start[body..])
@@ -150,10 +206,20 @@ fn read_from(mut reader: impl Read, save: Option<&Path>) -> Result<Content, Open
         date: text(&header, "Date"),
         subject: text(&header, "Subject"),
         message_id: ids(&header, "Message-ID").into_iter().next().unwrap_or_default(),
-        references: ids(&header, "References"),
+        references: references(&header),
+        reply_to: Some(mailboxes(&header, "Reply-To"))
+            .filter(|answers| !answers.is_empty())
+            .unwrap_or_else(|| mailboxes(&header, "From")),
+        recipients: ["To", "Cc"].map(|name| mailboxes(&header, name)),
         ..Content::default()
     };
     collector.show(&mut content);
+    let (asked, from) = (mailboxes(&header, "Reply-To"), mailboxes(&header, "From"));
+    if !asked.is_empty() && asked.iter().any(|to| from.iter().all(|from| from.canonical() != to.canonical()))
+    {
+        let asked: Vec<String> = asked.iter().map(|to| safe_line(&to.to_string())).collect();
+        content.notes.push(format!("an answer goes to {}, as its Reply-To says", asked.join(", ")));
+    }
     if overfull {
         content.notes.push(format!("only the first {MAX_PARTS} parts of the message are read"));
     }
@@ -167,159 +233,5 @@ impl From<payload::PayloadError> for OpenError {
             payload::PayloadError::Io(e) => Self::Io(e),
             payload::PayloadError::Closed(why) => Self::Io(io::Error::other(why)),
         }
-    }
-}
-
-/// A text part.
-struct Text {
-    html: bool,
-    charset: Option<String>,
-    alternative: Option<usize>,
-    octets: Vec<u8>,
-}
-
-enum Current {
-    None,
-    Text(Text),
-    Attachment { name: String, size: u64, file: Option<(File, PathBuf)> },
-}
-
-/// Gathers text and attachments.
-struct Collector<'a> {
-    save: Option<&'a Path>,
-    texts: Vec<Text>,
-    text_octets: usize,
-    cut: bool,
-    attachments: Vec<(String, u64)>,
-    saved: Vec<PathBuf>,
-    current: Current,
-    /// Why saving stopped.
-    failed: Option<OpenError>,
-}
-
-impl Default for Collector<'_> {
-    fn default() -> Self {
-        Self {
-            save: None,
-            texts: Vec::new(),
-            text_octets: 0,
-            cut: false,
-            attachments: Vec::new(),
-            saved: Vec::new(),
-            current: Current::None,
-            failed: None,
-        }
-    }
-}
-
-impl Collector<'_> {
-    fn show(self, content: &mut Content) {
-        // In a multipart/alternative the plain text is the one to show (RFC 2046 §5.1.4), unless it says nothing.
-        let has_plain: HashSet<usize> = self
-            .texts
-            .iter()
-            .filter(|t| !t.html && !t.octets.trim_ascii().is_empty())
-            .filter_map(|t| t.alternative)
-            .collect();
-        for part in &self.texts {
-            if part.html && part.alternative.is_some_and(|a| has_plain.contains(&a)) {
-                continue;
-            }
-            let mut text = decode_charset(part.charset.as_deref(), &part.octets);
-            if part.html {
-                text = html::to_text(&text) + "\n";
-                content.notes.push("the text is taken from HTML; nothing it refers to was loaded".into());
-            }
-            if !content.text.is_empty() && !text.trim().is_empty() {
-                content.text.push('\n');
-            }
-            content.text += &safe_text(&text);
-        }
-        content.notes.dedup();
-        if self.cut {
-            content.notes.push(format!("the text is cut after {} MiB", MAX_TEXT_OCTETS / (1024 * 1024)));
-        }
-        content.attachments = self.attachments;
-        content.saved = self.saved;
-    }
-
-    fn fail<T>(&mut self, path: &Path, e: io::Error) -> io::Result<T> {
-        self.failed = Some(OpenError::Save(path.to_owned(), e));
-        Err(io::Error::other("saving stopped"))
-    }
-}
-
-impl Sink for &mut Collector<'_> {
-    fn begin(&mut self, part: &Part) -> io::Result<()> {
-        let kind = part.content_type.value.as_str();
-        let html = kind == "text/html";
-        let is_text = html || matches!(kind, "" | "text" | "text/plain");
-        // The message's own Content-Disposition is in no signature (profile §6): whoever adds one on the way must not
-        // make the text of a message that reads as good vanish among the attachments.
-        let set_aside = !part.whole
-            && (part.disposition.value == "attachment" || part.disposition.get("filename").is_some());
-        if is_text && part.content_type.get("name").is_none() && !set_aside {
-            self.current = Current::Text(Text {
-                html,
-                charset: part.content_type.get("charset").map(str::to_owned),
-                alternative: part.alternative,
-                octets: Vec::new(),
-            });
-            return Ok(());
-        }
-        let unnamed = match kind {
-            "message/rfc822" | "message/global" => "message.eml",
-            "text/plain" => "text.txt",
-            "text/html" => "page.html",
-            "text/calendar" => "invitation.ics",
-            _ => "attachment",
-        };
-        let name = file_name::sanitised(part.name().unwrap_or(unnamed));
-        let mut file = None;
-        if let Some(folder) = self.save {
-            match file_name::create(folder, &name) {
-                Ok(created) => file = Some(created),
-                Err(e) => return self.fail(folder, e),
-            }
-        }
-        self.current = Current::Attachment { name, size: 0, file };
-        Ok(())
-    }
-
-    fn data(&mut self, octets: &[u8]) -> io::Result<()> {
-        let mut failure = None;
-        match &mut self.current {
-            Current::None => {}
-            Current::Text(text) => {
-                let taken = octets.len().min(MAX_TEXT_OCTETS - self.text_octets);
-                text.octets.extend_from_slice(&octets[..taken]);
-                self.text_octets += taken;
-                self.cut |= taken < octets.len();
-            }
-            Current::Attachment { size, file, .. } => {
-                *size += octets.len() as u64;
-                if let Some((file, path)) = file
-                    && let Err(e) = file.write_all(octets)
-                {
-                    failure = Some((path.clone(), e));
-                }
-            }
-        }
-        let Some((path, e)) = failure else { return Ok(()) };
-        // Half a file would pass for a whole one.
-        let _ = std::fs::remove_file(&path);
-        self.fail(&path, e)
-    }
-
-    fn end(&mut self) -> io::Result<()> {
-        match std::mem::replace(&mut self.current, Current::None) {
-            Current::None => {}
-            Current::Text(text) => self.texts.push(text),
-            Current::Attachment { name, size, file } => {
-                self.attachments.push((name, size));
-                self.saved.extend(file.map(|(_, path)| path));
-            }
-        }
-        Ok(())
     }
 }

@@ -6,6 +6,7 @@
 
 mod armour;
 mod checks;
+mod collector;
 mod content;
 mod described;
 mod judge;
@@ -14,7 +15,7 @@ mod shown;
 mod verify;
 
 pub use checks::{Check, CheckKind, CheckResult};
-pub use content::{Content, Summary};
+pub use content::{Content, PartInfo, Summary, Take};
 pub use described::{Described, TEXT_MAX, field_text};
 pub use shown::{Shown, VERDICT_FIELD};
 
@@ -72,6 +73,23 @@ pub enum Verdict {
     Plain,
 }
 
+/// All of profile §6, in its order.
+const VERDICTS: [Verdict; 13] = [
+    Verdict::CannotBeOpened,
+    Verdict::SignatureBad,
+    Verdict::SealedButNotSigned,
+    Verdict::NotTheSendersKey,
+    Verdict::RetiredKey,
+    Verdict::WrappedByAnother,
+    Verdict::NotWrittenToYou,
+    Verdict::Replay,
+    Verdict::SenderNotYetConfirmed,
+    Verdict::GoodAltered,
+    Verdict::Good,
+    Verdict::PlainThoughSigns,
+    Verdict::Plain,
+];
+
 impl Verdict {
     /// The table's own name.
     pub fn name(self) -> &'static str {
@@ -90,6 +108,10 @@ impl Verdict {
             Self::PlainThoughSigns => "plain, though this contact signs",
             Self::Plain => "plain",
         }
+    }
+    /// The verdict with this name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        VERDICTS.into_iter().find(|verdict| verdict.name() == name)
     }
     /// 4 for withheld verdicts, else 0.
     pub fn exit_code(self) -> u8 {
@@ -247,10 +269,21 @@ impl Opened {
     /// The content, for verdicts that are not withheld, or with `force`; `None` where it is withheld or could not
     /// be opened. Attachments are written below `save` if given.
     pub fn content(&mut self, force: bool, save: Option<&Path>) -> Result<Option<Content>, OpenError> {
+        self.content_with(force, &save.map_or(Take::Nothing, |folder| Take::Attachments(folder.to_owned())))
+    }
+
+    /// The same, with what becomes of its parts. A part that is asked for and not there is an error.
+    pub fn content_with(&mut self, force: bool, take: &Take) -> Result<Option<Content>, OpenError> {
         if self.verdict.is_withheld() && !force {
             return Ok(None);
         }
-        content::read(&self.held, save)
+        let content = content::read(&self.held, take)?;
+        match (take, &content) {
+            (Take::Part(number, _), Some(content)) if content.saved.is_empty() => {
+                Err(OpenError::NoPart(*number))
+            }
+            _ => Ok(content),
+        }
     }
 }
 
@@ -264,4 +297,20 @@ pub enum OpenError {
     /// An attachment could not be written.
     #[error("the attachment cannot be saved in {0}: {1}")]
     Save(PathBuf, io::Error),
+    /// The message has fewer parts.
+    #[error("the message has no part {0}; `sealpost read` shows the numbers of its parts")]
+    NoPart(u32),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verdict_is_known_by_its_name() {
+        for verdict in VERDICTS {
+            assert_eq!(Verdict::of_name(verdict.name()), Some(verdict));
+        }
+        assert_eq!(Verdict::of_name("fine"), None);
+    }
 }

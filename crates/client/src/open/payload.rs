@@ -136,11 +136,10 @@ impl Payload {
     /// Whether one of `own`, also with `+detail`, is among the inner To, Cc and Bcc.
     pub(super) fn is_written_to(&self, own: &[Address]) -> bool {
         ["To", "Cc", "Bcc"].iter().flat_map(|name| self.header.all(name)).any(|field| {
-            MailboxList::parse(field.value()).mailboxes.iter().any(|named| {
-                let address = named.mailbox.canonical();
-                let bare = address.without_detail();
-                own.iter().any(|own| *own == address || bare.as_ref() == Some(own))
-            })
+            MailboxList::parse(field.value())
+                .mailboxes
+                .iter()
+                .any(|named| named.mailbox.canonical().is_of(own))
         })
     }
 }

@@ -8,8 +8,17 @@
 //!
 //! In all of them fields called `Sealpost-…` that came along are left out, and one [`VERDICT_FIELD`] is put on top.
 
-use super::{Held, OpenError, Opened, Verdict, payload};
-use crate::{compose::is_ours, protection, spool::SpoolReader, staged::Shared};
+use super::{
+    Held, OpenError, Opened, Verdict,
+    payload::{self, Payload},
+};
+use crate::{
+    compose::is_ours,
+    protection,
+    spool::{Spool, SpoolReader},
+    staged::Shared,
+};
+use sealpost_crypto::key::SecretKey;
 use sealpost_proto::message::{Field, Header, write};
 use std::{
     io::{self, Cursor, Read},
@@ -33,11 +42,11 @@ pub struct Shown {
 /// Where the octets behind the header come from.
 enum Body {
     /// Of a message as it came: from there on.
-    Plain(Arc<crate::spool::Spool>, u64),
+    Plain(Arc<Spool>, u64),
     /// Of a small payload, or of a notice.
     Memory(Arc<Zeroizing<Vec<u8>>>, u64),
     /// Of a sealed message, opened once more.
-    Sealed(Arc<crate::spool::Spool>, Vec<sealpost_crypto::key::SecretKey>, u64),
+    Sealed(Arc<Spool>, Vec<SecretKey>, u64),
 }
 
 impl Shown {
@@ -103,15 +112,40 @@ impl Opened {
                 (head(&verdict, header, false), Body::Plain(source.clone(), *body), source.size() - body)
             }
             Held::Sealed(armour, identities, payload) => {
-                let body = match &payload.small {
-                    Some(octets) => Body::Memory(octets.clone(), payload.body),
-                    None => Body::Sealed(armour.clone(), identities.clone(), payload.body),
-                };
+                let body = sealed_body(armour, identities, payload);
                 (head(&verdict, &payload.header, true), body, payload.size - payload.body)
             }
         };
         let size = head.len() as u64 + rest;
         Shown { head, body, size }
+    }
+
+    /// The message as it was composed, for a message that takes it along: without what only its reader is to know.
+    /// `None` where its content is withheld.
+    pub fn forwarded(&self) -> Option<Shown> {
+        let without_bcc = |header: &Header, protected| {
+            let raw: Vec<u8> = header
+                .fields()
+                .iter()
+                .filter(|field| !field.is("Bcc"))
+                .flat_map(|field| field.raw().to_vec())
+                .collect();
+            head("", &Header::read(&raw).unwrap_or_default().0, protected)
+        };
+        let shown = match (&self.held, self.verdict.is_withheld()) {
+            (_, true) | (Held::Closed, _) => return None,
+            (Held::Plain(source, header, body), false) => {
+                let head = without_bcc(header, false);
+                let size = head.len() as u64 + source.size() - body;
+                Shown { head, body: Body::Plain(source.clone(), *body), size }
+            }
+            (Held::Sealed(armour, identities, payload), false) => {
+                let head = without_bcc(&payload.header, true);
+                let size = head.len() as u64 + payload.size - payload.body;
+                Shown { head, body: sealed_body(armour, identities, payload), size }
+            }
+        };
+        Some(shown)
     }
 
     /// `Sealpost-Verdict: NAME; how; notes`.
@@ -160,6 +194,14 @@ impl Opened {
         let body = Zeroizing::new(write::quoted_printable(&text).into_bytes());
         let size = (head.len() + body.len()) as u64;
         Shown { head, body: Body::Memory(Arc::new(body), 0), size }
+    }
+}
+
+/// The octets behind a payload's header.
+fn sealed_body(armour: &Arc<Spool>, identities: &[SecretKey], payload: &Payload) -> Body {
+    match &payload.small {
+        Some(octets) => Body::Memory(octets.clone(), payload.body),
+        None => Body::Sealed(armour.clone(), identities.to_vec(), payload.body),
     }
 }
 

@@ -38,11 +38,7 @@ pub(crate) struct OwnKeys {
 /// Gathers the facts.
 pub(crate) fn gather(trust: &Trust, asked: &Asked<'_>) -> Facts {
     let sender = asked.sender;
-    let from_self = asked
-        .own
-        .addresses
-        .iter()
-        .any(|own| own == sender || sender.without_detail().is_some_and(|without| without == *own));
+    let from_self = sender.is_of(&asked.own.addresses);
     let replay = asked.message_id.and_then(|id| trust.replay.get(sender, id));
     // A message whose payload was seen has been seen, even where another device read it and only the keyring tells.
     let first_seen = [trust.first_seen.get(sender, &asked.signature_input), replay.map(|(_, at)| at)]

@@ -2,7 +2,7 @@
 
 use crate::world::{World, mailbox, message, read, read_last};
 use sealpost_client::{
-    client::{Outcome, ReplyTo, Which},
+    client::{MessageAt, Outcome, Which},
     error::ClientError,
     open::Verdict,
 };
@@ -44,7 +44,8 @@ async fn r23_r27_a_letter_and_its_answer() {
     let content = first.content.unwrap();
     assert_eq!(content.subject, "Grüße ✉ 你好");
     assert_eq!(content.text.replace("\r\n", "\n").trim_end(), "hello\nfrom me");
-    assert_eq!(content.attachments, [("photo é.bin".to_owned(), 4)]);
+    let attachments: Vec<_> = content.attachments().map(|a| (a.number, a.name.as_str(), a.size)).collect();
+    assert_eq!(attachments, [(2, "photo é.bin", 4)]);
     assert!(bob.contacts().unwrap().is_empty(), "nothing is pinned by reading");
     let listed = bob.list("INBOX").await.unwrap();
     assert_eq!(listed[0].subject, "Grüße ✉ 你好");
@@ -54,7 +55,7 @@ async fn r23_r27_a_letter_and_its_answer() {
     // Answering looks Alice up directly and pins her.
     let mut answer = message(&[], "", "thanks");
     answer.subject = None;
-    answer.reply = Some(ReplyTo { mailbox: "INBOX".to_owned(), which: Which::Last });
+    answer.reply = Some(MessageAt { mailbox: "INBOX".to_owned(), which: Which::Last });
     let report = bob.send(answer).await.unwrap();
     assert_eq!(report.recipients[0].address, mailbox(ALICE));
     assert_eq!(bob.contacts().unwrap().len(), 1);

@@ -88,6 +88,35 @@ pub fn references(messages: &[Threaded]) -> Vec<u8> {
     forest.written()
 }
 
+/// A message in an outline of conversations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// Which conversation, counted from 0 in their order.
+    pub thread: usize,
+    /// How many stand above it.
+    pub depth: usize,
+    /// Its number.
+    pub number: u32,
+}
+
+/// The same as an outline, by what they answer alone and not by subject. A message that is not there has no line; those
+/// that answer it stand as deep as they would.
+pub fn outline(messages: &[Threaded]) -> Vec<Line> {
+    let mut forest = Forest::new(messages);
+    forest.link_all();
+    forest.prune();
+    forest.sort();
+    let mut lines = Vec::with_capacity(messages.len());
+    for (thread, root) in forest.roots.iter().enumerate() {
+        let mut stack = vec![(*root, 0)];
+        while let Some((at, depth)) = stack.pop() {
+            lines.extend(forest.message(at).map(|message| Line { thread, depth, number: message.number }));
+            stack.extend(forest.nodes[at as usize].children.iter().rev().map(|child| (*child, depth + 1)));
+        }
+    }
+    lines
+}
+
 /// A message, or a dummy for one that is not there.
 #[derive(Clone)]
 struct Node {

@@ -38,6 +38,32 @@ fn by_subject() {
 }
 
 #[test]
+fn outlines() {
+    let lines = |messages: &[Threaded]| {
+        outline(messages).into_iter().map(|line| (line.thread, line.depth, line.number)).collect::<Vec<_>>()
+    };
+    assert_eq!(lines(&[]), []);
+    let messages = [
+        message(1, 1, "a", &[]),
+        // Same subject, and no answer.
+        message(2, 2, "Re: a", &[]),
+        message(3, 4, "", &[1]),
+        message(4, 3, "", &[1]),
+        message(5, 5, "", &[1, 4]),
+        message(6, 6, "", &[99]),
+        message(7, 7, "", &[99]),
+    ];
+    let want = [(0, 0, 1), (0, 1, 4), (0, 2, 5), (0, 1, 3), (1, 0, 2), (2, 1, 6), (2, 1, 7)];
+    assert_eq!(lines(&messages), want);
+    let chain: Vec<Threaded> = (1..=50_000)
+        .map(|n| {
+            message(n, i64::from(n), "", if n == 1 { vec![] } else { vec![u64::from(n) - 1] }.as_slice())
+        })
+        .collect();
+    assert_eq!(lines(&chain).last(), Some(&(0, 49_999, 50_000)));
+}
+
+#[test]
 fn by_references_of_all_kinds() {
     for (name, messages, expected) in [
         ("nothing", vec![], ""),

@@ -12,34 +12,16 @@ const MAX_ENTITY_OCTETS: usize = 40;
 /// Elements whose content is not text.
 const HIDDEN: [&str; 6] = ["script", "style", "head", "title", "template", "noscript"];
 
+/// Deepest quotations and lists that show; replies to replies of years are deeper, and hostile mail has no end.
+const MAX_DEPTH: usize = 20;
+
+/// Longest text in the place of a picture, in characters.
+const MAX_ALT_CHARS: usize = 200;
+
 /// Elements that begin and end a line.
-const BLOCKS: [&str; 26] = [
-    "address",
-    "article",
-    "aside",
-    "blockquote",
-    "body",
-    "center",
-    "dd",
-    "div",
-    "dl",
-    "dt",
-    "footer",
-    "form",
-    "h1",
-    "h2",
-    "h3",
-    "h4",
-    "h5",
-    "h6",
-    "header",
-    "main",
-    "ol",
-    "p",
-    "pre",
-    "section",
-    "table",
-    "ul",
+const BLOCKS: [&str; 23] = [
+    "address", "article", "aside", "body", "center", "dd", "div", "dl", "dt", "footer", "form", "h1", "h2",
+    "h3", "h4", "h5", "h6", "header", "main", "p", "pre", "section", "table",
 ];
 
 /// The text of `html` to be read, with its links and lists.
@@ -56,6 +38,8 @@ pub fn words(html: &str, whole: bool) -> String {
 fn read(html: &str, layout: bool, whole: bool) -> String {
     let mut out = Text::default();
     let mut link: Option<(String, usize)> = None;
+    // Lists that are open: the number of the next item where they are numbered.
+    let mut lists: Vec<Option<u32>> = Vec::new();
     let mut rest = html;
     // Whether quotes in tags are observed: after one that is never closed they are not, so that reading stays linear.
     let mut quotes = true;
@@ -94,18 +78,43 @@ fn read(html: &str, layout: bool, whole: bool) -> String {
             "li" if !closing => {
                 out.block();
                 if layout {
-                    out.text("- ");
+                    item(&mut out, &mut lists);
                 }
             }
-            "hr" | "tr" | "li" => out.block(),
+            "hr" if layout => {
+                out.block();
+                out.text("----------");
+                out.block();
+            }
+            "blockquote" if layout => out.quote(closing),
+            "blockquote" | "hr" | "tr" | "li" => out.block(),
             "td" | "th" => out.text(" "),
+            "ul" | "ol" => {
+                out.block();
+                if closing {
+                    lists.pop();
+                } else if lists.len() < MAX_DEPTH {
+                    lists.push((name == "ol").then_some(1));
+                }
+            }
+            "pre" if layout => {
+                out.block();
+                out.kept = !closing;
+            }
+            "img" if layout => {
+                if let Some(text) = attribute(tag, "alt", MAX_ALT_CHARS).filter(|text| !text.is_empty()) {
+                    out.text("[");
+                    out.raw(&text);
+                    out.text("]");
+                }
+            }
             "a" if !closing && layout => {
-                link = attribute(tag, "href").map(|target| (target, out.text.len()));
+                link = attribute(tag, "href", MAX_LINK_CHARS).map(|target| (target, out.out.len()));
             }
             "a" => {
                 if let Some((target, start)) = link.take()
-                    && (target.starts_with("http:") || target.starts_with("https:"))
-                    && !out.text.get(start..).is_some_and(|shown| shown.contains(target.as_str()))
+                    && let Some(target) = shown_target(&target)
+                    && !out.out.get(start..).is_some_and(|shown| shown.contains(target))
                 {
                     out.raw(&format!(" <{target}>"));
                 }
@@ -136,6 +145,28 @@ fn read(html: &str, layout: bool, whole: bool) -> String {
     out.finish()
 }
 
+/// What begins an item of the innermost list.
+fn item(out: &mut Text, lists: &mut [Option<u32>]) {
+    out.raw(&"  ".repeat(lists.len().saturating_sub(1)));
+    match lists.last_mut() {
+        Some(Some(number)) => {
+            out.raw(&format!("{number}. "));
+            *number = number.saturating_add(1);
+        }
+        _ => out.raw("- "),
+    }
+}
+
+/// Of a link's target what is shown: where it leads on the web, or whom it writes to.
+fn shown_target(target: &str) -> Option<&str> {
+    let has =
+        |scheme: &str| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    if has("http:") || has("https:") {
+        return Some(target);
+    }
+    has("mailto:").then(|| target["mailto:".len()..].split('?').next().unwrap_or_default())
+}
+
 /// Up to the `>` that ends the tag, quotes observed, and what is behind it.
 fn split_tag<'a>(text: &'a str, quotes: &mut bool) -> (&'a str, &'a str) {
     let mut quote = None;
@@ -155,17 +186,26 @@ fn tag_name(tag: &str) -> String {
     tag.chars().take_while(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-fn attribute(tag: &str, name: &str) -> Option<String> {
+/// The value of an attribute, its first `limit` characters, without white space at the ends and line breaks.
+fn attribute(tag: &str, name: &str, limit: usize) -> Option<String> {
     let lower = tag.to_ascii_lowercase();
-    let at = lower.find(&format!(" {name}="))? + name.len() + 2;
-    let value = &tag[at..];
+    let mut from = 0;
+    let value = loop {
+        let at = from + lower[from..].find(name)?;
+        let behind = tag[at + name.len()..].trim_ascii_start();
+        let stands_alone = tag[..at].ends_with(|c: char| c.is_ascii_whitespace() || matches!(c, '"' | '\''));
+        match behind.strip_prefix('=') {
+            Some(value) if stands_alone => break value.trim_ascii_start(),
+            _ => from = at + name.len(),
+        }
+    };
     let value = match value.chars().next()? {
         quote @ ('"' | '\'') => value[1..].split(quote).next()?,
         _ => value.split(|c: char| c.is_ascii_whitespace()).next()?,
     };
     let mut out = Text::default();
     out.text(value.trim());
-    Some(out.text.chars().take(MAX_LINK_CHARS).collect())
+    Some(out.out.chars().map(|c| if c.is_control() { ' ' } else { c }).take(limit).collect())
 }
 
 /// Behind `</name>`; nothing is left where it is missing.
@@ -184,41 +224,80 @@ fn behind_closing<'a>(text: &'a str, name: &str) -> &'a str {
 /// Output with white space collapsed.
 #[derive(Default)]
 struct Text {
-    text: String,
+    out: String,
     space: bool,
+    /// In `pre`: white space stays as it is.
+    kept: bool,
+    /// Where open quotations begin.
+    quotes: Vec<usize>,
+    /// Quotations that were too deep to be opened.
+    deeper: usize,
 }
 
 impl Text {
-    fn finish(self) -> String {
-        self.text.trim().to_owned()
+    fn finish(mut self) -> String {
+        while !self.quotes.is_empty() {
+            self.quote(true);
+        }
+        self.out.trim().to_owned()
+    }
+
+    /// A quotation begins or ends. Its lines get their marks at the end, and each line is marked [`MAX_DEPTH`] times at
+    /// most: the work is bounded by that.
+    fn quote(&mut self, closing: bool) {
+        self.block();
+        if !closing {
+            if self.quotes.len() < MAX_DEPTH {
+                self.quotes.push(self.out.len());
+            } else {
+                self.deeper += 1;
+            }
+            return;
+        }
+        if self.deeper > 0 {
+            self.deeper -= 1;
+            return;
+        }
+        let Some(start) = self.quotes.pop() else { return };
+        let quoted = self.out.split_off(start);
+        for line in quoted.trim_matches('\n').lines() {
+            self.out.push_str(if line.is_empty() || line.starts_with('>') { ">" } else { "> " });
+            self.out.push_str(line);
+            self.out.push('\n');
+        }
     }
 
     fn raw(&mut self, text: &str) {
-        self.text.push_str(text);
+        self.out.push_str(text);
         self.space = false;
     }
 
     fn text(&mut self, text: &str) {
         let mut rest = text;
         while let Some(c) = rest.chars().next() {
+            if c.is_ascii_whitespace() && self.kept {
+                self.out.push_str(if c == '\r' { "" } else { &rest[..1] });
+                rest = &rest[1..];
+                continue;
+            }
             if c.is_ascii_whitespace() {
                 self.space = true;
                 rest = &rest[1..];
                 continue;
             }
-            if self.space && !self.text.is_empty() && !self.text.ends_with(['\n', ' ']) {
-                self.text.push(' ');
+            if self.space && !self.out.is_empty() && !self.out.ends_with(['\n', ' ']) {
+                self.out.push(' ');
             }
             self.space = false;
             let entity =
                 (c == '&').then(|| rest.bytes().take(MAX_ENTITY_OCTETS).position(|b| b == b';')).flatten();
             match entity {
                 Some(end) if rest[1..end].bytes().all(|b| b.is_ascii_alphanumeric() || b == b'#') => {
-                    add_html_token(&mut self.text, &rest.as_bytes()[..=end], false);
+                    add_html_token(&mut self.out, &rest.as_bytes()[..=end], false);
                     rest = &rest[end + 1..];
                 }
                 _ => {
-                    self.text.push(c);
+                    self.out.push(c);
                     rest = &rest[c.len_utf8()..];
                 }
             }
@@ -227,15 +306,15 @@ impl Text {
 
     fn line_break(&mut self) {
         // At most one empty line.
-        if !self.text.is_empty() && !self.text.ends_with("\n\n") {
-            self.text.push('\n');
+        if !self.out.is_empty() && !self.out.ends_with("\n\n") {
+            self.out.push('\n');
         }
         self.space = false;
     }
 
     fn block(&mut self) {
-        if !self.text.is_empty() && !self.text.ends_with('\n') {
-            self.text.push('\n');
+        if !self.out.is_empty() && !self.out.ends_with('\n') {
+            self.out.push('\n');
         }
         self.space = false;
     }
@@ -254,6 +333,23 @@ mod tests {
             ("a<br>b<br/>c", "a\nb\nc"),
             ("<div>a</div><div>b</div>", "a\nb"),
             ("<ul><li>x</li><li>y</li></ul>", "- x\n- y"),
+            ("<ol><li>x<ul><li>a<li>b</ul><li>y</ol>z", "1. x\n  - a\n  - b\n2. y\nz"),
+            ("a<blockquote>b<p>c</p><blockquote>d</blockquote></blockquote>e", "a\n> b\n> c\n>\n>> d\ne"),
+            ("<blockquote>a<br>b", "> a\n> b"),
+            ("a</blockquote>b", "a\nb"),
+            ("<pre>a  b\n  c</pre>d  e", "a  b\n  c\nd e"),
+            ("a<hr>b", "a\n----------\nb"),
+            ("<img src=x alt=\"A cat\"><img alt=''>", "[A cat]"),
+            ("<a\nclass=\"x\"href = 'HTTPS://x.example/'>y</a>", "y <HTTPS://x.example/>"),
+            (
+                "<a data-href=\"https://a.example/\" href=\"https://b.example/\">y</a>",
+                "y <https://b.example/>",
+            ),
+            ("<a href=\"mailto:a@x.example?subject=s\">me</a>", "me <a@x.example>"),
+            (
+                "<a href=\"https://x.example/&#10;&#10;good: fake\">y</a>",
+                "y <https://x.example/  good: fake>",
+            ),
             ("a &amp; b &#252; &#xFC; &nope; &", "a & b ü ü &nope; &"),
             ("<head><title>t</title></head><body>x</body>", "x"),
             ("a<script>alert('<b>')</script>b<style>p{}</style>", "ab"),
@@ -303,8 +399,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics(html in "(<|>|/|!--|-->|\"|'|&|;|#|x|1|é| |\n|a|p|script|style| href=){0,60}") {
+        fn never_panics(html in "(<|>|/|!--|-->|\"|'|&|;|#|x|1|é| |\n|a|p|script|style| href=|<ol>|<li>|</ul>|<pre>|<blockquote>|</blockquote>|<img alt=){0,60}") {
             to_text(&html);
+        }
+
+        #[test]
+        fn nothing_of_a_script_is_text(
+            before in "(<p>|a|<b>|<blockquote>|<pre>| ){0,9}",
+            script in "[ -;=?-~\n]{0,40}",
+            name in "(script|STYLE|title|Template)",
+        ) {
+            let html = format!("{before}<{name}>{script}SECRET{script}</{name}>behind");
+            let text = to_text(&html);
+            prop_assert!(!text.contains("SECRET") && text.contains("behind"), "{text:?}");
         }
 
         #[test]

@@ -54,6 +54,7 @@ fn draft() -> Draft {
         subject: "Grüße aus Basel".into(),
         text: "Hello Bob,\n\nFrom here: 5 = 5.\n.\nAlice\n".into(),
         attachments: Vec::new(),
+        carried: Vec::new(),
         in_reply_to: None,
         references: Vec::new(),
     }

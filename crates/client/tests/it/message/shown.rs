@@ -33,14 +33,21 @@ fn a_message_comes_back_as_it_was_written() {
         assert_eq!(content.text.trim_end(), draft.text.trim_end());
         assert_eq!(content.message_id, compose(draft.clone()).message_id());
         assert_eq!(content.references, draft.references);
-        assert_eq!(content.attachments.len(), 3);
-        assert_eq!(content.attachments[0], ("grüße 日本.pdf".into(), 1));
-        assert_eq!(content.attachments[1], ("a;b_c.txt".into(), 10_001));
-        for ((path, source), (_, size)) in
-            content.saved.iter().zip(&draft.attachments).zip(&content.attachments)
+        let parts: Vec<_> = content
+            .attachments()
+            .map(|a| (a.number, a.name.as_str(), a.media_type.as_str(), a.size))
+            .collect();
+        let want = [
+            (2, "grüße 日本.pdf", "application/pdf", 1),
+            (3, "a;b_c.txt", "text/plain", 10_001),
+            (4, "empty", "application/octet-stream", 20_000),
+        ];
+        assert_eq!(parts, want);
+        assert_eq!((content.parts[0].name.as_str(), content.parts[0].attachment), ("text.txt", false));
+        for ((path, source), part) in content.saved.iter().zip(&draft.attachments).zip(content.attachments())
         {
             assert_eq!(std::fs::read(path).unwrap(), std::fs::read(source).unwrap());
-            assert_eq!(std::fs::metadata(path).unwrap().len(), *size);
+            assert_eq!(std::fs::metadata(path).unwrap().len(), part.size);
         }
         // Saving again overwrites nothing.
         let again = opened.content(false, Some(saved.path())).unwrap().unwrap();
@@ -82,7 +89,7 @@ fn r08_a_disposition_added_on_the_way_does_not_hide_signed_text() {
         let mut opened = judge(changed.as_bytes(), &facts());
         assert_eq!(opened.verdict, Verdict::Good);
         let shown = opened.content(false, None).unwrap().unwrap();
-        assert_eq!((shown.text, shown.attachments), (before.text.clone(), Vec::new()), "{disposition}");
+        assert_eq!((&shown.text, shown.attachments().count()), (&before.text, 0), "{disposition}");
     }
 }
 
