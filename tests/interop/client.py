@@ -1,5 +1,4 @@
-"""IMAPClient's whole surface against a server: client.py HOST PORT CA USER, the password in PASSWORD. Prints `ok`.
-With `bridge` behind, what a bridge need not offer (MULTIAPPEND, SORT, THREAD) is used where it is offered."""
+"""IMAPClient's whole surface against a server: client.py HOST PORT CA USER, the password in PASSWORD. Prints `ok`."""
 import datetime, os, ssl, sys
 
 import imapclient
@@ -7,7 +6,6 @@ from imapclient import IMAPClient
 from imapclient.imapclient import ARCHIVE, DRAFTS, JUNK, SENT, TRASH
 
 HOST, PORT, CA, USER = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
-BRIDGE = sys.argv[5:] == ["bridge"]
 # How long something may take that should take a moment.
 PATIENCE = 60
 
@@ -62,11 +60,7 @@ assert b"IDLE" in text, text
 assert watcher.search() == []
 
 # Several at once, and what FETCH tells of them.
-if actor.has_capability("MULTIAPPEND") or not BRIDGE:
-    actor.multiappend("INBOX", [message(name) for name in ("two", "three", "Größe")])
-else:
-    for name in ("two", "three", "Größe"):
-        actor.append("INBOX", message(name))
+actor.multiappend("INBOX", [message(name) for name in ("two", "three", "Größe")])
 uids = actor.search()
 assert uids == [one + 1, one + 2, one + 3], uids
 two, three, four = uids
@@ -86,11 +80,9 @@ assert actor.search(["BODY", "wörter", "NOT", "SUBJECT", "two"], charset="UTF-8
 assert actor.search(["UNSEEN", "SINCE", datetime.date(2019, 1, 1)]) == [three, four]
 
 # The server's own order.
-if actor.has_capability("SORT") or not BRIDGE:
-    assert actor.sort("SUBJECT") == [four, three, two]
-    assert actor.sort("REVERSE SUBJECT", ["UNSEEN"]) == [three, four]
-if actor.has_capability("THREAD=REFERENCES") or not BRIDGE:
-    assert sorted(actor.thread("REFERENCES")) == [(uid,) for uid in uids]
+assert actor.sort("SUBJECT") == [four, three, two]
+assert actor.sort("REVERSE SUBJECT", ["UNSEEN"]) == [three, four]
+assert sorted(actor.thread("REFERENCES")) == [(uid,) for uid in uids]
 
 # Flags: set, add, remove; what the other session is told.
 assert actor.set_flags([three], [imapclient.DRAFT, "custom"]) == {three: (b"\\Draft", b"custom")}

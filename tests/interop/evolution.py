@@ -3,41 +3,11 @@
 asked to look. Prints `ok`."""
 import imaplib, os, ssl, sys, tempfile
 
-import gi
-
-gi.require_version("Camel", "1.2")
-from gi.repository import Camel, Gio, GLib
+import camel
 
 HOST, PORT, CA, USER = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
 QRESYNC = len(sys.argv) > 5
-PASSWORD = os.environ["PASSWORD"]
-# How long something may take that should take a moment, in seconds.
-PATIENCE = 60
-
-
-class Session(Camel.Session):
-    def do_get_password(self, service, prompt, item, flags):
-        return PASSWORD
-
-    def do_authenticate_sync(self, service, mechanism, cancellable):
-        service.set_password(PASSWORD)
-        return service.authenticate_sync(mechanism, cancellable) == Camel.AuthenticationResult.ACCEPTED
-
-    def do_trust_prompt(self, service, certificate, errors):
-        # The authority is the test's own: it must have signed this certificate, for this name.
-        wrong = certificate.verify(Gio.NetworkAddress.new(HOST, PORT), Gio.TlsCertificate.new_from_file(CA))
-        return Camel.CertTrust.NEVER if wrong else Camel.CertTrust.TEMPORARY
-
-
-def until(what, wanted):
-    """Lets Camel work until `wanted` holds."""
-    context = GLib.MainContext.default()
-    deadline = GLib.get_monotonic_time() + PATIENCE * 1_000_000
-    tick = GLib.timeout_add(20, lambda: True)
-    while not wanted():
-        assert GLib.get_monotonic_time() < deadline, f"Camel did not hear of it: {what}\n{heard()}"
-        context.iteration(True)
-    GLib.source_remove(tick)
+PATIENCE = camel.PATIENCE
 
 
 def heard():
@@ -46,34 +16,20 @@ def heard():
         return file.read()
 
 
-home = tempfile.mkdtemp()
+def until(what, wanted):
+    camel.until(what, wanted, heard)
+
+
 # Camel writes it to standard output, with CAMEL_DEBUG.
-said, terminal = os.path.join(home, "said"), os.dup(1)
+said, terminal = os.path.join(tempfile.mkdtemp(dir=os.environ["HOME"]), "said"), os.dup(1)
 os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT), 1)
-Camel.init(home, True)
-Camel.Provider.init()
-session = Session(user_data_dir=os.path.join(home, "data"), user_cache_dir=os.path.join(home, "cache"))
-session.set_online(True)
-store = session.add_service("alice", "imapx", Camel.ProviderType.STORE)
-settings = store.ref_settings()
-for name, value in {
-    "host": HOST,
-    "port": PORT,
-    "user": USER,
-    "auth-mechanism": "PLAIN",
-    "security-method": Camel.NetworkSecurityMethod.SSL_ON_ALTERNATE_PORT,
-    "use-idle": True,
-    "use-qresync": QRESYNC,
-    "check-all": True,
-}.items():
-    settings.set_property(name, value)
-assert store.set_online_sync(True, None) and store.connect_sync(None)
+store = camel.connect(HOST, PORT, CA, USER, **{"use-idle": True, "use-qresync": QRESYNC})
 inbox = store.get_folder_sync("INBOX", 0, None)
 inbox.refresh_info_sync(None)
 assert inbox.get_message_count() == 0
 
 other = imaplib.IMAP4_SSL(HOST, PORT, ssl_context=ssl.create_default_context(cafile=CA), timeout=PATIENCE)
-other.login(USER, PASSWORD)
+other.login(USER, os.environ["PASSWORD"])
 
 
 def append(mailbox, subject):

@@ -1,28 +1,34 @@
 //! Camel, the mail library of Evolution, which uses NOTIFY: `tests/interop/evolution.py`.
 
-use super::{ALICE, HOST, TOKEN, World};
+use super::{Home, Login, World};
 use crate::{support::tools, tree::root};
+use std::process::Command;
+
+/// A script that uses it.
+pub fn camel(home: &Home, login: &Login, script: &str) -> Command {
+    let mut python = home.program("/usr/bin/python3");
+    python
+        .env("PASSWORD", &login.password)
+        .env(
+            "EDS_CAMEL_PROVIDER_DIR",
+            tools().join("evolution/usr/lib/evolution-data-server/camel-providers"),
+        )
+        // Its settings are those of nobody.
+        .env("GSETTINGS_BACKEND", "memory")
+        .arg(root().join("tests/interop").join(script))
+        .args([login.host, &login.imap.to_string()])
+        .arg(&login.ca)
+        .arg(&login.user);
+    python
+}
 
 /// What another session does, also where removals are told by UID (QRESYNC).
 #[test]
 fn evolution_hears_of_events_without_asking() {
     for qresync in [false, true] {
         let world = World::new();
-        let mut python = world.program("/usr/bin/python3");
-        python
-            .env("PASSWORD", TOKEN)
-            .env("CAMEL_DEBUG", "imapx:io")
-            .env(
-                "EDS_CAMEL_PROVIDER_DIR",
-                tools().join("evolution/usr/lib/evolution-data-server/camel-providers"),
-            )
-            // Its settings are those of nobody.
-            .env("GSETTINGS_BACKEND", "memory")
-            .arg(root().join("tests/interop/evolution.py"))
-            .args([HOST, &world.port("imaps").to_string()])
-            .arg(world.ca())
-            .arg(ALICE)
-            .args(qresync.then_some("qresync"));
+        let mut python = camel(&world.home, &world.login(), "evolution.py");
+        python.env("CAMEL_DEBUG", "imapx:io").args(qresync.then_some("qresync"));
         assert_eq!(World::succeed(&mut python), "ok\n");
     }
 }

@@ -2,9 +2,13 @@
 //! wrapped and withheld mail, plain mail, S/MIME and PGP inside. Each reads Alice's mailbox; Bob writes.
 
 mod crypto;
+mod evolution;
 mod mbsync;
 mod neomutt;
+mod offlineimap;
 mod python;
+mod sending;
+mod thunderbird;
 
 use super::{ALICE, Client, Home, Login, message, number_of};
 use crate::{

@@ -23,7 +23,7 @@ fn imapclient(world: &Bridged, script: &str) -> Command {
 #[test]
 fn imapclient_idles_moves_and_searches_through_the_bridge() {
     let world = Bridged::new();
-    assert!(World::succeed(imapclient(&world, "client.py").arg("bridge")).ends_with("ok\n"));
+    assert!(World::succeed(&mut imapclient(&world, "client.py")).ends_with("ok\n"));
 }
 
 #[test]
