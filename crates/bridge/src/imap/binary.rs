@@ -7,6 +7,7 @@ use sealpost_proto::{
     imap::{
         Section, encode,
         mime::{Field, Kind, Structure},
+        section,
     },
     message::transfer::Decoder,
 };
@@ -95,7 +96,7 @@ fn place(part: &[NonZeroU32], size: u64, structure: &Structure) -> Place {
         // The message itself has no transfer encoding; its parts have.
         return Decoder::known("").map_or(Place::Unknown, |decoder| Place::There(0..size, decoder));
     }
-    let Some(node) = structure.part(part.iter().map(|n| n.get())) else { return Place::None };
+    let Some(node) = section::part(&structure.nodes, part) else { return Place::None };
     let encoding = match node.kind {
         // RFC 2045 §6.4: nothing but an identity is allowed here.
         Kind::Multipart => b"",

@@ -4,10 +4,7 @@ use super::binary::{self, Decoded};
 use crate::entry::{Entry, Need};
 use sealpost_client::open::Shown;
 use sealpost_proto::{
-    imap::{
-        FetchItem, Section, SectionText, encode,
-        mime::{Kind, Structure},
-    },
+    imap::{FetchItem, Section, SectionText, encode, mime::Structure, section},
     message::Header,
 };
 use std::{
@@ -110,11 +107,11 @@ pub(super) fn from_octets(item: &FetchItem, shown: &Shown, structure: &Structure
         }
         FetchItem::Section { section, partial, .. } => {
             let label = label(section, *partial);
-            match place(section, shown, structure) {
+            match section::place(&structure.nodes, shown.size(), section) {
                 None => Answer::Written([label.as_bytes(), b"NIL"].concat()),
-                Some((range, None)) => Answer::Octets(label, cut(range, *partial)),
-                Some((range, Some((names, not)))) => {
-                    let octets = fields(&read(shown, range)?, names, not);
+                Some(section::Octets::All(range)) => Answer::Octets(label, cut(range, *partial)),
+                Some(section::Octets::Fields(header, names, not)) => {
+                    let octets = fields(&read(shown, header)?, names, not);
                     Answer::Memory(label, cut_octets(&octets, *partial))
                 }
             }
@@ -123,31 +120,6 @@ pub(super) fn from_octets(item: &FetchItem, shown: &Shown, structure: &Structure
         FetchItem::BinarySize(part) => binary::size(part, shown, structure)?,
         _ => Answer::Written(b"X NIL".to_vec()),
     })
-}
-
-type Fields<'a> = Option<(&'a [String], bool)>;
-
-/// Where a section lies, and which fields of it are meant; `None` where there is no such part (NIL).
-fn place<'a>(section: &'a Section, shown: &Shown, structure: &Structure) -> Option<(Range<u64>, Fields<'a>)> {
-    let part = structure.part(section.part.iter().map(|n| n.get()))?;
-    let whole = section.part.is_empty();
-    // HEADER and TEXT of a part are those of the message in it (RFC 9051 §6.4.5.1).
-    let message = match part.kind {
-        _ if whole => Some(part),
-        Kind::Message => part.children.first().and_then(|at| structure.nodes.get(*at)),
-        _ => None,
-    };
-    match (&section.text, message) {
-        (None, _) if whole => Some((0..shown.size(), None)),
-        (None, _) => Some((part.body..part.end, None)),
-        (Some(SectionText::Mime), _) => Some((part.header..part.body, None)),
-        (Some(SectionText::Header), Some(m)) => Some((m.header..m.body, None)),
-        (Some(SectionText::Text), Some(m)) => Some((m.body..m.end, None)),
-        (Some(SectionText::HeaderFields { names, not }), Some(m)) => {
-            Some((m.header..m.body, Some((names, *not))))
-        }
-        (Some(_), None) => None,
-    }
 }
 
 fn label(section: &Section, partial: Option<(u64, NonZeroU32)>) -> String {

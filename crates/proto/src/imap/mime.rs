@@ -3,6 +3,9 @@
 //! Boundaries are looked for in every open multipart at once (RFC 2046 §5.1.2: an outer boundary ends unterminated
 //! inner parts). Line ends are CRLF or a lone LF, since APPEND keeps what it gets.
 
+use super::section;
+use std::ops::Range;
+
 /// Deepest nesting followed; what is deeper is one opaque part. Mail of people nests about five deep.
 pub const DEPTH_MAX: usize = 64;
 /// Most parts told apart; further boundary lines are content.
@@ -459,38 +462,16 @@ impl Scanner {
     }
 }
 
-impl Structure {
-    /// The part that a section's numbers name (RFC 9051 §6.4.5.1); the message itself for none.
-    pub fn part(&self, numbers: impl IntoIterator<Item = u32>) -> Option<&Node> {
-        part(&self.nodes, |n| (n.kind, &n.children), numbers).map(|at| &self.nodes[at])
+impl section::Part for Node {
+    fn kind(&self) -> Kind {
+        self.kind
     }
-}
-
-/// Walks part numbers over any tree of nodes.
-pub fn part<N>(
-    nodes: &[N],
-    look: impl Fn(&N) -> (Kind, &Vec<usize>),
-    numbers: impl IntoIterator<Item = u32>,
-) -> Option<usize> {
-    let mut current: Option<usize> = None;
-    for number in numbers {
-        let container = match current {
-            None => 0,
-            Some(at) => match look(nodes.get(at)?) {
-                (Kind::Multipart, _) => at,
-                (Kind::Message, children) => *children.first()?,
-                (Kind::Leaf, _) => return None,
-            },
-        };
-        let index = usize::try_from(number).ok()?.checked_sub(1)?;
-        current = Some(match look(nodes.get(container)?) {
-            (Kind::Multipart, children) => *children.get(index)?,
-            // A message that is not multipart has one part: its body.
-            _ if index == 0 => container,
-            _ => return None,
-        });
+    fn place(&self) -> (Range<u64>, Range<u64>) {
+        (self.header..self.body, self.body..self.end)
     }
-    Some(current.unwrap_or(0)).filter(|at| *at < nodes.len())
+    fn children(&self) -> &[usize] {
+        &self.children
+    }
 }
 
 #[cfg(test)]
@@ -566,7 +547,7 @@ mod tests {
         scanner.push(before.as_bytes());
         scanner.push(after.as_bytes());
         let structure = scanner.finish();
-        let part = structure.part([1]).expect("it has one part");
+        let part = section::part(&structure.nodes, &[std::num::NonZeroU32::MIN]).expect("it has one part");
         assert_eq!(part.end - part.body, long.len() as u64);
     }
 }

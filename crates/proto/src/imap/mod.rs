@@ -1,7 +1,7 @@
 //! IMAP4rev1 (RFC 3501) and IMAP4rev2 (RFC 9051), both sides, sans-IO.
 //!
 //! [`receive`] cuts octets into commands and responses; [`parse`] and [`encode`] turn commands into values and back;
-//! [`response`] writes a server's responses, [`reply`] reads them; [`mime`] finds the parts of a message and
+//! [`response`] writes a server's responses, [`reply`] reads them; [`mime`] finds the parts of a message, [`section`] what FETCH asks of them, and
 //! [`structure`] writes ENVELOPE and BODYSTRUCTURE; [`keys`] are what
 //! [`sort`] and [`thread`] compare, and [`found`] writes what was found. Why a codec of our own: `docs/decisions/0004-imap-codec.md`.
 //!
@@ -27,6 +27,7 @@ mod parse_sort;
 pub mod receive;
 pub mod reply;
 pub mod response;
+pub mod section;
 pub mod sort;
 pub mod structure;
 pub mod thread;

@@ -9,7 +9,7 @@ use super::{
     session::{Refusal, Session},
 };
 use sealpost_proto::{
-    imap::{FetchItem, Section, encode, mime::Kind, response},
+    imap::{FetchItem, Section, encode, mime::Kind, response, section},
     message::transfer::Decoder,
 };
 use sealpost_store::mailbox::{ContentId, ContentReader};
@@ -118,7 +118,9 @@ fn measure(
         // The message itself has no transfer encoding; its parts have.
         (0..content.len(), Decoder::known(""))
     } else {
-        let Some(part) = index.and_then(|index| index.part(numbers)) else { return Ok(None) };
+        let Some(part) = index.and_then(|index| section::part(&index.parts, numbers)) else {
+            return Ok(None);
+        };
         let decoder = match part.kind {
             // RFC 2045 §6.4: nothing but an identity is allowed here.
             Kind::Multipart => Decoder::known(""),

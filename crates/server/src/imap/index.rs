@@ -12,8 +12,8 @@ use sealpost_proto::{
         date::{header_day, header_time},
         envelope::Envelope,
         keys::{Keys, MessageRef, references},
-        mime::{self, Field, Kind, Node, Scanner, Structure},
-        structure,
+        mime::{Field, Kind, Node, Scanner, Structure},
+        section, structure,
     },
     message::transfer::Decoder,
     time::Timestamp,
@@ -198,11 +198,17 @@ impl Index {
             Plain::Written(body) => body.clone(),
         }
     }
+}
 
-    /// The part that a section's numbers name.
-    pub(super) fn part(&self, numbers: &[std::num::NonZeroU32]) -> Option<&Part> {
-        let numbers = numbers.iter().map(|n| n.get());
-        mime::part(&self.parts, |p| (p.kind, &p.children), numbers).and_then(|at| self.parts.get(at))
+impl section::Part for Part {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+    fn place(&self) -> (Range<u64>, Range<u64>) {
+        (self.header..self.body, self.body..self.end)
+    }
+    fn children(&self) -> &[usize] {
+        &self.children
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which octets of a message a section is, as ranges of the stored content: nothing is copied to answer FETCH.
 
-use super::index::{Index, Part};
-use sealpost_proto::imap::{Section, SectionText, mime::Kind};
+use super::index::Index;
+use sealpost_proto::imap::{Section, section};
 use sealpost_store::mailbox::ContentReader;
 use std::{io, num::NonZeroU32, ops::Range};
 
@@ -30,24 +30,10 @@ impl Pieces {
         section: &Section,
         content: &dyn ContentReader,
     ) -> io::Result<Option<Self>> {
-        let Some(part) = index.part(&section.part) else { return Ok(None) };
-        let whole_message = section.part.is_empty();
-        // HEADER and TEXT of a part are those of the message in it (RFC 9051 §6.4.5.1).
-        let message: Option<&Part> = match part.kind {
-            _ if whole_message => Some(part),
-            Kind::Message => part.children.first().and_then(|at| index.parts.get(*at)),
-            _ => None,
-        };
-        Ok(match (&section.text, message) {
-            (None, _) if whole_message => Some(Self::one(0..content.len())),
-            (None, _) => Some(Self::one(part.body..part.end)),
-            (Some(SectionText::Mime), _) => Some(Self::one(part.header..part.body)),
-            (Some(SectionText::Header), Some(m)) => Some(Self::one(m.header..m.body)),
-            (Some(SectionText::Text), Some(m)) => Some(Self::one(m.body..m.end)),
-            (Some(SectionText::HeaderFields { names, not }), Some(m)) => {
-                Some(fields(content, m.header..m.body, names, *not)?)
-            }
-            (Some(_), None) => None,
+        Ok(match section::place(&index.parts, content.len(), section) {
+            None => None,
+            Some(section::Octets::All(range)) => Some(Self::one(range)),
+            Some(section::Octets::Fields(header, names, not)) => Some(fields(content, header, names, not)?),
         })
     }
 
@@ -237,7 +223,7 @@ impl Fields {
 pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
-    use sealpost_proto::imap::mime::Scanner;
+    use sealpost_proto::imap::{SectionText, mime::Scanner};
     use std::sync::atomic::{AtomicU64, Ordering};
 
     pub(in crate::imap) struct Octets(pub(in crate::imap) Vec<u8>);
