@@ -101,14 +101,15 @@ impl Account {
     pub(crate) async fn open_message(
         &self,
         judging: &mut Judging,
-        message: Fetched,
+        mut message: Fetched,
         uid: u32,
     ) -> Result<Fresh, BridgeError> {
+        let stored = message.size()?;
         let judgement = judging.judge(message).await?;
         let see = format!("To see it all the same: sealpost read {uid} --force");
         let work = move || -> io::Result<Fresh> {
             let shown = judgement.opened.shown(&see);
-            let entry = Entry::new(&judgement, shown.describe()?);
+            let entry = Entry::new(&judgement, shown.describe()?, stored);
             Ok(Fresh { entry, shown, provisional: judgement.provisional })
         };
         Ok(tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??)

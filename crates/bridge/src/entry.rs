@@ -8,7 +8,7 @@ use sealpost_proto::imap::casemap::casemap;
 use zeroize::Zeroizing;
 
 /// Version of the form in which entries are stored; others are made anew.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// How much of an entry is asked for: its parts are sealed apart, since some are long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +28,8 @@ pub(crate) struct Entry {
     pub(crate) keywords: Keywords,
     /// Octets as shown.
     pub(crate) size: u64,
+    /// Octets that it has more as shown than at the server: the verdict. Sealed mail has fewer, which counts as none.
+    pub(crate) growth: u32,
     /// ENVELOPE.
     pub(crate) envelope: Zeroizing<Vec<u8>>,
     /// BODY.
@@ -86,11 +88,13 @@ impl Keywords {
 }
 
 impl Entry {
-    pub(crate) fn new(judgement: &Judgement, described: Described) -> Self {
+    /// `stored` are its octets at the server.
+    pub(crate) fn new(judgement: &Judgement, described: Described, stored: u64) -> Self {
         let opened = &judgement.opened;
         Self {
             keywords: Keywords::of(opened.verdict, opened.sealed),
             size: described.size,
+            growth: u32::try_from(described.size.saturating_sub(stored)).unwrap_or(u32::MAX),
             envelope: described.envelope,
             body: described.body,
             body_structure: described.body_structure,
@@ -111,14 +115,15 @@ impl Entry {
         self.text.as_deref().map(String::as_str).unwrap_or_default()
     }
 
-    /// Its brief part as it is stored, before it is sealed: version, keywords, size (8 octets, little-endian), then each
-    /// text behind its length (4 octets).
+    /// Its brief part as it is stored, before it is sealed: version, keywords, size (8 octets, little-endian), growth
+    /// (4), then each text behind its length (4).
     pub(crate) fn to_octets(&self) -> Zeroizing<Vec<u8>> {
         let texts = [&self.envelope, &self.body, &self.body_structure];
-        let length = 10 + texts.iter().map(|text| 4 + text.len()).sum::<usize>();
+        let length = 14 + texts.iter().map(|text| 4 + text.len()).sum::<usize>();
         let mut out = Zeroizing::new(Vec::with_capacity(length));
         out.extend([VERSION, self.keywords.0]);
         out.extend(self.size.to_le_bytes());
+        out.extend(self.growth.to_le_bytes());
         for text in texts {
             // Descriptions are bounded far below 4 GiB.
             out.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
@@ -133,11 +138,12 @@ impl Entry {
         head: Option<Zeroizing<Vec<u8>>>,
         text: Option<Zeroizing<Vec<u8>>>,
     ) -> Option<Self> {
-        let (start, mut rest) = octets.split_at_checked(10)?;
+        let (start, mut rest) = octets.split_at_checked(14)?;
         if start[0] != VERSION {
             return None;
         }
-        let size = u64::from_le_bytes(start[2..].try_into().ok()?);
+        let size = u64::from_le_bytes(start[2..10].try_into().ok()?);
+        let growth = u32::from_le_bytes(start[10..].try_into().ok()?);
         let mut next = || -> Option<Zeroizing<Vec<u8>>> {
             let (length, behind) = rest.split_at_checked(4)?;
             let length = usize::try_from(u32::from_le_bytes(length.try_into().ok()?)).ok()?;
@@ -153,6 +159,7 @@ impl Entry {
         rest.is_empty().then_some(Self {
             keywords: Keywords(start[1]),
             size,
+            growth,
             envelope,
             body,
             body_structure,
@@ -173,6 +180,7 @@ mod tests {
         let entry = Entry {
             keywords: Keywords::of(Verdict::Good, true),
             size: 1 << 40,
+            growth: 300,
             envelope: text("(NIL)"),
             body: text(""),
             body_structure: text("()"),

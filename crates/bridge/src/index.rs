@@ -16,7 +16,7 @@ use std::{
 use zeroize::Zeroizing;
 
 /// Layout of the tables; another one is thrown away.
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 /// UIDs that nobody asked for, read along to save a search.
 const GAP: u32 = 4;
 
@@ -176,6 +176,15 @@ impl Index {
         Ok(all)
     }
 
+    /// Octets that the messages of a mailbox have more as shown than at the server, as far as they were opened. Those that
+    /// are gone may count still.
+    pub(crate) fn growth(&self, place: &Place) -> Result<u64> {
+        let sum = "SELECT coalesce(sum(growth), 0) FROM message WHERE mailbox = ?1 AND uid_validity = ?2";
+        let growth: i64 =
+            self.sql().query_row(sum, params![place.name, place.uid_validity], |row| row.get(0))?;
+        Ok(growth.unsigned_abs())
+    }
+
     /// Which of new messages pass as they are (`true`) and which have to be opened.
     pub(crate) fn learn_kinds(&self, place: &Place, kinds: &[(u32, bool)]) -> Result<()> {
         let mut sql = self.sql();
@@ -198,7 +207,8 @@ impl Index {
         let transaction = sql.transaction()?;
         {
             let mut message = transaction.prepare_cached(
-                "INSERT OR REPLACE INTO message (mailbox, uid_validity, uid, kind, keywords) VALUES (?1, ?2, ?3, 1, ?4)",
+                "INSERT OR REPLACE INTO message (mailbox, uid_validity, uid, kind, keywords, growth)
+                 VALUES (?1, ?2, ?3, 1, ?4, ?5)",
             )?;
             let mut content = transaction.prepare_cached(
                 "INSERT OR REPLACE INTO content (mailbox, uid_validity, uid, brief, head, text)
@@ -207,7 +217,7 @@ impl Index {
             for (uid, entry) in entries {
                 let seal = |part: Part, octets: &[u8]| self.key.seal(&part.name(place, *uid), octets);
                 let keywords = seal(Part::Keywords, &[entry.keywords.bits()]);
-                message.execute(params![place.name, place.uid_validity, uid, keywords])?;
+                message.execute(params![place.name, place.uid_validity, uid, keywords, entry.growth])?;
                 let brief = seal(Part::Brief, &entry.to_octets());
                 let (head, text) =
                     (seal(Part::Head, entry.head()), seal(Part::Text, entry.text().as_bytes()));
@@ -347,6 +357,7 @@ fn prepare(path: &Path) -> Result<Connection> {
             uid INTEGER NOT NULL,
             kind INTEGER NOT NULL, -- 0: passes as it is; 1: is opened
             keywords BLOB,         -- sealed; NULL until it was opened
+            growth INTEGER,        -- octets that it has more as shown than at the server
             PRIMARY KEY (mailbox, uid_validity, uid)
         ) WITHOUT ROWID, STRICT;
         CREATE TABLE IF NOT EXISTS content (
@@ -378,6 +389,7 @@ mod tests {
         Entry {
             keywords: Keywords::default(),
             size: 5,
+            growth: 7,
             envelope: Zeroizing::default(),
             body: Zeroizing::default(),
             body_structure: Zeroizing::default(),
@@ -408,6 +420,7 @@ mod tests {
             [(3, Keywords::default())]
         );
         assert!(index.keywords(&inbox, 4).unwrap().is_empty());
+        assert_eq!((index.growth(&inbox).unwrap(), index.growth(&index.place("INBOX", 8)).unwrap()), (7, 0));
         assert!(index.look(&index.place("INBOX", 8), &[1, 2, 3], Need::All).unwrap().is_empty());
         assert!(index.look(&index.place("Sent", 7), &[1, 2, 3], Need::All).unwrap().is_empty());
         index.forget_other_lives(&index.place("INBOX", 8)).unwrap();

@@ -15,7 +15,7 @@ use bytes::BytesMut;
 use sealpost_lookup::Lookup;
 use sealpost_proto::{address::Address, drive::BoxStream};
 use std::{
-    io::{self, Write},
+    io::{self, Seek as _, Write},
     sync::Arc,
 };
 use tempfile::SpooledTempFile;
@@ -37,6 +37,11 @@ impl Fetched {
     /// Nothing yet.
     pub fn new() -> Self {
         Self(spool())
+    }
+
+    /// Octets so far.
+    pub fn size(&mut self) -> io::Result<u64> {
+        self.0.stream_position()
     }
 }
 

@@ -252,3 +252,68 @@ fn long_searches_and_those_in_newer_forms_find_the_same() {
         }
     }
 }
+
+/// The number behind a word in each line that has it.
+fn numbers(answer: &str, word: &str) -> Vec<u64> {
+    let number = |line: &str| {
+        let rest = line.split_once(&format!("{word} "))?.1;
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    };
+    answer.lines().filter_map(number).collect()
+}
+
+#[test]
+fn sizes_of_mailboxes_are_no_less_than_those_of_their_messages() {
+    let mut world = World::new();
+    let (program, server) = (&mut world.program, &mut world.server);
+    // One mailbox of plain mail alone, one of mail that is signed and has a verdict.
+    for (mailbox, message) in [("Plain", "2"), ("Signed", "1")] {
+        program.imap(&format!("CREATE {mailbox}"));
+        assert!(server.imap(&format!("COPY {message} {mailbox}")).contains("a OK "));
+    }
+    let mut sizes = Vec::new();
+    for mailbox in ["Mixed", "Plain", "Signed"] {
+        program.imap(&format!("SELECT {mailbox}"));
+        let shown: u64 = numbers(&program.imap("FETCH 1:* (RFC822.SIZE)"), "RFC822.SIZE").iter().sum();
+        let answer = program.imap(&format!("STATUS {mailbox} (MESSAGES SIZE)"));
+        assert!(!answer.contains("UIDVALIDITY"), "{answer}");
+        let told = numbers(&answer, "SIZE");
+        let stored = numbers(&server.imap(&format!("STATUS {mailbox} (SIZE)")), "SIZE");
+        assert!(told[0] >= shown && told[0] >= stored[0], "{mailbox}: {told:?} {shown} {stored:?}");
+        sizes.push((shown, told[0], stored[0]));
+    }
+    let [mixed, plain, signed] = sizes[..] else { panic!("{sizes:?}") };
+    assert_eq!((plain.0, plain.1), (plain.2, plain.2), "plain mail is as the server has it");
+    assert!(signed.0 == signed.1 && signed.1 > signed.2, "a verdict takes room: {signed:?}");
+    assert!(mixed.1 > mixed.0, "sealed mail takes more at the server");
+    // The same in LIST, where somebody asks for UIDVALIDITY as well.
+    let answer = program.imap("LIST \"\" (Plain Signed) RETURN (STATUS (UIDVALIDITY SIZE MAILBOXID))");
+    assert_eq!(numbers(&answer, "SIZE"), [plain.1, signed.1], "{answer}");
+    assert_eq!(answer.matches("UIDVALIDITY ").count(), 2, "{answer}");
+    assert_eq!(answer.matches("MAILBOXID (").count(), 2, "{answer}");
+    assert!(program.imap("STATUS Nowhere (SIZE)").contains("a NO "));
+}
+
+/// What says nothing of messages passes as it is.
+#[test]
+fn annotations_and_quotas_pass() {
+    let mut world = World::new();
+    let capabilities = world.program.imap("CAPABILITY");
+    for capability in ["METADATA", "LIST-METADATA", "QUOTA", "I18NLEVEL=1", "STATUS=SIZE", "SAVEDATE"] {
+        assert!(capabilities.contains(&format!(" {capability}")), "{capability}: {capabilities}");
+    }
+    for absent in ["COMPRESS", "UNAUTHENTICATE", "AUTH="] {
+        assert!(!capabilities.contains(absent), "{absent}: {capabilities}");
+    }
+    let value = "the \"note\"\r\n with \u{e4}";
+    let set = format!("SETMETADATA Mixed (/private/comment {{{}+}}\r\n{value})", value.len());
+    assert!(world.program.imap(&set).contains("a OK "));
+    for get in ["GETMETADATA Mixed /private/comment", "LIST \"\" Mixed RETURN (METADATA (/private/comment))"]
+    {
+        let (through, straight) = (world.program.imap(get), world.server.imap(get));
+        let untagged = |answer: &str| answer.rsplit_once("a OK ").expect("the end").0.to_owned();
+        assert_eq!(untagged(&through), untagged(&straight), "{get}");
+        assert!(through.contains("the \"note\""), "{through}");
+    }
+    world.same("GETQUOTAROOT INBOX");
+}

@@ -19,6 +19,7 @@ mod plain;
 mod results;
 mod search;
 mod sort;
+mod status;
 mod wire;
 
 use crate::{
@@ -377,6 +378,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             }
             Body::Sort { .. } | Body::Thread { .. } if self.selected.is_some() => {
                 self.arrange(&command).await?;
+            }
+            Body::Status { .. } | Body::List(_) if status::asks_size(&command.body) => {
+                self.with_sizes(command).await?;
             }
             Body::Logout => {
                 self.forward(&command).await?;

@@ -456,6 +456,7 @@ mod tests {
         let entry = Entry {
             keywords: Keywords::default(),
             size: 100,
+            growth: 0,
             envelope: text(""),
             body: text(""),
             body_structure: text(""),
