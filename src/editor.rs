@@ -2,7 +2,10 @@
 //! read it, whatever the editor makes of its permissions, and so that nothing is lost where the machine or this program
 //! ends meanwhile.
 
-use crate::exit::Failure;
+use crate::{
+    exit::Failure,
+    front::{self, InFront},
+};
 use sealpost_proto::time::{Clock as _, SystemClock};
 use std::{
     env,
@@ -14,7 +17,7 @@ use std::{
         unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     },
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 /// Folder for unsent messages, in the client's.
@@ -92,10 +95,7 @@ impl DraftFile {
     /// Lets the person edit it. An error where the editor failed.
     pub fn edit(&self) -> Result<(), Failure> {
         let editor = chosen([env::var_os("VISUAL"), env::var_os("EDITOR")], env::var_os("PATH").as_deref())?;
-        let mut command = Command::new("sh");
-        // By the shell, since people put options there; the file's name is an argument and nothing else.
-        command.arg("-c").arg([editor.as_os_str(), OsStr::new(" \"$1\"")].join(OsStr::new(""))).arg("sh");
-        command.arg(&self.path);
+        let mut command = front::command(&editor, Some(self.path.as_os_str()));
         // It needs the terminal, wherever this program's own streams lead.
         if !io::stdin().is_terminal()
             && let Ok(terminal) = File::open("/dev/tty")
@@ -110,6 +110,7 @@ impl DraftFile {
         let said = |why: &dyn std::fmt::Display| {
             Failure::failed(format_args!("the editor {} failed: {why}", editor.display()))
         };
+        let _front = InFront::begin();
         let status = command.status().map_err(|e| said(&e))?;
         if status.success() { Ok(()) } else { Err(said(&status)) }
     }

@@ -85,11 +85,11 @@ pub fn send(args: &Send, context: &Context) -> Outcome {
         ..SendRequest::default()
     };
     let sent = block_on(context.client.send(request))??;
-    report(&sent, context.output)
+    report(&sent, None, context.output)
 }
 
-/// What became of a message, for each recipient.
-pub fn report(report: &SendReport, out: Output) -> Outcome {
+/// What became of a message, for each recipient; and where it is kept, as nothing else is.
+pub fn report(report: &SendReport, kept: Option<&Path>, out: Output) -> Outcome {
     for recipient in &report.recipients {
         let style = match recipient.outcome {
             sealpost_client::client::Outcome::Sealed => Style::Good,
@@ -102,11 +102,16 @@ pub fn report(report: &SendReport, out: Output) -> Outcome {
     for note in &report.notes {
         out.untrusted(note)?;
     }
-    out.object(&json!({
+    let mut object = json!({
         "message_id": report.message_id,
         "recipients": recipients(report),
         "notes": report.notes,
-    }))?;
+    });
+    if let Some(path) = kept {
+        out.line(format!("What you wrote is in {}", one_line(&path.display().to_string())))?;
+        object["kept"] = json!(path);
+    }
+    out.object(&object)?;
     // Others got it, so that doing it again would send it to them twice: for good or for now, it failed.
     let failed = report.recipients.iter().any(|r| {
         use sealpost_client::client::Outcome::{Rejected, TryLater};

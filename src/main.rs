@@ -12,6 +12,7 @@ mod context;
 mod demo;
 mod editor;
 mod exit;
+mod front;
 mod keys;
 mod listing;
 mod mail;

@@ -2,6 +2,7 @@
 
 use crate::{
     exit::{Exit, Failure},
+    front::{self, InFront},
     output::Output,
 };
 use std::{
@@ -9,7 +10,7 @@ use std::{
     ffi::OsString,
     io::{self, IsTerminal as _, Write as _},
     os::fd::{AsFd as _, OwnedFd},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
 };
 
 /// What `less` is told where the person has not said otherwise: end where all fits on the screen, let colours through,
@@ -21,6 +22,7 @@ pub struct Pager {
     child: Child,
     /// Standard output as it was.
     terminal: OwnedFd,
+    _front: InFront,
 }
 
 impl Pager {
@@ -40,13 +42,14 @@ impl Pager {
             return None;
         }
         let command = chosen(env::var_os("PAGER"))?;
-        let mut pager = Command::new("sh");
-        pager.arg("-c").arg(&command).stdin(Stdio::piped());
+        let mut pager = front::command(&command, None);
+        pager.stdin(Stdio::piped());
         if env::var_os("LESS").is_none() {
             pager.env("LESS", LESS);
         }
         let terminal = io::stdout().as_fd().try_clone_to_owned().ok()?;
         io::stdout().flush().ok()?;
+        let front = InFront::begin();
         // Without a pager it is printed as it is.
         let mut child = pager.spawn().ok()?;
         let pipe = child.stdin.take()?;
@@ -55,7 +58,7 @@ impl Pager {
             drop(child.wait());
             return None;
         }
-        Some(Self { child, terminal })
+        Some(Self { child, terminal, _front: front })
     }
 
     /// Waits until the person has read.

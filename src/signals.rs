@@ -5,8 +5,11 @@ use std::{future::Future, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The status of a command that was interrupted, as shells give it for SIGINT.
+pub const INTERRUPTED: u8 = 130;
+
+/// The same.
 pub fn interrupted() -> ExitCode {
-    ExitCode::from(130)
+    ExitCode::from(INTERRUPTED)
 }
 
 /// Resolves at the first SIGINT or SIGTERM after the call.

@@ -297,17 +297,11 @@ impl<'a> Plan<'a> {
         };
         let sent = block_on(context.client.send(request)).and_then(|sent| Ok(sent?));
         match (sent, draft) {
-            (Ok(sent), draft) => {
-                match draft {
-                    Some(draft) if !sent.copy_kept => {
-                        let path = draft.keep();
-                        context.output.line(format!("What you wrote is in {}", path.display()))?;
-                    }
-                    Some(draft) => draft.remove()?,
-                    None => {}
-                }
-                report(&sent, context.output)
+            (Ok(sent), Some(draft)) if sent.copy_kept => {
+                draft.remove()?;
+                report(&sent, None, context.output)
             }
+            (Ok(sent), draft) => report(&sent, draft.map(DraftFile::keep).as_deref(), context.output),
             (Err(failure), Some(draft)) => Err(self.kept(draft, failure)),
             (Err(failure), None) => Err(failure),
         }

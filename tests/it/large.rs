@@ -61,12 +61,26 @@ fn fifty_megabytes_go_through_with_bounded_memory() {
         list["messages"].as_array().is_some_and(|m| !m.is_empty()).then_some(())
     });
     let saved = demo.scratch().join("saved");
-    let (output, reader) = measured(demo.client(1).args(["--json", "read", "last", "--save"]).arg(&saved));
+    let (output, reader) = measured(demo.client(1).args(["--json", "save", "last", "--to"]).arg(&saved));
     assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
     assert!(fs::read(saved.join("noise.bin")).expect("saved") == noise, "the attachment came out otherwise");
+    // Sent on, it is set aside meanwhile, sealed.
+    let mut forward = demo.client(1);
+    let (output, forwarder) =
+        measured(forward.args(["--json", "forward", "last", "--to", "alice@example.net", "/dev/null"]));
+    assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+    eventually("the forwarded message", || {
+        let (_, list) = demo.json(0, &["list"]);
+        list["messages"].as_array().is_some_and(|m| !m.is_empty()).then_some(())
+    });
     let servers: Vec<u64> = children(demo.pid()).into_iter().filter_map(peak_memory_kib).collect();
     assert_eq!(servers.len(), 2, "both servers are alive");
-    let report = format!("sender {sender} KiB, reader {reader} KiB, servers {servers:?} KiB");
+    let report = format!(
+        "sender {sender} KiB, reader {reader} KiB, forwarder {forwarder} KiB, servers {servers:?} KiB"
+    );
     println!("{report}");
-    assert!(servers.iter().chain([&sender, &reader]).all(|kib| *kib > 0 && *kib < LIMIT_KIB), "{report}");
+    assert!(
+        servers.iter().chain([&sender, &reader, &forwarder]).all(|kib| *kib > 0 && *kib < LIMIT_KIB),
+        "{report}"
+    );
 }

@@ -84,13 +84,17 @@ impl Edited {
             if line.trim().is_empty() {
                 break;
             }
-            if !write::is_header_text(&line.replace('\t', " ")) {
+            // A tab is white space here and nothing else.
+            let line = line.replace('\t', " ");
+            if !write::is_header_text(&line) {
                 return Err(EditError::Control(number));
             }
-            if line.starts_with([' ', '\t']) {
+            if line.starts_with(' ') {
                 // What goes on belongs to the line before.
                 let (_, _, value) = fields.last_mut().ok_or(EditError::NotAField(number))?;
-                value.push(' ');
+                if !value.is_empty() {
+                    value.push(' ');
+                }
                 value.push_str(line.trim());
                 continue;
             }
@@ -107,7 +111,7 @@ impl Edited {
             };
             fields.push((number, known, value.trim().to_owned()));
         }
-        edited.text = rest.replace("\r\n", "\n");
+        edited.text = rest.replace("\r\n", "\n").replace('\r', "\n");
         for (number, name, value) in fields {
             let list = match name {
                 "To" => &mut edited.to,
@@ -204,6 +208,10 @@ mod tests {
         assert_eq!(Edited::parse("").unwrap(), Edited::default());
         assert_eq!(Edited::parse("Subject: x").unwrap().subject, "x");
         assert!(Edited::parse("To: a@x.org\n\n \n").unwrap().is_empty());
+        assert_eq!(Edited::parse("Attach:\n a b\n").unwrap().attachments, ["a b"]);
+        assert_eq!(Edited::parse("Subject:\ta\tb\n\tc\n").unwrap().subject, "a b c");
+        // Found by the fuzzer: it must be the same when it is edited once more.
+        assert_eq!(Edited::parse("Subject: x\n\na\r\r\nb\rc").unwrap().text, "a\n\nb\nc");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{ALICE, BOB, import, pty::on_terminal};
 use crate::{
-    support::{Demo, python, run, run_with, stderr, stdout, succeed},
+    support::{Demo, python, run, run_with, sealpost, stderr, stdout, succeed},
     tree::root,
 };
 use serde_json::{Value, json};
@@ -165,6 +165,21 @@ fn what_is_given_up_is_not_sent_and_what_was_written_is_not_lost() {
         run(demo.client(0).args(to).env("PATH", "/nowhere").env_remove("VISUAL").env_remove("EDITOR"));
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     assert!(stderr(&output).contains("set EDITOR"), "{}", stderr(&output));
+}
+
+#[test]
+fn what_is_sent_is_kept_where_no_copy_of_it_could_be() {
+    let demo = Demo::start(&["--no-limits"]);
+    let config = demo.home().join(demo.server(0, "config"));
+    run_with(sealpost().args(["user", "quota", ALICE, "1", "--config"]).arg(config), b"", 0);
+    let mut command = demo.client(0);
+    let output =
+        run_with(command.args(["--json", "compose", "--to", BOB, "--subject", "s"]), b"precious\n", 0);
+    let sent: Value = serde_json::from_slice(&output.stdout).expect("an object");
+    assert!(sent["notes"][0].as_str().expect("a note").contains("no copy could be kept in Sent"), "{sent}");
+    let kept = fs::read_to_string(sent["kept"].as_str().expect("a path")).expect("there");
+    assert_eq!(kept, "To: bob@example.com\nCc:\nBcc:\nSubject: s\n\nprecious\n");
+    demo.read_when_there(1, sent["message_id"].as_str().expect("an id"));
 }
 
 #[test]
@@ -400,6 +415,9 @@ fn on_a_terminal_it_is_asked_before_it_is_sent() {
     assert_eq!(status, 0, "{said}");
     assert!(said.contains("Unsent messages in") && said.contains("bob@example.com: sealed"), "{said}");
     assert_eq!(drafts(&demo).len(), 1);
+    // Ctrl-C at the question ends it, and what was written stays.
+    let (status, said) = on_terminal(&command, &env, &[(question, "\x03")]);
+    assert_eq!((status, drafts(&demo).len()), (130, 2), "{said}");
     // A wrong header line: it is said, and can be mended.
     let mending = "grep -q '^Subject' \"$1\" && echo oops > \"$1\" || printf 'To: bob@example.com\\nSubject: Mended\\n\\ntext\\n' > \"$1\"";
     let mending = self::editor(&demo, mending);
