@@ -4,16 +4,16 @@ use sealpost_client::{
     bridge::Judgement,
     open::{Described, Verdict},
 };
-use sealpost_proto::imap::casemap::casemap;
+use sealpost_proto::imap::{casemap::casemap, response};
 use zeroize::Zeroizing;
 
 /// Version of the form in which entries are stored; others are made anew.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// How much of an entry is asked for: its parts are sealed apart, since some are long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Need {
-    /// Keywords, size, ENVELOPE, BODY, BODYSTRUCTURE.
+    /// Keywords, size, ENVELOPE, BODY, BODYSTRUCTURE, PREVIEW.
     Brief,
     /// The header too.
     Head,
@@ -36,6 +36,8 @@ pub(crate) struct Entry {
     pub(crate) body: Zeroizing<Vec<u8>>,
     /// BODYSTRUCTURE.
     pub(crate) body_structure: Zeroizing<Vec<u8>>,
+    /// PREVIEW.
+    pub(crate) preview: Zeroizing<Vec<u8>>,
     /// Header as shown, with the empty line; see [`Need`].
     pub(crate) head: Option<Zeroizing<Vec<u8>>>,
     /// The texts of its parts, in the form in which the server compares too (i;unicode-casemap); see [`Need`].
@@ -91,6 +93,8 @@ impl Entry {
     /// `stored` are its octets at the server.
     pub(crate) fn new(judgement: &Judgement, described: Described, stored: u64) -> Self {
         let opened = &judgement.opened;
+        let mut preview = Vec::new();
+        response::string(&mut preview, described.preview.as_bytes());
         Self {
             keywords: Keywords::of(opened.verdict, opened.sealed),
             size: described.size,
@@ -98,6 +102,7 @@ impl Entry {
             envelope: described.envelope,
             body: described.body,
             body_structure: described.body_structure,
+            preview: Zeroizing::new(preview),
             text: Some(Zeroizing::new(casemap(&described.text))),
             head: Some(described.head),
         }
@@ -118,7 +123,7 @@ impl Entry {
     /// Its brief part as it is stored, before it is sealed: version, keywords, size (8 octets, little-endian), growth
     /// (4), then each text behind its length (4).
     pub(crate) fn to_octets(&self) -> Zeroizing<Vec<u8>> {
-        let texts = [&self.envelope, &self.body, &self.body_structure];
+        let texts = [&self.envelope, &self.body, &self.body_structure, &self.preview];
         let length = 14 + texts.iter().map(|text| 4 + text.len()).sum::<usize>();
         let mut out = Zeroizing::new(Vec::with_capacity(length));
         out.extend([VERSION, self.keywords.0]);
@@ -151,7 +156,7 @@ impl Entry {
             rest = behind;
             Some(Zeroizing::new(text.to_vec()))
         };
-        let (envelope, body, body_structure) = (next()?, next()?, next()?);
+        let (envelope, body, body_structure, preview) = (next()?, next()?, next()?, next()?);
         let text = match text {
             Some(mut octets) => Some(Zeroizing::new(String::from_utf8(std::mem::take(&mut *octets)).ok()?)),
             None => None,
@@ -163,6 +168,7 @@ impl Entry {
             envelope,
             body,
             body_structure,
+            preview,
             head,
             text,
         })
@@ -184,6 +190,7 @@ mod tests {
             envelope: text("(NIL)"),
             body: text(""),
             body_structure: text("()"),
+            preview: text("\"\""),
             head: Some(text("Subject: x\r\n\r\n")),
             text: Some(Zeroizing::new(casemap("Grüße ΣΑΣ"))),
         };

@@ -16,7 +16,7 @@ use std::{
 use zeroize::Zeroizing;
 
 /// Layout of the tables; another one is thrown away.
-const VERSION: i32 = 4;
+const VERSION: i32 = 5;
 /// UIDs that nobody asked for, read along to save a search.
 const GAP: u32 = 4;
 
@@ -393,6 +393,7 @@ mod tests {
             envelope: Zeroizing::default(),
             body: Zeroizing::default(),
             body_structure: Zeroizing::default(),
+            preview: Zeroizing::default(),
             head: Some(Zeroizing::new(subject.as_bytes().to_vec())),
             text: Some(Zeroizing::default()),
         }

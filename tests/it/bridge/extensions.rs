@@ -317,3 +317,39 @@ fn annotations_and_quotas_pass() {
     }
     world.same("GETQUOTAROOT INBOX");
 }
+
+#[test]
+fn previews_are_of_what_is_inside() {
+    let mut world = World::new();
+    let bodies = [
+        ("", "> quoted\r\nThe answer,  in\r\n\ttwo lines\r\n".to_owned()),
+        ("Content-Type: text/html; charset=utf-8\r\n", "<style>p{}</style><p>Gr\u{fc}\u{df}e &amp; K\u{fc}sse</p>".to_owned()),
+        ("", "word ".repeat(100)),
+        ("Content-Type: text/html\r\n", "<!-- ".to_owned() + &"x".repeat(70_000) + " --><p>too far</p>"),
+        (
+            "Content-Type: multipart/mixed; boundary=b\r\n",
+            "--b\r\n\r\n \r\n--b\r\nContent-Disposition: attachment\r\n\r\na file\r\n--b\r\n\r\nthen words\r\n--b--\r\n"
+                .to_owned(),
+        ),
+        ("Content-Type: image/png\r\n", "AAAA".to_owned()),
+    ];
+    for (header, body) in &bodies {
+        let message = format!(
+            "From: bob@example.com\r\nDate: Sat, 01 Feb 2020 10:00:00 +0000\r\nMessage-ID: <{}@x>\r\n\
+             MIME-Version: 1.0\r\n{header}\r\n{body}",
+            body.len()
+        );
+        for (client, mailbox) in [(&mut world.program, "Mixed"), (&mut world.server, "Same")] {
+            client.send(format!("a APPEND {mailbox} {{{}+}}\r\n{message}\r\n", message.len()));
+            let answer = client.tagged();
+            assert!(answer.contains("a OK "), "{answer}");
+        }
+    }
+    let mut previews = Vec::new();
+    for number in 1..=8 + bodies.len() {
+        previews.push(world.same(&format!("FETCH {number} (UID PREVIEW)")));
+    }
+    for words in ["The answer, in two lines", "Gr\u{fc}\u{df}e & K\u{fc}sse", "then words", "quinces"] {
+        assert!(previews.iter().any(|told| told.contains(words)), "{words}: {previews:?}");
+    }
+}

@@ -83,8 +83,7 @@ pub(super) fn from_entry(item: &FetchItem, entry: &Entry) -> Answer {
         FetchItem::Body => named("BODY", &entry.body),
         FetchItem::BodyStructure => named("BODYSTRUCTURE", &entry.body_structure),
         FetchItem::Size => named("RFC822.SIZE", entry.size.to_string().as_bytes()),
-        // RFC 8970 §3.1: no preview is an empty one.
-        FetchItem::Preview { .. } => named("PREVIEW", b"\"\""),
+        FetchItem::Preview { .. } => named("PREVIEW", &entry.preview),
         FetchItem::Rfc822Header => Answer::Memory("RFC822.HEADER ".into(), entry.head().to_vec()),
         FetchItem::Section { section, partial, .. } => {
             let octets = match &section.text {

@@ -460,6 +460,7 @@ mod tests {
             envelope: text(""),
             body: text(""),
             body_structure: text(""),
+            preview: text(""),
             head: Some(text(
                 "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n aus Basel\r\nDate: Mon, 23 Nov 2026 23:30:00 -0500\r\nTo: bob@x\r\n\r\n",
             )),

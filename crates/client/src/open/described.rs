@@ -13,7 +13,7 @@ use sealpost_proto::{
         mime::{Scanner, Structure},
         structure,
     },
-    message::Header,
+    message::{Header, preview},
 };
 use std::io;
 use zeroize::Zeroizing;
@@ -35,6 +35,8 @@ pub struct Described {
     pub body_structure: Zeroizing<Vec<u8>>,
     /// The texts of its parts, decoded; a line feed between them.
     pub text: Zeroizing<String>,
+    /// Its first words (RFC 8970).
+    pub preview: Zeroizing<String>,
 }
 
 impl Shown {
@@ -67,13 +69,15 @@ impl Shown {
         let mut body_structure = Vec::new();
         let extensions = structure::body_structure(&mut body_structure, &structure);
         let body = structure::body(&body_structure, &extensions);
+        let texts = parser.finish()?;
         Ok(Described {
             size: self.size(),
             head: Zeroizing::new(self.head().to_vec()),
             envelope: Zeroizing::new(envelope),
             body: Zeroizing::new(body),
             body_structure: Zeroizing::new(body_structure),
-            text: parser.finish()?.all,
+            text: texts.all,
+            preview: texts.preview,
         })
     }
 }
@@ -87,7 +91,18 @@ pub fn field_text(unfolded: &[u8]) -> String {
 #[derive(Default)]
 struct Texts {
     all: Zeroizing<String>,
-    current: Option<(Option<String>, Zeroizing<Vec<u8>>)>,
+    preview: Zeroizing<String>,
+    current: Option<Current>,
+    /// Text parts so far.
+    parts: usize,
+}
+
+/// A text part as it comes.
+struct Current {
+    charset: Option<String>,
+    is_html: bool,
+    is_attachment: bool,
+    octets: Zeroizing<Vec<u8>>,
 }
 
 impl Sink for Texts {
@@ -95,12 +110,17 @@ impl Sink for Texts {
         let kind = part.content_type.value.as_str();
         let text = kind.is_empty() || kind == "text" || kind.starts_with("text/");
         let charset = part.content_type.get("charset").map(str::to_owned);
-        self.current = text.then(|| (charset, Zeroizing::new(Vec::new())));
+        self.current = text.then(|| Current {
+            charset,
+            is_html: kind == "text/html",
+            is_attachment: part.disposition.value == "attachment",
+            octets: Zeroizing::new(Vec::new()),
+        });
         Ok(())
     }
 
     fn data(&mut self, octets: &[u8]) -> io::Result<()> {
-        if let Some((_, held)) = &mut self.current {
+        if let Some(Current { octets: held, .. }) = &mut self.current {
             let room = TEXT_MAX.saturating_sub(self.all.len() + held.len()).min(octets.len());
             held.extend_from_slice(&octets[..room]);
         }
@@ -108,12 +128,42 @@ impl Sink for Texts {
     }
 
     fn end(&mut self) -> io::Result<()> {
-        if let Some((charset, octets)) = self.current.take() {
+        if let Some(current) = self.current.take() {
             if !self.all.is_empty() {
                 self.all.push('\n');
             }
-            self.all.push_str(&Zeroizing::new(decode_charset(charset.as_deref(), &octets)));
+            let text = Zeroizing::new(decode_charset(current.charset.as_deref(), &current.octets));
+            self.look(&current, &text);
+            self.all.push_str(&text);
         }
         Ok(())
+    }
+}
+
+impl Texts {
+    /// Takes the first words, where none are there yet.
+    fn look(&mut self, part: &Current, text: &str) {
+        self.parts += 1;
+        // The first is what the message says, whatever it calls itself; others may be files.
+        let is_file = self.parts > 1 && part.is_attachment;
+        if self.parts > preview::PARTS_MAX || is_file || !self.preview.is_empty() {
+            return;
+        }
+        let most = usize::try_from(preview::LOOKED_AT_MAX).unwrap_or(usize::MAX);
+        let mut end = text.len().min(most);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let start = &text[..end];
+        if preview::is_sealed(start) {
+            self.parts = preview::PARTS_MAX;
+            return;
+        }
+        let words = if part.is_html {
+            preview::of_html(start, end == text.len())
+        } else {
+            preview::of_text(start, true)
+        };
+        self.preview = Zeroizing::new(words);
     }
 }

@@ -5,6 +5,8 @@ mod header;
 #[cfg(feature = "html")]
 pub mod html;
 mod mailboxes;
+#[cfg(feature = "html")]
+pub mod preview;
 mod sender;
 mod signature;
 pub mod transfer;

@@ -8,23 +8,18 @@ use super::{
 };
 use sealpost_proto::{
     imap::response,
-    message::{SEALED_CONTENT_TYPE, html},
+    message::{
+        SEALED_CONTENT_TYPE,
+        preview::{self, CHARACTERS_MAX, LOOKED_AT_MAX, PARTS_MAX},
+    },
 };
 use sealpost_store::mailbox::ContentReader;
 use std::io;
 
-/// Characters of a preview (RFC 8970 §3.2 asks for no more than 200).
-const CHARACTERS_MAX: usize = 200;
 /// Octets of a part that are looked at first; as long as they are too few, four times as many.
 const LOOKED_AT_FIRST: u64 = 4 * 1024;
-/// Octets of all parts together that are looked at.
-const LOOKED_AT_MAX: u64 = 64 * 1024;
-/// Text parts that are looked at: some programs send an empty one before that with the words.
-const PARTS_MAX: usize = 4;
 /// Octets read of a field.
 const FIELD_MAX: u64 = 1024;
-/// Text that begins like this is sealed: it has no words for people.
-const SEALED: [&str; 2] = ["-----BEGIN AGE ENCRYPTED FILE-----", "-----BEGIN PGP MESSAGE-----"];
 
 /// Writes `PREVIEW` and its value; empty for sealed mail (profile §6) and where a message has no text.
 pub(super) fn write(
@@ -87,17 +82,10 @@ fn words_of(part: &Part, content: &dyn ContentReader, left: &mut u64) -> io::Res
         // Whether no more is looked at, and whether there is no more.
         let (last, whole) = (octets == len.min(*left), octets == len);
         let text = beginning(part, content, octets)?;
-        if SEALED.iter().any(|start| text.trim_start().starts_with(start)) {
+        if preview::is_sealed(&text) {
             return Ok(Words::Sealed);
         }
-        let words = if is_html {
-            shortened(html::words(&text, whole).chars())
-        } else {
-            // What the sender wrote says more than what he quotes.
-            let own = text.lines().filter(|line| !line.starts_with('>'));
-            let own = shortened(own.flat_map(|line| line.chars().chain([' '])));
-            if own.is_empty() && last { shortened(text.chars()) } else { own }
-        };
+        let words = if is_html { preview::of_html(&text, whole) } else { preview::of_text(&text, last) };
         if last || words.chars().count() == CHARACTERS_MAX {
             *left -= octets;
             return Ok(if words.is_empty() { Words::None } else { Words::Are(words) });
@@ -135,44 +123,6 @@ fn field_is(part: &Part, content: &dyn ContentReader, name: &[u8], word: &str) -
     let value = field_value(content, part.header..part.body, name, FIELD_MAX)?.unwrap_or_default();
     let start = value.trim_ascii_start().get(..word.len());
     Ok(start.is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes())))
-}
-
-/// As many words as fit, single spaces between them; control characters are spaces. Characters that nobody sees are left
-/// out: senders fill up what follows a short preview with them. Joiners stay where they join.
-fn shortened(text: impl Iterator<Item = char>) -> String {
-    let mut out = String::new();
-    let (mut count, mut space, mut joiner) = (0, false, None);
-    for c in text {
-        match c {
-            '\u{ad}'
-            | '\u{34f}'
-            | '\u{200b}'
-            | '\u{200e}'
-            | '\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' => continue,
-            '\u{200c}' | '\u{200d}' => {
-                joiner = Some(c).filter(|_| count > 0 && !space);
-                continue;
-            }
-            _ if c.is_whitespace() || c.is_control() => {
-                (space, joiner) = (count > 0, None);
-                continue;
-            }
-            _ => {}
-        }
-        if count + usize::from(space || joiner.is_some()) >= CHARACTERS_MAX {
-            break;
-        }
-        if let Some(between) = joiner.take().or_else(|| std::mem::take(&mut space).then_some(' ')) {
-            out.push(between);
-            count += 1;
-        }
-        out.push(c);
-        count += 1;
-    }
-    out
 }
 
 #[cfg(test)]
@@ -328,13 +278,8 @@ mod tests {
             let Words::Are(words) = words_of(&index.parts[0], &content, &mut left).unwrap() else { return Ok(()) };
             let text = beginning(&index.parts[0], &content, LOOKED_AT_MAX).unwrap();
             let is_whole = LOOKED_AT_MAX >= index.parts[0].end - index.parts[0].body;
-            let own = text.lines().filter(|line| !line.starts_with('>'));
-            let own = shortened(own.flat_map(|line| line.chars().chain([' '])));
-            let expected = match kind {
-                "html" => shortened(html::words(&text, is_whole).chars()),
-                _ if own.is_empty() => shortened(text.chars()),
-                _ => own,
-            };
+            let expected =
+                if kind == "html" { preview::of_html(&text, is_whole) } else { preview::of_text(&text, true) };
             prop_assert_eq!(words, expected);
         }
     }
