@@ -3,7 +3,7 @@
 
 use crate::{
     client::Client,
-    compose::{ComposeError, Composition, Copy, Given, Outgoing, Purpose},
+    compose::{ComposeError, Composition, Copy, Given, Outgoing, Purpose, kept},
     error::ClientError,
     open::{OpenError, Opened},
     session::{Session, mailbox},
@@ -114,6 +114,15 @@ impl Client {
 
     /// A message sealed to oneself alone, with the full Bcc: a draft, or a copy of what was sent.
     pub async fn kept(&self, message: &Staged) -> Result<Outgoing, ClientError> {
+        self.keep(message, false).await
+    }
+
+    /// A message that [`Client::kept`] refuses, sealed to oneself within one of one's own.
+    pub async fn kept_within(&self, message: &Staged) -> Result<Outgoing, ClientError> {
+        self.keep(message, true).await
+    }
+
+    async fn keep(&self, message: &Staged, within: bool) -> Result<Outgoing, ClientError> {
         let folder = Snapshot::load(self)?;
         let own = own_keys(&folder.account, &folder.secrets, &folder.trust);
         let address = mailbox(&folder.account.address)?;
@@ -124,6 +133,8 @@ impl Client {
         let key = key.ok_or_else(|| ClientError::NoAccount(self.settings.dir.clone()))?;
         let message = message.clone();
         let composed = tokio::task::spawn_blocking(move || {
+            let message =
+                if within { kept::within(&message, &address).map_err(ComposeError::Io)? } else { message };
             let given =
                 Given { own: &address, addresses: &own.addresses, now, entropy, purpose: Purpose::Keep };
             let taken = Composition::of_message(&message, &given)?;

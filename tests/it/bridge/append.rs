@@ -75,10 +75,8 @@ fn several_messages_in_one_append_are_sealed_and_stored_together() {
 
     // One that is refused takes the others with it, wherever it is noticed, and the session goes on.
     let good = own("good");
-    let sealed = other("x").replace("Subject", "Sealpost-Verdict: good; sealed\r\nSubject");
     let with_nul = own("nul").replace("secret", "sec\0ret");
     for (last, parameters, reply) in [
-        (sealed.as_str(), "", "a NO [CANNOT]"),
         (with_nul.as_str(), "", "a BAD NUL"),
         ("", "", "a NO [CANNOT] An empty message"),
         (good.as_str(), " (\\Recent)", "a BAD "),
@@ -241,4 +239,44 @@ fn messages_with_nul_are_taken_as_literal8() {
         let answer = program.imap(&format!("FETCH {number} (BINARY.PEEK[1])"));
         assert!(answer.contains("BINARY[1] ~{5}\r\na\0b\r\n"), "{answer:?}");
     }
+}
+
+#[test]
+fn what_cannot_be_sealed_as_ones_own_is_kept_whole_within() {
+    let demo = Demo::start(&[]);
+    let bob = Bridge::start(&demo, 1, &[]);
+    let (mut program, mut server) = (bob.imap(), straight(&demo, 1));
+    program.imap("CREATE Filed");
+    let sealed = |text: &str| format!("Sealpost-Verdict: good; sealed; and signed\r\n{text}");
+    // Of others, as it came out of the bridge once; and drafts that no signature would hold.
+    let messages = [
+        sealed(&other("came")),
+        sealed("To: x@y.example, \r\nSubject: nobody\r\n\r\nplain of nobody\r\n").replace("To:", "From:"),
+        own("odd").replace("Subject:", "Subject: two\r\nSubject:"),
+        own("id").replace("<id@example.com>", "no id"),
+        own("long").replace("Subject:", &format!("X-Long: {}\r\nSubject:", "x".repeat(300_000))),
+    ];
+    for message in &messages {
+        assert!(append(&mut program, "APPEND Filed (\\Seen)", &[("", message, false)]).contains("a OK "));
+    }
+    let kept = server.messages("Filed", "(BODY.PEEK[])");
+    for octets in &kept {
+        let text = String::from_utf8_lossy(octets);
+        let open = ["plain came", "plain of", "secret of"].iter().any(|secret| text.contains(secret));
+        assert!(text.contains("BEGIN AGE") && !open, "{text}");
+    }
+    program.imap("SELECT Filed");
+    for (number, message) in (1..).zip(&messages) {
+        let answer = program.imap(&format!("FETCH {number} (BODY.PEEK[] BODYSTRUCTURE)"));
+        assert!(answer.to_lowercase().contains("(\"message\" \"rfc822\""), "{answer:.500}");
+        let shown = literal(&answer, "BODY[]");
+        assert!(shown.starts_with("Sealpost-Verdict: good; sealed"), "{shown:.500}");
+        let (head, within) = shown.split_once("\r\n\r\n").expect("a header");
+        assert!(head.contains("(kept)\" <bob@example.com>"), "{head}");
+        assert_eq!(within, message);
+    }
+    // Mail of others that was never sealed stays as it is, odd or not.
+    let odd = format!("From: x@y.example\r\n{}", other("odd"));
+    assert!(append(&mut program, "APPEND Filed", &[("", &odd, true)]).contains("a OK "));
+    assert_eq!(server.messages("Filed", "(BODY.PEEK[])").last(), Some(&odd.into_bytes()));
 }

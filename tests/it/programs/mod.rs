@@ -230,6 +230,10 @@ fn flags(client: &mut Client, mailbox: &str) -> BTreeMap<u32, String> {
             assert!(line.starts_with("a OK"), "{line}");
             return all;
         }
+        // Else news of what another session did.
+        if !line.ends_with("}\r\n") {
+            continue;
+        }
         let flags = line.split_once("FLAGS (").and_then(|(_, rest)| rest.split_once(')')).expect("FLAGS").0;
         let mut flags: Vec<_> = flags.split(' ').filter(|flag| !flag.is_empty()).collect();
         flags.sort_unstable();

@@ -1,6 +1,7 @@
 //! APPEND, MULTIAPPEND (RFC 3502) and REPLACE (RFC 8508): what is kept for oneself (a draft, a copy of what was sent) goes
 //! to the server sealed. Mail of others, as programs copy it from elsewhere, goes as it is: it came in plain, and sealed by
-//! us it would look wrapped.
+//! us it would look wrapped. What came sealed is kept whole within a message of one's own: programs that move mail file it
+//! anew and remove it where it lay, whatever is answered.
 //!
 //! Each message is taken, sealed and handed on before the next one is taken. All of them are one command of the server's,
 //! which stores all or none.
@@ -254,23 +255,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let came_sealed = header.first("Sealpost-Verdict").is_some_and(|field| {
             String::from_utf8_lossy(&field.unfolded()).split(';').any(|word| word.trim() == "sealed")
         });
-        match self.account.client.kept(&message).await {
-            Ok(outgoing) => Ok(Ok(Kept::Sealed(outgoing))),
-            Err(ClientError::Compose(ComposeError::NotYours(_) | ComposeError::From)) if came_sealed => {
-                Ok(Err("NO [CANNOT] This message came sealed and would lie on the server in plain; forward it to \
-                        this account to keep it here"
-                    .into()))
-            }
-            // Not ours, or odd: whoever wrote it, the server may read it as it could before.
+        let client = &self.account.client;
+        let kept = match client.kept(&message).await {
+            // Another's, or nobody's: the server may read it as it could before, unless it never could.
+            Err(ClientError::Compose(
+                ComposeError::NotYours(_) | ComposeError::From | ComposeError::Twice("From"),
+            )) if !came_sealed => return Ok(Ok(Kept::AsItIs(message))),
+            // So it lies no more open than it did, and no draft lies in plain because it is odd.
             Err(ClientError::Compose(
                 ComposeError::NotYours(_)
                 | ComposeError::From
                 | ComposeError::Twice(_)
                 | ComposeError::MessageId
                 | ComposeError::HeaderTooLong,
-            )) => Ok(Ok(Kept::AsItIs(message))),
-            Err(error) => Ok(Err(format!("NO [SERVERBUG] {}", one_line(&error.to_string())))),
-        }
+            )) => client.kept_within(&message).await,
+            kept => kept,
+        };
+        Ok(match kept {
+            Ok(outgoing) => Ok(Kept::Sealed(outgoing)),
+            Err(error) => Err(format!("NO [SERVERBUG] {}", one_line(&error.to_string()))),
+        })
     }
 
     /// Waits for the server to take a literal; its tagged response where it does not.

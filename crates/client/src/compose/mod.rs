@@ -4,6 +4,7 @@
 mod carried;
 mod draft;
 mod given;
+pub(crate) mod kept;
 mod media_type;
 mod seven_bit;
 mod source;

@@ -4,6 +4,7 @@ use super::{
     super::{Client, append, flags, mbsync::*, message},
     Bridged, numbers,
 };
+use crate::bridge::literal;
 use std::fs;
 
 /// What Alice wrote herself.
@@ -104,6 +105,23 @@ fn mbsync_keeps_a_mixed_mailbox_the_same_on_both_sides() {
         assert!(flags(&mut far, "INBOX")[&number].contains("own-keyword"), "{number}");
     }
     changes_nothing(&world.home, &mut world.straight());
+    // Moved by hand from one folder to another: filed anew, and removed where it lay. What came sealed stays so.
+    let file = find(&inbox, 1);
+    fs::rename(&file, world.home.at("mail/Projects/cur/1795470000.moved.near:2,S")).expect("moved");
+    mbsync(&world.home);
+    assert!(!flags(&mut far, "INBOX").contains_key(&1));
+    assert_eq!(flags(&mut far, "Projects")[&1], "$Sealed $Signed \\Seen");
+    let kept = world.straight().messages("Projects", "(BODY.PEEK[])");
+    assert!(kept.iter().all(|octets| !String::from_utf8_lossy(octets).contains("Number 1\r\n")));
+    far.imap("SELECT Projects");
+    let at = numbers(&mut far)[&1];
+    let shown = literal(&far.imap(&format!("FETCH {at} (BODY.PEEK[])")), "BODY[]");
+    let (head, within) = shown.split_once("\r\n\r\n").expect("a header");
+    assert!(head.contains("\"Bob <bob@example.com> (kept)\" <alice@example.net>"), "{head}");
+    let within =
+        within.split_inclusive('\n').filter(|line| !line.starts_with("X-TUID: ")).collect::<String>();
+    world.check(&mixed[&1], &within);
+    changes_nothing(&world.home, &mut far);
     // Another program's keywords are no news to it.
     append(&mut far, "Projects", "own-keyword", 400..401);
     mbsync(&world.home);
