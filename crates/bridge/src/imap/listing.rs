@@ -90,6 +90,7 @@ pub(super) fn ranges(set: &[u8]) -> Vec<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn numbers_stay_right_while_messages_go() {
@@ -111,5 +112,46 @@ mod tests {
         assert!(take(&mut list, b"* 9 FETCH (UID 4294967295)"));
         assert!(!take(&mut list, b"* VANISHED 0:4294967294,1:4294967294"));
         assert_eq!(numbers(&list), [(0, u32::MAX)]);
+    }
+
+    proptest! {
+        /// Beside a mailbox that counts anew each time.
+        #[test]
+        fn numbers_are_those_of_the_mailbox(
+            uids in proptest::collection::btree_set(1u32..90, 1..40),
+            listed in any::<u64>(),
+            gone in proptest::collection::vec((any::<bool>(), any::<prop::sample::Index>(), 1usize..6), 0..12),
+        ) {
+            let mut mailbox: Vec<u32> = uids.into_iter().collect();
+            let mut list = Vec::new();
+            for (number, uid) in (1_u32..).zip(&mailbox) {
+                if listed >> (uid % 64) & 1 == 1 {
+                    let line = format!("* {number} FETCH (UID {uid})\r\n");
+                    prop_assert!(take(&mut list, line.as_bytes()));
+                }
+            }
+            for (by_number, at, count) in gone {
+                if mailbox.is_empty() {
+                    break;
+                }
+                let at = at.index(mailbox.len());
+                let line = if by_number {
+                    mailbox.remove(at);
+                    format!("* {} EXPUNGE\r\n", at + 1)
+                } else {
+                    let end = mailbox.len().min(at + count);
+                    let uids: Vec<String> = mailbox.drain(at..end).map(|uid| uid.to_string()).collect();
+                    format!("* VANISHED {}\r\n", uids.join(","))
+                };
+                prop_assert!(!take(&mut list, line.as_bytes()));
+                let expected: Vec<(u32, u32)> = (1_u32..)
+                    .zip(&mailbox)
+                    .filter(|(_, uid)| listed >> (*uid % 64) & 1 == 1)
+                    .map(|(number, uid)| (number, *uid))
+                    .collect();
+                let told: Vec<(u32, u32)> = list.iter().map(|listed| (listed.number, listed.uid)).collect();
+                prop_assert_eq!(told, expected);
+            }
+        }
     }
 }

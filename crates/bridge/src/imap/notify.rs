@@ -22,6 +22,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// A field that no message has and no program asks for.
 const MARK: &str = "X-SEALPOST-BRIDGE-ARRIVAL";
 
+/// Messages of which something is to be told as soon as the bridge is at rest. Of more the program hears their number, and
+/// can ask.
+const ARRIVED_MAX: usize = 10_000;
+
 /// What the mail program wants to hear of the selected mailbox, as far as the server does not tell it.
 #[derive(Default)]
 pub(super) struct Notified {
@@ -56,7 +60,9 @@ impl Notified {
         let uid = listing::value(octets, &all, "UID").and_then(listing::number);
         let Some(uid) = uid.filter(|_| all.iter().any(is_mark)) else { return false };
         self.with_modseq = listing::value(octets, &all, "MODSEQ").is_some();
-        self.arrived.push(Listed { number, uid });
+        if self.arrived.len() < ARRIVED_MAX {
+            self.arrived.push(Listed { number, uid });
+        }
         true
     }
 }
@@ -197,6 +203,10 @@ mod tests {
         assert!(own.with_modseq);
         own.take(b"* 5 EXPUNGE\r\n");
         assert!(own.arrived.is_empty());
+        for number in 1..=ARRIVED_MAX + 1 {
+            assert!(own.take(format!("* {number} FETCH {arrival}").as_bytes()));
+            assert_eq!(own.arrived.len(), number.min(ARRIVED_MAX));
+        }
         // Where nobody asked, it is passed on.
         assert!(!Notified::default().take(format!("* 7 FETCH {arrival}").as_bytes()));
     }
