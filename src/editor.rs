@@ -92,6 +92,11 @@ impl DraftFile {
         read().map_err(|e| Failure::file("cannot read", &self.path, &e))
     }
 
+    /// Whether the person removed it.
+    pub fn is_gone(&self) -> bool {
+        !self.path.exists()
+    }
+
     /// Lets the person edit it. An error where the editor failed.
     pub fn edit(&self) -> Result<(), Failure> {
         let editor = chosen([env::var_os("VISUAL"), env::var_os("EDITOR")], env::var_os("PATH").as_deref())?;

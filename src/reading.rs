@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{Read, Save},
-    context::{Context, block_on},
+    context::{Context, block_on, is_dash},
     exit::{Exit, Failure, Outcome},
     mail::which,
     output::{Output, Style, one_line},
@@ -15,7 +15,7 @@ use sealpost_client::{
 };
 use serde_json::{Value, json};
 use std::{
-    io,
+    io::{self, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -128,17 +128,26 @@ pub fn read(args: &Read, context: &Context) -> Outcome {
 /// `sealpost save`.
 pub fn save(args: &Save, context: &Context) -> Outcome {
     let folder = args.to.clone();
+    let piped = is_dash(&folder);
+    if piped && (args.part.is_none() || context.output.is_json()) {
+        return Err(Failure::usage("one part goes to standard output: with --part, and without --json"));
+    }
+    if piped && io::stdout().is_terminal() {
+        return Err(Failure::usage("standard output is a terminal, which a part could steer; name a folder"));
+    }
     let request = ReadRequest {
         mailbox: args.mailbox.clone(),
         which: which(&args.uid)?,
         force: args.force,
         take: match args.part {
+            Some(part) if piped => Take::PartAside(part),
             Some(part) => Take::Part(part, folder),
             None => Take::Attachments(folder),
         },
     };
     let report = block_on(context.client.read(request))??;
-    let out = context.output;
+    // What stands on standard output stands there alone.
+    let out = if piped { Output::new(true) } else { context.output };
     show_verdict(out, report.verdict, &report.notes)?;
     let Some(shown) = &report.content else {
         return Err(Failure::new(
@@ -146,6 +155,12 @@ pub fn save(args: &Save, context: &Context) -> Outcome {
             "its content is withheld, and nothing was saved; --force saves what can be opened",
         ));
     };
+    if let Some((_, octets)) = shown.aside.first() {
+        let mut stdout = io::stdout().lock();
+        io::copy(&mut octets.reader()?, &mut stdout)?;
+        stdout.flush()?;
+        return Ok(ExitCode::from(report.verdict.exit_code()));
+    }
     let chosen = |part: &&PartInfo| args.part.map_or(part.attachment, |number| part.number == number);
     let saved: Vec<(&PartInfo, &PathBuf)> = shown.parts.iter().filter(chosen).zip(&shown.saved).collect();
     if saved.is_empty() {

@@ -185,11 +185,12 @@ impl<'a> Plan<'a> {
             };
         }
         let path = self.writing.text.clone().unwrap_or_else(|| "-".into());
-        self.start.text = with_quote(&text(&path)?, &self.quote);
-        let edited = std::mem::take(&mut self.start);
-        if edited.is_empty() && self.carried.is_empty() {
+        let own = text(&path)?;
+        if own.trim().is_empty() && self.start.attachments.is_empty() && !self.speaks_for_itself {
             return Err(nothing_written());
         }
+        self.start.text = with_quote(&own, &self.quote);
+        let edited = std::mem::take(&mut self.start);
         // What is in a file of the person's is not lost.
         if !is_dash(&path) {
             return self.send(&edited, self.subject.clone(), None, context);
@@ -233,9 +234,13 @@ impl<'a> Plan<'a> {
             let text = draft.read();
             let unchanged = text.as_ref().is_ok_and(|text| *text == begin);
             let text = match (edited, text) {
-                (Err(failure), _) if unchanged => {
+                (Err(failure), _) if unchanged || draft.is_gone() => {
                     draft.remove()?;
                     return Err(failure);
+                }
+                (Ok(()), Err(_)) if draft.is_gone() => {
+                    draft.remove()?;
+                    return Err(nothing_written());
                 }
                 (Err(failure), _) | (Ok(()), Err(failure)) => return Err(self.kept(draft, failure)),
                 (Ok(()), Ok(text)) => text,

@@ -100,7 +100,7 @@ pub struct Save {
     /// Save all attachments, as is done without --part too
     #[arg(long, conflicts_with = "part")]
     pub all: bool,
-    /// Folder; made if it does not exist
+    /// Folder, made if it does not exist; with --part, - is standard output
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub to: PathBuf,
     /// Save what is withheld because of the verdict

@@ -167,7 +167,14 @@ async fn carried_whole(opened: Opened) -> Result<(Option<Content>, Vec<Carried>)
         let subject = content.as_ref().map(|content| content.subject.trim()).unwrap_or_default();
         let name = if subject.is_empty() { "message".to_owned() } else { subject.replace(['/', '\\'], "_") };
         let name = file_name::sanitised(&(name + ".eml"));
-        let carried = Carried::message(&name, &staged)?;
+        let carried = Carried::message(&name, &staged).map_err(|error| match error {
+            ComposeError::SignedEightBit | ComposeError::NotSevenBit(_) => ClientError::Refused(
+                "the message cannot go along whole without breaking a signature in it; forward it without \
+                 --as-attachment"
+                    .to_owned(),
+            ),
+            error => error.into(),
+        })?;
         Ok((content, vec![carried]))
     };
     let done = tokio::task::spawn_blocking(work).await;

@@ -102,6 +102,15 @@ fn attachments_are_saved_octet_for_octet_and_nothing_is_overwritten() {
     assert_eq!((output.status.code(), stdout(&output)), (Some(1), String::new()));
     assert!(stderr(&output).contains("no part 9"), "{}", stderr(&output));
 
+    // Into a pipe, with nothing around it.
+    let output = run(demo.client(0).args(["save", &uid, "--part", "2", "--to", "-"]));
+    assert!(output.status.success() && output.stdout == large, "{}", stderr(&output));
+    assert!(stderr(&output).contains("sender not yet confirmed"), "{}", stderr(&output));
+    for args in [vec!["--to", "-"], vec!["--part", "2", "--to", "-", "--json"]] {
+        let output = run(demo.client(0).args(["save", &uid]).args(&args));
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
+    }
+
     // Without attachments, and withheld.
     let (status, none) = demo.json(0, &["send", "--to", super::ALICE, "--subject", "x", "/dev/null"]);
     assert_eq!(status, 0, "{none}");

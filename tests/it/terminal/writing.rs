@@ -103,6 +103,8 @@ fn what_is_given_up_is_not_sent_and_what_was_written_is_not_lost() {
         ("true", "nothing was written"),
         ("printf 'To: bob@example.com\\nSubject: s\\n\\n \\n' > \"$1\"", "nothing was written"),
         (": > \"$1\"", "nothing was written"),
+        ("rm \"$1\"", "nothing was written"),
+        ("rm \"$1\"; exit 3", "the editor sh -e "),
         ("exit 3", "the editor sh -e "),
     ] {
         let (status, object) = with_editor(&demo, script, &to);
@@ -253,7 +255,10 @@ fn answers_quote_and_stay_in_the_conversation() {
     let sent: Value = serde_json::from_slice(&output.stdout).expect("an object");
     let (_, read) = demo.read_when_there(1, sent["message_id"].as_str().expect("an id"));
     assert_eq!((&read["text"], &read["subject"]), (&json!("Yes.\n"), &json!("Other")));
-    // Left as it was, it is not sent.
+    // Left as it was, it is not sent; a quote alone says nothing.
+    let output = run(demo.client(0).args(["reply", &uid]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("nothing was written"), "{}", stderr(&output));
     let (status, object) = with_editor(&demo, "true", &["reply", &uid, "--edit"]);
     assert_eq!((status, drafts(&demo).len()), (1, 0), "{object}");
 }

@@ -119,6 +119,7 @@ impl<'a> Collector<'a> {
             Take::Part(number, folder) if *number == info.number => Some(folder),
             Take::Attachments(folder) if info.attachment => Some(folder),
             Take::Aside if info.attachment => return Ok(Current::Aside(Staging::new())),
+            Take::PartAside(number) if *number == info.number => return Ok(Current::Aside(Staging::new())),
             _ => None,
         };
         let Some(folder) = folder else { return Ok(text.map_or(Current::Left, Current::Text)) };

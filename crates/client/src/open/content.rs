@@ -90,6 +90,8 @@ pub enum Take {
     Attachments(PathBuf),
     /// The part with this number is.
     Part(u32, PathBuf),
+    /// The part with this number is set aside.
+    PartAside(u32),
     /// Attachments are set aside, to go along with another message.
     Aside,
 }

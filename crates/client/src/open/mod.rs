@@ -279,7 +279,9 @@ impl Opened {
         }
         let content = content::read(&self.held, take)?;
         match (take, &content) {
-            (Take::Part(number, _), Some(content)) if content.saved.is_empty() => {
+            (Take::Part(number, _) | Take::PartAside(number), Some(content))
+                if content.saved.is_empty() && content.aside.is_empty() =>
+            {
                 Err(OpenError::NoPart(*number))
             }
             _ => Ok(content),

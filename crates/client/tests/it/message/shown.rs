@@ -110,6 +110,32 @@ fn html_only_and_alternative_mail() {
 }
 
 #[test]
+fn what_an_answer_needs_is_told() {
+    let message = |fields: &str| {
+        format!("From: A <a@x.org>\r\nTo: b@x.org, c@x.org\r\nCc: d@x.org\r\n{fields}\r\nhi\r\n")
+    };
+    let addresses = |list: &[sealpost_proto::address::Mailbox]| {
+        list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    for (fields, references, reply_to, note) in [
+        ("", "", "a@x.org", None),
+        ("References: <1@x> <2@x>\r\nIn-Reply-To: <3@x>\r\n", "<1@x> <2@x>", "a@x.org", None),
+        ("In-Reply-To: your letter <3@x>\r\n", "<3@x>", "a@x.org", None),
+        ("In-Reply-To: <3@x> <4@x>\r\n", "", "a@x.org", None),
+        ("Reply-To: A@X.org\r\n", "", "A@X.org", None),
+        ("Reply-To: E <e@x.org>\r\n", "", "e@x.org", Some("an answer goes to e@x.org, as its Reply-To says")),
+        ("Reply-To: \r\n", "", "a@x.org", None),
+    ] {
+        let shown = content(message(fields).as_bytes());
+        assert_eq!(shown.references.join(" "), references, "{fields}");
+        assert_eq!(addresses(&shown.reply_to), reply_to, "{fields}");
+        assert_eq!(shown.notes.first().map(String::as_str), note, "{fields}");
+        let [to, cc] = &shown.recipients;
+        assert_eq!((addresses(to).as_str(), addresses(cc).as_str()), ("b@x.org c@x.org", "d@x.org"));
+    }
+}
+
+#[test]
 fn long_text_is_cut_and_said() {
     let most = format!("From: a@x.org\r\n\r\n{}", "x".repeat(2 * 1024 * 1024));
     assert!(content(most.as_bytes()).notes.is_empty());
