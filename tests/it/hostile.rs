@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where the fault is")]
 
-mod both;
+pub mod both;
 mod home;
 mod mailbox;
 mod messages;
@@ -26,7 +26,7 @@ const FIRST: &str = "purple walrus juggles forty lanterns";
 const SECOND: &str = "quiet marble engine borrows thunder";
 
 /// Both have accounts, and nobody has met anybody.
-async fn people() -> (World, Client, Client) {
+pub async fn people() -> (World, Client, Client) {
     let world = World::start().await;
     let alice = world.enrolled(ALICE, FIRST).await;
     let bob = world.enrolled(BOB, SECOND).await;

@@ -1,14 +1,10 @@
 //! An account that the bridge serves: its client, its index, and the opening of messages.
 
-use crate::{
-    entry::Entry,
-    index::{Index, IndexError, Place},
-};
+use crate::index::{Index, IndexError, Place};
 use sealpost_client::{
-    bridge::{Fetched, Identity, Judging},
+    bridge::{Identity, Judging},
     client::Client,
     error::ClientError,
-    open::Shown,
 };
 use sealpost_crypto::local::LocalKey;
 use sealpost_proto::address::Address;
@@ -54,14 +50,6 @@ pub(crate) struct Account {
     pub(crate) index: Index,
 }
 
-/// A message just opened.
-pub(crate) struct Fresh {
-    pub(crate) entry: Entry,
-    pub(crate) shown: Shown,
-    /// A look-up was due and failed: the entry is not to be kept.
-    pub(crate) provisional: bool,
-}
-
 impl Account {
     pub(crate) fn open(
         client: Client,
@@ -97,27 +85,9 @@ impl Account {
         Ok(self.client.judging().await?)
     }
 
-    /// Opens a message and tells what the index is to keep of it.
-    pub(crate) async fn open_message(
-        &self,
-        judging: &mut Judging,
-        mut message: Fetched,
-        uid: u32,
-    ) -> Result<Fresh, BridgeError> {
-        let stored = message.size()?;
-        let judgement = judging.judge(message).await?;
-        let see = format!("To see it all the same: sealpost read {uid} --force");
-        let work = move || -> io::Result<Fresh> {
-            let shown = judgement.opened.shown(&see);
-            let entry = Entry::new(&judgement, shown.describe()?, stored);
-            Ok(Fresh { entry, shown, provisional: judgement.provisional })
-        };
-        Ok(tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??)
-    }
-
     /// A mailbox's place in the index.
     pub(crate) fn place(&self, mailbox: &str, uid_validity: u32) -> Result<Place, BridgeError> {
-        let place = self.index.place(mailbox, uid_validity);
+        let place = self.index.place(mailbox, uid_validity)?;
         self.index.forget_other_lives(&place)?;
         Ok(place)
     }

@@ -1,14 +1,11 @@
 //! What the local index keeps of one message: see [`Entry`].
 
-use sealpost_client::{
-    bridge::Judgement,
-    open::{Described, Verdict},
-};
-use sealpost_proto::imap::{casemap::casemap, response};
+use sealpost_client::open::{Again, Described, Opened, Verdict};
+use sealpost_proto::imap::response;
 use zeroize::Zeroizing;
 
 /// Version of the form in which entries are stored; others are made anew.
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 
 /// How much of an entry is asked for: its parts are sealed apart, since some are long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +35,8 @@ pub(crate) struct Entry {
     pub(crate) body_structure: Zeroizing<Vec<u8>>,
     /// PREVIEW.
     pub(crate) preview: Zeroizing<Vec<u8>>,
+    /// What opens it again.
+    pub(crate) again: Again,
     /// Header as shown, with the empty line; see [`Need`].
     pub(crate) head: Option<Zeroizing<Vec<u8>>>,
     /// The texts of its parts, in the form in which the server compares too (i;unicode-casemap); see [`Need`].
@@ -91,8 +90,7 @@ impl Keywords {
 
 impl Entry {
     /// `stored` are its octets at the server.
-    pub(crate) fn new(judgement: &Judgement, described: Described, stored: u64) -> Self {
-        let opened = &judgement.opened;
+    pub(crate) fn new(opened: &Opened, described: Described, again: Again, stored: u64) -> Self {
         let mut preview = Vec::new();
         response::string(&mut preview, described.preview.as_bytes());
         Self {
@@ -103,7 +101,8 @@ impl Entry {
             body: described.body,
             body_structure: described.body_structure,
             preview: Zeroizing::new(preview),
-            text: Some(Zeroizing::new(casemap(&described.text))),
+            again,
+            text: Some(described.text),
             head: Some(described.head),
         }
     }
@@ -123,7 +122,8 @@ impl Entry {
     /// Its brief part as it is stored, before it is sealed: version, keywords, size (8 octets, little-endian), growth
     /// (4), then each text behind its length (4).
     pub(crate) fn to_octets(&self) -> Zeroizing<Vec<u8>> {
-        let texts = [&self.envelope, &self.body, &self.body_structure, &self.preview];
+        let again = self.again.to_octets();
+        let texts = [&self.envelope, &self.body, &self.body_structure, &self.preview, &again];
         let length = 14 + texts.iter().map(|text| 4 + text.len()).sum::<usize>();
         let mut out = Zeroizing::new(Vec::with_capacity(length));
         out.extend([VERSION, self.keywords.0]);
@@ -157,6 +157,7 @@ impl Entry {
             Some(Zeroizing::new(text.to_vec()))
         };
         let (envelope, body, body_structure, preview) = (next()?, next()?, next()?, next()?);
+        let again = Again::read(&next()?)?;
         let text = match text {
             Some(mut octets) => Some(Zeroizing::new(String::from_utf8(std::mem::take(&mut *octets)).ok()?)),
             None => None,
@@ -169,6 +170,7 @@ impl Entry {
             body,
             body_structure,
             preview,
+            again,
             head,
             text,
         })
@@ -179,6 +181,7 @@ impl Entry {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use sealpost_proto::imap::casemap::casemap;
 
     #[test]
     fn entries_are_read_back_whole_or_not_at_all() {
@@ -191,6 +194,7 @@ mod tests {
             body: text(""),
             body_structure: text("()"),
             preview: text("\"\""),
+            again: Again::read(&[0]).unwrap(),
             head: Some(text("Subject: x\r\n\r\n")),
             text: Some(Zeroizing::new(casemap("Grüße ΣΑΣ"))),
         };

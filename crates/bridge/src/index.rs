@@ -16,7 +16,7 @@ use std::{
 use zeroize::Zeroizing;
 
 /// Layout of the tables; another one is thrown away.
-const VERSION: i32 = 5;
+const VERSION: i32 = 6;
 /// UIDs that nobody asked for, read along to save a search.
 const GAP: u32 = 4;
 
@@ -38,6 +38,15 @@ type Result<T> = std::result::Result<T, IndexError>;
 pub(crate) struct Place {
     name: [u8; 16],
     uid_validity: u32,
+    /// Its row among mailboxes.
+    id: u32,
+}
+
+impl Place {
+    /// The key of a message's rows: one number, so that a row is found without reading others.
+    fn key(&self, uid: u32) -> i64 {
+        i64::from(self.id) << 32 | i64::from(uid)
+    }
 }
 
 /// What is known of a message.
@@ -99,27 +108,33 @@ impl Index {
     }
 
     /// A mailbox by its name.
-    pub(crate) fn place(&self, mailbox: &str, uid_validity: u32) -> Place {
-        Place { name: self.key.name(mailbox.as_bytes()), uid_validity }
+    pub(crate) fn place(&self, mailbox: &str, uid_validity: u32) -> Result<Place> {
+        let name = self.key.name(mailbox.as_bytes());
+        let sql = self.sql();
+        sql.prepare_cached("INSERT OR IGNORE INTO mailbox (name, uid_validity) VALUES (?1, ?2)")?
+            .execute(params![name, uid_validity])?;
+        let id = sql
+            .prepare_cached("SELECT id FROM mailbox WHERE name = ?1 AND uid_validity = ?2")?
+            .query_row(params![name, uid_validity], |row| row.get(0))?;
+        Ok(Place { name, uid_validity, id })
     }
 
     /// What is known of messages, with as much of their entries as is needed. Those with no answer are new.
     pub(crate) fn look(&self, place: &Place, uids: &[u32], need: Need) -> Result<HashMap<u32, Known>> {
         let sql = self.sql();
         let mut known = HashMap::with_capacity(uids.len());
-        let columns = match need {
-            Need::Brief => "brief, NULL, NULL",
-            Need::Head => "brief, head, NULL",
-            Need::All => "brief, head, text",
+        let (columns, rest) = match need {
+            Need::Brief => ("brief, NULL, NULL", ""),
+            Need::Head => ("brief, head, NULL", "LEFT JOIN rest USING (id)"),
+            Need::All => ("brief, head, text", "LEFT JOIN rest USING (id)"),
         };
         let mut statement = sql.prepare_cached(&format!(
-            "SELECT uid, kind, {columns} FROM message LEFT JOIN content USING (mailbox, uid_validity, uid)
-             WHERE mailbox = ?1 AND uid_validity = ?2 AND uid BETWEEN ?3 AND ?4"
+            "SELECT id, kind, {columns} FROM message LEFT JOIN brief USING (id) {rest} WHERE id BETWEEN ?1 AND ?2"
         ))?;
         for (first, last) in runs(uids) {
-            let mut rows = statement.query(params![place.name, place.uid_validity, first, last])?;
+            let mut rows = statement.query([place.key(first), place.key(last)])?;
             while let Some(row) = rows.next()? {
-                let uid: u32 = row.get(0)?;
+                let uid = uid_of(row.get(0)?);
                 let is = match row.get::<_, u8>(1)? {
                     0 => Known::AsItIs,
                     _ => self.entry(place, uid, row)?.map_or(Known::ToOpen, |e| Known::Opened(Box::new(e))),
@@ -150,9 +165,9 @@ impl Index {
     pub(crate) fn settled(&self, place: &Place) -> Result<HashSet<u32>> {
         let sql = self.sql();
         let mut statement = sql.prepare_cached(
-            "SELECT uid FROM message WHERE mailbox = ?1 AND uid_validity = ?2 AND (kind = 0 OR keywords IS NOT NULL)",
+            "SELECT id FROM message WHERE id BETWEEN ?1 AND ?2 AND (kind = 0 OR keywords IS NOT NULL)",
         )?;
-        let uids = statement.query_map(params![place.name, place.uid_validity], |row| row.get(0))?;
+        let uids = statement.query_map([place.key(0), place.key(u32::MAX)], |row| row.get(0).map(uid_of))?;
         Ok(uids.collect::<std::result::Result<_, _>>()?)
     }
 
@@ -160,15 +175,15 @@ impl Index {
     pub(crate) fn keywords(&self, place: &Place, from: u32) -> Result<HashMap<u32, Keywords>> {
         let sql = self.sql();
         let mut statement = sql.prepare_cached(
-            "SELECT uid, keywords FROM message
-             WHERE mailbox = ?1 AND uid_validity = ?2 AND uid >= ?3 AND keywords IS NOT NULL",
+            "SELECT id, keywords FROM message WHERE id BETWEEN ?1 AND ?2 AND keywords IS NOT NULL",
         )?;
-        let mut rows = statement.query(params![place.name, place.uid_validity, from])?;
+        let mut rows = statement.query([place.key(from), place.key(u32::MAX)])?;
         let mut all = HashMap::new();
         while let Some(row) = rows.next()? {
-            let (uid, sealed): (u32, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            let uid = uid_of(row.get(0)?);
+            let sealed = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
             if let Some([bits]) =
-                self.key.open(&Part::Keywords.name(place, uid), &sealed).as_deref().map(Vec::as_slice)
+                self.key.open(&Part::Keywords.name(place, uid), sealed).as_deref().map(Vec::as_slice)
             {
                 all.insert(uid, Keywords::from_bits(*bits));
             }
@@ -179,9 +194,8 @@ impl Index {
     /// Octets that the messages of a mailbox have more as shown than at the server, as far as they were opened. Those that
     /// are gone may count still.
     pub(crate) fn growth(&self, place: &Place) -> Result<u64> {
-        let sum = "SELECT coalesce(sum(growth), 0) FROM message WHERE mailbox = ?1 AND uid_validity = ?2";
-        let growth: i64 =
-            self.sql().query_row(sum, params![place.name, place.uid_validity], |row| row.get(0))?;
+        let sum = "SELECT coalesce(sum(growth), 0) FROM message WHERE id BETWEEN ?1 AND ?2";
+        let growth: i64 = self.sql().query_row(sum, [place.key(0), place.key(u32::MAX)], |row| row.get(0))?;
         Ok(growth.unsigned_abs())
     }
 
@@ -190,11 +204,10 @@ impl Index {
         let mut sql = self.sql();
         let transaction = sql.transaction()?;
         {
-            let mut insert = transaction.prepare_cached(
-                "INSERT OR IGNORE INTO message (mailbox, uid_validity, uid, kind) VALUES (?1, ?2, ?3, ?4)",
-            )?;
+            let mut insert =
+                transaction.prepare_cached("INSERT OR IGNORE INTO message (id, kind) VALUES (?1, ?2)")?;
             for (uid, as_it_is) in kinds {
-                insert.execute(params![place.name, place.uid_validity, uid, u8::from(!as_it_is)])?;
+                insert.execute(params![place.key(*uid), u8::from(!as_it_is)])?;
             }
         }
         transaction.commit()?;
@@ -206,22 +219,19 @@ impl Index {
         let mut sql = self.sql();
         let transaction = sql.transaction()?;
         {
-            let mut message = transaction.prepare_cached(
-                "INSERT OR REPLACE INTO message (mailbox, uid_validity, uid, kind, keywords, growth)
-                 VALUES (?1, ?2, ?3, 1, ?4, ?5)",
-            )?;
-            let mut content = transaction.prepare_cached(
-                "INSERT OR REPLACE INTO content (mailbox, uid_validity, uid, brief, head, text)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?;
+            let insert = |table: &str| transaction.prepare_cached(&format!("INSERT OR REPLACE INTO {table}"));
+            let mut message = insert("message (id, kind, keywords, growth) VALUES (?1, 1, ?2, ?3)")?;
+            let mut brief = insert("brief (id, brief) VALUES (?1, ?2)")?;
+            let mut rest = insert("rest (id, head, text) VALUES (?1, ?2, ?3)")?;
             for (uid, entry) in entries {
                 let seal = |part: Part, octets: &[u8]| self.key.seal(&part.name(place, *uid), octets);
+                let key = place.key(*uid);
                 let keywords = seal(Part::Keywords, &[entry.keywords.bits()]);
-                message.execute(params![place.name, place.uid_validity, uid, keywords, entry.growth])?;
-                let brief = seal(Part::Brief, &entry.to_octets());
+                message.execute(params![key, keywords, entry.growth])?;
+                brief.execute(params![key, seal(Part::Brief, &entry.to_octets())])?;
                 let (head, text) =
                     (seal(Part::Head, entry.head()), seal(Part::Text, entry.text().as_bytes()));
-                content.execute(params![place.name, place.uid_validity, uid, brief, head, text])?;
+                rest.execute(params![key, head, text])?;
             }
         }
         transaction.commit()?;
@@ -230,12 +240,32 @@ impl Index {
 
     /// Forgets other lives of a mailbox: its UIDs have new meanings.
     pub(crate) fn forget_other_lives(&self, place: &Place) -> Result<()> {
-        let sql = self.sql();
-        for table in ["message", "content"] {
-            sql.execute(
-                &format!("DELETE FROM {table} WHERE mailbox = ?1 AND uid_validity <> ?2"),
-                params![place.name, place.uid_validity],
-            )?;
+        self.forget_mailboxes(|id, name| *name == place.name && id != place.id)
+    }
+
+    /// Forgets mailboxes that are gone, or have another name now.
+    pub(crate) fn forget_other_mailboxes(&self, mailboxes: &[String]) -> Result<()> {
+        let names: HashSet<[u8; 16]> = mailboxes.iter().map(|name| self.key.name(name.as_bytes())).collect();
+        self.forget_mailboxes(|_, name| !names.contains(name))
+    }
+
+    fn forget_mailboxes(&self, is_gone: impl Fn(u32, &[u8; 16]) -> bool) -> Result<()> {
+        let mut sql = self.sql();
+        let mut gone: Vec<u32> = {
+            let mut statement = sql.prepare_cached("SELECT id, name FROM mailbox")?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let all: Vec<(u32, [u8; 16])> = rows.collect::<std::result::Result<_, _>>()?;
+            all.into_iter().filter(|(id, name)| is_gone(*id, name)).map(|(id, _)| id).collect()
+        };
+        while let Some(id) = gone.pop() {
+            let (first, last) = (i64::from(id) << 32, i64::from(id) << 32 | i64::from(u32::MAX));
+            let transaction = sql.transaction()?;
+            for table in ["message", "brief", "rest"] {
+                transaction
+                    .execute(&format!("DELETE FROM {table} WHERE id BETWEEN ?1 AND ?2"), [first, last])?;
+            }
+            transaction.execute("DELETE FROM mailbox WHERE id = ?1", [id])?;
+            transaction.commit()?;
         }
         Ok(())
     }
@@ -243,49 +273,27 @@ impl Index {
     /// Forgets messages that are gone.
     pub(crate) fn keep_only(&self, place: &Place, uids: &HashSet<u32>) -> Result<()> {
         let mut sql = self.sql();
-        let known: Vec<u32> = {
-            let mut statement =
-                sql.prepare_cached("SELECT uid FROM message WHERE mailbox = ?1 AND uid_validity = ?2")?;
-            let rows = statement.query_map(params![place.name, place.uid_validity], |row| row.get(0))?;
+        let known: Vec<i64> = {
+            let mut statement = sql.prepare_cached("SELECT id FROM message WHERE id BETWEEN ?1 AND ?2")?;
+            let rows = statement.query_map([place.key(0), place.key(u32::MAX)], |row| row.get(0))?;
             rows.collect::<std::result::Result<_, _>>()?
         };
         let transaction = sql.transaction()?;
-        for table in ["message", "content"] {
-            let mut delete = transaction.prepare_cached(&format!(
-                "DELETE FROM {table} WHERE mailbox = ?1 AND uid_validity = ?2 AND uid = ?3"
-            ))?;
-            for uid in known.iter().filter(|uid| !uids.contains(uid)) {
-                delete.execute(params![place.name, place.uid_validity, uid])?;
+        for table in ["message", "brief", "rest"] {
+            let mut delete = transaction.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))?;
+            for key in known.iter().filter(|key| !uids.contains(&uid_of(**key))) {
+                delete.execute([key])?;
             }
         }
         transaction.commit()?;
         Ok(())
     }
 
-    /// Forgets mailboxes that are gone, or have another name now.
-    pub(crate) fn forget_other_mailboxes(&self, mailboxes: &[String]) -> Result<()> {
-        let names: HashSet<[u8; 16]> = mailboxes.iter().map(|name| self.key.name(name.as_bytes())).collect();
-        let sql = self.sql();
-        for table in ["message", "content", "progress"] {
-            // From name to name, without a walk over all rows.
-            let mut next =
-                sql.prepare_cached(&format!("SELECT min(mailbox) FROM {table} WHERE mailbox > ?1"))?;
-            let mut last: Vec<u8> = Vec::new();
-            while let Some(name) = next.query_row([&last], |row| row.get::<_, Option<Vec<u8>>>(0))? {
-                if !names.iter().any(|known| known[..] == name) {
-                    sql.execute(&format!("DELETE FROM {table} WHERE mailbox = ?1"), [&name])?;
-                }
-                last = name;
-            }
-        }
-        Ok(())
-    }
-
     /// How far a mailbox is indexed.
     pub(crate) fn note_progress(&self, place: &Place, indexed: Indexed) -> Result<()> {
         self.sql().execute(
-            "INSERT OR REPLACE INTO progress (mailbox, messages, left) VALUES (?1, ?2, ?3)",
-            params![place.name, indexed.messages, indexed.left],
+            "UPDATE mailbox SET messages = ?2, left = ?3 WHERE id = ?1",
+            params![place.id, indexed.messages, indexed.left],
         )?;
         Ok(())
     }
@@ -293,9 +301,15 @@ impl Index {
     /// How far all mailboxes together are indexed, in the index at `path`; `None` where there is none.
     pub(crate) fn indexed(path: &Path) -> Option<Indexed> {
         let sql = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
-        let sums = "SELECT coalesce(sum(messages), 0), coalesce(sum(left), 0) FROM progress";
+        let sums = "SELECT coalesce(sum(messages), 0), coalesce(sum(left), 0) FROM mailbox";
         sql.query_row(sums, [], |row| Ok(Indexed { messages: row.get(0)?, left: row.get(1)? })).ok()
     }
+}
+
+/// The UID in the key of a row.
+fn uid_of(key: i64) -> u32 {
+    // Its lower half.
+    u32::try_from(key & i64::from(u32::MAX)).unwrap_or_default()
 }
 
 /// A sealed part of what is kept of a message.
@@ -346,37 +360,39 @@ fn prepare(path: &Path) -> Result<Connection> {
     let version: i32 = sql.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if version != VERSION {
         sql.execute_batch(
-            "DROP TABLE IF EXISTS message; DROP TABLE IF EXISTS content; DROP TABLE IF EXISTS progress",
+            "DROP TABLE IF EXISTS mailbox; DROP TABLE IF EXISTS message; DROP TABLE IF EXISTS brief;
+             DROP TABLE IF EXISTS rest; DROP TABLE IF EXISTS content; DROP TABLE IF EXISTS progress",
         )?;
     }
-    // Apart, since what is asked of all messages is short: which they are, and their keywords.
+    // Apart, since what is asked of all messages is short, and what is long is asked of few. A message's key is that of its
+    // mailbox, times 2^32, and its UID.
     sql.execute_batch(
-        "CREATE TABLE IF NOT EXISTS message (
-            mailbox BLOB NOT NULL,
+        "CREATE TABLE IF NOT EXISTS mailbox (
+            id INTEGER PRIMARY KEY,
+            name BLOB NOT NULL,
             uid_validity INTEGER NOT NULL,
-            uid INTEGER NOT NULL,
+            messages INTEGER NOT NULL DEFAULT 0, -- how far it is indexed
+            left INTEGER NOT NULL DEFAULT 0,
+            UNIQUE (name, uid_validity)
+        ) STRICT;
+        CREATE TABLE IF NOT EXISTS message (
+            id INTEGER PRIMARY KEY,
             kind INTEGER NOT NULL, -- 0: passes as it is; 1: is opened
             keywords BLOB,         -- sealed; NULL until it was opened
-            growth INTEGER,        -- octets that it has more as shown than at the server
-            PRIMARY KEY (mailbox, uid_validity, uid)
-        ) WITHOUT ROWID, STRICT;
-        CREATE TABLE IF NOT EXISTS content (
-            mailbox BLOB NOT NULL,
-            uid_validity INTEGER NOT NULL,
-            uid INTEGER NOT NULL,
-            brief BLOB NOT NULL,   -- sealed, each by itself
-            head BLOB NOT NULL,
-            text BLOB NOT NULL,
-            PRIMARY KEY (mailbox, uid_validity, uid)
-        ) WITHOUT ROWID, STRICT;
-        CREATE TABLE IF NOT EXISTS progress (
-            mailbox BLOB NOT NULL PRIMARY KEY,
-            messages INTEGER NOT NULL,
-            left INTEGER NOT NULL
-        ) WITHOUT ROWID, STRICT",
+            growth INTEGER         -- octets that it has more as shown than at the server
+        ) STRICT;
+        CREATE TABLE IF NOT EXISTS brief (
+            id INTEGER PRIMARY KEY,
+            brief BLOB NOT NULL    -- sealed
+        ) STRICT;
+        CREATE TABLE IF NOT EXISTS rest (
+            id INTEGER PRIMARY KEY,
+            head BLOB NOT NULL,    -- sealed, each by itself
+            text BLOB NOT NULL
+        ) STRICT",
     )?;
     sql.pragma_update(None, "user_version", VERSION)?;
-    sql.query_row("SELECT count(*) FROM (SELECT uid FROM message LIMIT 1)", [], |row| row.get::<_, i64>(0))?;
+    sql.query_row("SELECT count(*) FROM (SELECT id FROM message LIMIT 1)", [], |row| row.get::<_, i64>(0))?;
     Ok(sql)
 }
 
@@ -384,6 +400,7 @@ fn prepare(path: &Path) -> Result<Connection> {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use sealpost_client::open::Again;
 
     fn entry(subject: &str) -> Entry {
         Entry {
@@ -394,6 +411,7 @@ mod tests {
             body: Zeroizing::default(),
             body_structure: Zeroizing::default(),
             preview: Zeroizing::default(),
+            again: Again::read(&[0]).unwrap(),
             head: Some(Zeroizing::new(subject.as_bytes().to_vec())),
             text: Some(Zeroizing::default()),
         }
@@ -405,7 +423,7 @@ mod tests {
         let path = dir.path().join("index");
         let key = LocalKey::generate();
         let index = Index::open(&path, key.clone()).unwrap();
-        let inbox = index.place("INBOX", 7);
+        let inbox = index.place("INBOX", 7).unwrap();
         index.learn_kinds(&inbox, &[(1, true), (2, false), (3, false)]).unwrap();
         index.learn(&inbox, &[(3, entry("a secret subject"))]).unwrap();
         // What was opened stays so, whatever is said of its kind.
@@ -421,10 +439,11 @@ mod tests {
             [(3, Keywords::default())]
         );
         assert!(index.keywords(&inbox, 4).unwrap().is_empty());
-        assert_eq!((index.growth(&inbox).unwrap(), index.growth(&index.place("INBOX", 8)).unwrap()), (7, 0));
-        assert!(index.look(&index.place("INBOX", 8), &[1, 2, 3], Need::All).unwrap().is_empty());
-        assert!(index.look(&index.place("Sent", 7), &[1, 2, 3], Need::All).unwrap().is_empty());
-        index.forget_other_lives(&index.place("INBOX", 8)).unwrap();
+        let later = index.place("INBOX", 8).unwrap();
+        assert_eq!((index.growth(&inbox).unwrap(), index.growth(&later).unwrap()), (7, 0));
+        assert!(index.look(&later, &[1, 2, 3], Need::All).unwrap().is_empty());
+        assert!(index.look(&index.place("Sent", 7).unwrap(), &[1, 2, 3], Need::All).unwrap().is_empty());
+        index.forget_other_lives(&later).unwrap();
         assert!(index.look(&inbox, &[1, 2, 3], Need::All).unwrap().is_empty());
         drop(index);
         for file in fs::read_dir(dir.path()).unwrap() {
@@ -440,7 +459,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("index");
         let index = Index::open(&path, LocalKey::generate()).unwrap();
-        let (inbox, sent) = (index.place("INBOX", 7), index.place("Sent", 1));
+        let (inbox, sent) = (index.place("INBOX", 7).unwrap(), index.place("Sent", 1).unwrap());
         index.learn_kinds(&inbox, &[(1, true), (2, false), (3, false)]).unwrap();
         index.learn(&inbox, &[(3, entry("three"))]).unwrap();
         index.learn(&sent, &[(1, entry("sent"))]).unwrap();
@@ -475,16 +494,18 @@ mod tests {
         let path = dir.path().join("index");
         let key = LocalKey::generate();
         let index = Index::open(&path, key.clone()).unwrap();
-        let inbox = index.place("INBOX", 7);
+        let inbox = index.place("INBOX", 7).unwrap();
         index.learn(&inbox, &[(1, entry("one")), (2, entry("two"))]).unwrap();
         // Rows that changed places, or octets that changed.
         index
             .sql()
             .execute_batch(
-                "UPDATE content SET uid = 9 WHERE uid = 1; UPDATE message SET uid = 9 WHERE uid = 1",
+                &["message", "brief", "rest"]
+                    .map(|t| format!("UPDATE {t} SET id = id + 8 WHERE id & 255 = 1;"))
+                    .concat(),
             )
             .unwrap();
-        index.sql().execute("UPDATE content SET head = zeroblob(60) WHERE uid = 2", []).unwrap();
+        index.sql().execute("UPDATE rest SET head = zeroblob(60) WHERE id & 255 = 2", []).unwrap();
         let known = index.look(&inbox, &[2, 9], Need::All).unwrap();
         assert!(known.len() == 2 && known.values().all(|is| matches!(is, Known::ToOpen)));
         // Another device's key opens none of it.

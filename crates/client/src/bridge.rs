@@ -5,17 +5,21 @@ use crate::{
     client::Client,
     compose::{ComposeError, Composition, Copy, Given, Outgoing, Purpose, kept},
     error::ClientError,
-    open::{OpenError, Opened},
+    open::{Again, Described, OpenError, Opened, Shown},
+    read::{Facing, Judged, Trace, Tried, Unjudged, blocking},
     session::{Session, mailbox},
     spool::{Spool, spool},
     staged::Staged,
     state::{Snapshot, State, own_keys},
+    trust::facts::OwnKeys,
 };
 use bytes::BytesMut;
+use sealpost_crypto::seal::Identities;
 use sealpost_lookup::Lookup;
 use sealpost_proto::{address::Address, drive::BoxStream};
 use std::{
-    io::{self, Seek as _, Write},
+    collections::VecDeque,
+    io::{self, Write},
     sync::Arc,
 };
 use tempfile::SpooledTempFile;
@@ -31,17 +35,23 @@ pub struct MailConnection {
 }
 
 /// A message on its way from the server, as the server keeps it. Small ones stay in memory.
-pub struct Fetched(SpooledTempFile);
+pub struct Fetched(SpooledTempFile, u64);
 
 impl Fetched {
     /// Nothing yet.
     pub fn new() -> Self {
-        Self(spool())
+        Self(spool(), 0)
+    }
+}
+
+impl Fetched {
+    /// Octets so far.
+    pub fn size(&self) -> u64 {
+        self.1
     }
 
-    /// Octets so far.
-    pub fn size(&mut self) -> io::Result<u64> {
-        self.0.stream_position()
+    pub(crate) fn into_spool(self) -> io::Result<Spool> {
+        Spool::new(self.0)
     }
 }
 
@@ -53,7 +63,9 @@ impl Default for Fetched {
 
 impl Write for Fetched {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.0.write(octets)
+        let written = self.0.write(octets)?;
+        self.1 += written as u64;
+        Ok(written)
     }
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
@@ -74,17 +86,72 @@ pub struct Identity {
 pub struct Judgement {
     /// Verdict and content.
     pub opened: Opened,
+    /// As a mail program is given it.
+    pub shown: Shown,
+    /// What an index keeps of it.
+    pub described: Described,
+    /// What opens it again.
+    pub again: Again,
     /// A look-up was due and failed: the verdict is to be asked for again.
     pub provisional: bool,
 }
 
 /// The folder, held for judging some messages in a row. Other commands wait meanwhile: never hold it while nothing
 /// happens.
+///
+/// ```text
+/// read → begin → decide (several at once, on any thread) → conclude (in the order of begin)
+/// ```
 pub struct Judging {
     client: Client,
     state: State,
     lookup: Lookup,
     session: Option<Session>,
+    identities: Arc<Identities>,
+    own: Arc<OwnKeys>,
+    /// Messages that have begun and were not concluded.
+    begun: VecDeque<Trace>,
+}
+
+/// A message whose header was read.
+pub struct Incoming(Unjudged);
+
+/// A message that has all that it takes to decide on it.
+pub struct Begun {
+    facing: Facing,
+    own: Arc<OwnKeys>,
+    see: String,
+}
+
+/// A message that was decided on, and not yet remembered.
+pub struct Decided {
+    tried: Tried,
+    /// Without it the decision may be another one in a moment.
+    told: Option<Told>,
+    see: String,
+}
+
+/// What is told of a decision.
+struct Told {
+    shown: Shown,
+    described: Described,
+    again: Again,
+}
+
+impl Told {
+    fn of(tried: &Tried, see: &str) -> Result<Self, OpenError> {
+        let shown = tried.opened.shown(see);
+        Ok(Self { described: shown.describe()?, again: tried.opened.again(&tried.source)?, shown })
+    }
+}
+
+impl Begun {
+    /// Verifies, opens, decides; reads what is shown once. Takes as long as the message is large.
+    pub fn decide(self) -> Result<Decided, ClientError> {
+        let tried = self.facing.decide()?;
+        let told = if tried.may_be_newer(&self.own) { None } else { Some(Told::of(&tried, &self.see)?) };
+        Ok(Decided { tried, told, see: self.see })
+    }
 }
 
 impl Client {
@@ -109,7 +176,10 @@ impl Client {
     pub async fn judging(&self) -> Result<Judging, ClientError> {
         let state = State::load(self).await?;
         let lookup = state.account.lookup(self)?;
-        Ok(Judging { client: self.clone(), state, lookup, session: None })
+        let identities = Arc::new(state.secrets.ready()?);
+        let own = Arc::new(state.own_keys());
+        let begun = VecDeque::new();
+        Ok(Judging { client: self.clone(), state, lookup, session: None, identities, own, begun })
     }
 
     /// A message sealed to oneself alone, with the full Bcc: a draft, or a copy of what was sent.
@@ -154,12 +224,47 @@ impl Client {
 }
 
 impl Judging {
-    /// Verifies, opens, decides.
-    pub async fn judge(&mut self, message: Fetched) -> Result<Judgement, ClientError> {
-        let source = Arc::new(Spool::new(message.0).map_err(OpenError::Io)?);
-        let judged =
-            self.client.judge(&mut self.state, &self.lookup, &mut self.session, source, None).await?;
-        Ok(Judgement { opened: judged.opened, provisional: judged.lookup_failed })
+    /// Reads the header of a message.
+    pub async fn read(&mut self, message: Fetched) -> Result<Incoming, ClientError> {
+        let source = Arc::new(message.into_spool().map_err(OpenError::Io)?);
+        // What is in memory is read sooner than handed to another thread.
+        let unjudged = match &*source {
+            Spool::Memory(_) => Unjudged::read(source)?,
+            Spool::Disk(..) => blocking(move || Unjudged::read(source)).await?,
+        };
+        Ok(Incoming(unjudged))
+    }
+
+    /// Whether the verdict on a message depends on that on one that has begun: it has to wait until that is concluded.
+    pub fn depends(&self, message: &Incoming) -> bool {
+        let trace = message.0.trace();
+        self.begun.iter().any(|earlier| trace.depends_on(earlier))
+    }
+
+    /// Gathers what is known of the sender, and asks where that is due. `see` is told in the place of a withheld message.
+    pub async fn begin(&mut self, message: Incoming, see: String) -> Result<Begun, ClientError> {
+        let trace = message.0.trace();
+        let Self { client, state, lookup, session, identities, own, begun } = self;
+        let facing = client.face(state, lookup, session, message.0, own, identities.clone()).await?;
+        begun.push_back(trace);
+        Ok(Begun { facing, own: own.clone(), see })
+    }
+
+    /// Remembers what was decided, in the order in which the messages began.
+    pub async fn conclude(&mut self, decided: Decided) -> Result<Judgement, ClientError> {
+        let Decided { tried, told, see } = decided;
+        let Self { client, state, lookup, session, begun, .. } = self;
+        begun.pop_front();
+        let (tried, told) = if let Some(told) = told {
+            (tried, told)
+        } else {
+            // Decided anew, with a key asked for now.
+            let tried = client.try_newer(state, lookup, session, tried).await?;
+            blocking(move || Told::of(&tried, &see).map(|told| (tried, told))).await?
+        };
+        let Judged { opened, lookup_failed, .. } = client.conclude(state, tried, None)?;
+        let Told { shown, described, again } = told;
+        Ok(Judgement { opened, shown, described, again, provisional: lookup_failed })
     }
 
     /// Writes down what was learnt and lets go.

@@ -41,6 +41,9 @@ pub enum ClientError {
     /// It may work later.
     #[error("{0}")]
     Later(String),
+    /// Nobody answers where the server is: it may work in a moment.
+    #[error("{0}")]
+    Away(String),
     /// Nothing was sent; says so for each recipient.
     #[error("{}", not_sent(.0))]
     NotSent(Box<SendReport>),
@@ -64,7 +67,7 @@ impl ClientError {
             | Self::Compose(_)
             | Self::Open(_) => 1,
             Self::Decide(_) => 3,
-            Self::Later(_) => 5,
+            Self::Later(_) | Self::Away(_) => 5,
             Self::SignIn(_) => 6,
             Self::NotSent(report) => {
                 let later = |r: &crate::send::RecipientReport| r.outcome == crate::send::Outcome::TryLater;

@@ -62,21 +62,25 @@ impl Client {
         let domain = address.domain();
         let deadline = Instant::now() + FIND_TIMEOUT;
         let not_found = |reason: &dyn std::fmt::Display| {
-            ClientError::Later(format!("the IMAP server of {domain} could not be found: {reason}"))
+            ClientError::Away(format!("the IMAP server of {domain} could not be found: {reason}"))
         };
         let hosts = timeout_at(deadline, lookup.imap(&domain)).await;
         let hosts = hosts.map_err(|_| not_found(&"it took too long"))?.map_err(|e| not_found(&e))?;
-        let mut reason = "none is announced".to_owned();
+        let (mut reason, mut away) = ("none is announced".to_owned(), true);
         for host in hosts {
             let opened = timeout_at(deadline, open(lookup, &host)).await;
             match opened.unwrap_or_else(|elapsed| Err(elapsed.into())) {
                 Ok(stream) => return Ok((stream, host)),
-                Err(error) => reason = format!("{}: {error}", host.name),
+                Err(error) => {
+                    // What TLS itself finds wrong does not mend itself.
+                    away &= error.kind() != io::ErrorKind::InvalidData;
+                    reason = format!("{}: {error}", host.name);
+                }
             }
         }
-        Err(ClientError::Later(format!(
-            "no IMAP server of {domain} could be reached securely ({reason}); try again later"
-        )))
+        let text =
+            format!("no IMAP server of {domain} could be reached securely ({reason}); try again later");
+        Err(if away { ClientError::Away(text) } else { ClientError::Later(text) })
     }
 
     async fn sign_in_mail(
@@ -148,9 +152,8 @@ pub(crate) fn imap_error(error: ImapError) -> ClientError {
     let text = error.to_string();
     match error {
         ImapError::Login(_) => ClientError::SignIn(text),
-        ImapError::Io(_) | ImapError::Silent | ImapError::Slow | ImapError::Closed(_) => {
-            ClientError::Later(format!("{text}; try again"))
-        }
+        ImapError::Io(_) | ImapError::Closed(_) => ClientError::Away(format!("{text}; try again")),
+        ImapError::Silent | ImapError::Slow => ClientError::Later(format!("{text}; try again")),
         _ => ClientError::Refused(text),
     }
 }

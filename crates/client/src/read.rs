@@ -15,6 +15,7 @@ use crate::{
     },
     ui::Progress,
 };
+use sealpost_crypto::seal::Identities;
 use sealpost_lookup::Lookup;
 use sealpost_proto::{
     address::{Address, Mailbox},
@@ -129,50 +130,76 @@ impl Client {
         source: Arc<Spool>,
         place: Option<&Place<'_>>,
     ) -> Result<Judged, ClientError> {
-        let message = read_header(&source).await?;
-        let sender = message.from().cloned();
-        let address = sender.as_ref().map(Mailbox::canonical);
-        let message_id = message.message_id().map(str::to_owned);
+        let identities = Arc::new(state.secrets.ready()?);
+        let unjudged = blocking(move || Unjudged::read(source)).await?;
         let own = state.own_keys();
+        let facing = self.face(state, lookup, session, unjudged, &own, identities).await?;
+        let tried = blocking(move || facing.decide()).await?;
+        let tried = self.try_newer(state, lookup, session, tried).await?;
+        self.conclude(state, tried, place)
+    }
+
+    /// Gathers the facts; asks the sender's server where that is due.
+    pub(crate) async fn face(
+        &self,
+        state: &mut State,
+        lookup: &Lookup,
+        session: &mut Option<Session>,
+        unjudged: Unjudged,
+        own: &OwnKeys,
+        identities: Arc<Identities>,
+    ) -> Result<Facing, ClientError> {
         let now = self.env.clock.now();
         let mut failed = None;
-        let mut asked_now = false;
+        let mut asked = false;
+        let address = unjudged.address();
         // Only a signature is worth a look-up: of plain mail nothing depends on a key.
-        if let (Some(address), Some(mailbox), true) = (&address, &sender, message.is_signed())
-            && needs_lookup(&state.trust, &own, address, now)
+        if let (Some(address), Some(mailbox), true) =
+            (&address, &unjudged.sender, unjudged.message.is_signed())
+            && needs_lookup(&state.trust, own, address, now)
         {
             failed = self.look_up_sender(state, lookup, session, address, mailbox).await;
-            asked_now = true;
+            asked = true;
         }
-        let identities = state.secrets.identities();
-        let mut input = message.signature_input_sha256();
-        let mut opened = {
-            let facts =
-                facts_for(state, &own, address.as_ref(), message_id.as_deref(), input, failed.clone(), now);
-            judge(message, identities.clone(), facts).await?
+        let facts = facts_for(state, own, &unjudged, failed.clone(), now);
+        Ok(Facing { unjudged, facts, identities, failed, asked })
+    }
+
+    /// Once more at once where the signature fits no known key: it may be newer than the last look-up.
+    pub(crate) async fn try_newer(
+        &self,
+        state: &mut State,
+        lookup: &Lookup,
+        session: &mut Option<Session>,
+        tried: Tried,
+    ) -> Result<Tried, ClientError> {
+        let address = tried.sender.as_ref().map(Mailbox::canonical);
+        let (Some(address), Some(mailbox), true) =
+            (&address, &tried.sender, tried.may_be_newer(&state.own_keys()))
+        else {
+            return Ok(tried);
         };
-        // Once more at once where the signature fits no known key: it may be newer than the last look-up.
-        let unknown_key = matches!(opened.verdict, Verdict::SignatureBad | Verdict::NotTheSendersKey);
-        if let (Some(address), Some(mailbox), true) = (&address, &sender, unknown_key && !asked_now)
-            && !own.addresses.contains(address)
-        {
-            failed = self.look_up_sender(state, lookup, session, address, mailbox).await;
-            let message = read_header(&source).await?;
-            input = message.signature_input_sha256();
-            let facts =
-                facts_for(state, &own, Some(address), message_id.as_deref(), input, failed.clone(), now);
-            opened = judge(message, identities, facts).await?;
-        }
-        self.remember(
-            state,
-            &mut opened,
-            address.as_ref(),
-            message_id.as_deref(),
-            &input,
-            place,
-            failed.is_some(),
-        )?;
-        Ok(Judged { opened, message_id, lookup_failed: failed.is_some() })
+        let failed = self.look_up_sender(state, lookup, session, address, mailbox).await;
+        let Tried { source, identities, .. } = tried;
+        let unjudged = blocking(move || Unjudged::read(source)).await?;
+        let facts = facts_for(state, &state.own_keys(), &unjudged, failed.clone(), self.env.clock.now());
+        let facing = Facing { unjudged, facts, identities, failed, asked: true };
+        blocking(move || facing.decide()).await
+    }
+
+    /// Remembers what was decided.
+    pub(crate) fn conclude(
+        &self,
+        state: &mut State,
+        tried: Tried,
+        place: Option<&Place<'_>>,
+    ) -> Result<Judged, ClientError> {
+        let Tried { sender, message_id, input, mut opened, failed, .. } = tried;
+        let lookup_failed = failed.is_some();
+        let address = sender.as_ref().map(Mailbox::canonical);
+        let (id, address) = (message_id.as_deref(), address.as_ref());
+        self.remember(state, &mut opened, address, id, &input, place, lookup_failed)?;
+        Ok(Judged { opened, message_id, lookup_failed })
     }
 
     /// Replay and first-seen memory of messages whose signature is good, and the verdict, unless a look-up failed. A
@@ -266,14 +293,14 @@ fn counts(verdict: Verdict) -> bool {
 fn facts_for(
     state: &State,
     own: &OwnKeys,
-    sender: Option<&Address>,
-    message_id: Option<&str>,
-    signature_input: [u8; 32],
+    unjudged: &Unjudged,
     lookup_failed: Option<String>,
     now: Timestamp,
 ) -> Facts {
-    match sender {
+    match &unjudged.address() {
         Some(sender) => {
+            let signature_input = unjudged.message.signature_input_sha256();
+            let message_id = unjudged.message.message_id();
             let asked = Asked { sender, message_id, signature_input, own: own.clone(), lookup_failed, now };
             gather(&state.trust, &asked)
         }
@@ -282,17 +309,92 @@ fn facts_for(
     }
 }
 
-async fn read_header(source: &Arc<Spool>) -> Result<Message, ClientError> {
-    let source = Arc::clone(source);
-    blocking(move || Message::of_spool(source)).await
+/// A message whose outer header was read.
+pub(crate) struct Unjudged {
+    source: Arc<Spool>,
+    message: Message,
+    sender: Option<Mailbox>,
 }
 
-async fn judge(
-    message: Message,
-    identities: Vec<sealpost_crypto::key::SecretKey>,
+impl Unjudged {
+    pub(crate) fn read(source: Arc<Spool>) -> Result<Self, OpenError> {
+        let message = Message::of_spool(Arc::clone(&source))?;
+        let sender = message.from().cloned();
+        Ok(Self { source, message, sender })
+    }
+
+    fn address(&self) -> Option<Address> {
+        self.sender.as_ref().map(Mailbox::canonical)
+    }
+
+    /// What memory may come to hold of it.
+    pub(crate) fn trace(&self) -> Trace {
+        Trace {
+            sender: self.address(),
+            message_id: self.message.message_id().map(str::to_owned),
+            input: self.message.signature_input_sha256(),
+            signed: self.message.is_signed(),
+        }
+    }
+}
+
+/// What one message leaves in memory that the verdict on another depends on.
+pub(crate) struct Trace {
+    sender: Option<Address>,
+    message_id: Option<String>,
+    input: [u8; 32],
+    signed: bool,
+}
+
+impl Trace {
+    /// Whether the verdict on the message of `self` depends on what becomes of `earlier`: it is the same, has the same
+    /// Message-ID, or is the first unsigned one behind the first signed one.
+    pub(crate) fn depends_on(&self, earlier: &Self) -> bool {
+        self.input == earlier.input
+            || self.sender == earlier.sender
+                && (!self.signed || self.message_id.is_some() && self.message_id == earlier.message_id)
+    }
+}
+
+/// A message, and all that is known of its sender.
+pub(crate) struct Facing {
+    unjudged: Unjudged,
     facts: Facts,
-) -> Result<Opened, ClientError> {
-    blocking(move || message.judge(&identities, &facts)).await
+    identities: Arc<Identities>,
+    failed: Option<String>,
+    asked: bool,
+}
+
+impl Facing {
+    /// Verifies, opens, decides. Nothing else is looked at, so that several may be done at once.
+    pub(crate) fn decide(self) -> Result<Tried, OpenError> {
+        let Self { unjudged: Unjudged { source, message, sender }, facts, identities, failed, asked } = self;
+        let input = message.signature_input_sha256();
+        let message_id = message.message_id().map(str::to_owned);
+        let opened = message.judge_with(&identities, &facts)?;
+        Ok(Tried { source, sender, message_id, input, opened, identities, failed, asked })
+    }
+}
+
+/// A message that was decided on, and not yet remembered.
+pub(crate) struct Tried {
+    pub(crate) source: Arc<Spool>,
+    sender: Option<Mailbox>,
+    message_id: Option<String>,
+    input: [u8; 32],
+    pub(crate) opened: Opened,
+    identities: Arc<Identities>,
+    failed: Option<String>,
+    asked: bool,
+}
+
+impl Tried {
+    /// Whether the sender's key may be newer than the last look-up.
+    pub(crate) fn may_be_newer(&self, own: &OwnKeys) -> bool {
+        let unknown_key = matches!(self.opened.verdict, Verdict::SignatureBad | Verdict::NotTheSendersKey);
+        let of_others = self.sender.as_ref().is_some_and(|s| !own.addresses.contains(&s.canonical()));
+        unknown_key && !self.asked && of_others
+    }
 }
 
 pub(crate) async fn blocking<T: Send + 'static>(

@@ -1,8 +1,8 @@
 //! What a signed-in device keeps instead of the password (profile §3): seed, login hash, salts, cost; seeds of retired
 //! keys; and what a command that was cut off may have put in force.
 
-use crate::{folder::Stored, stored};
-use sealpost_crypto::key::SecretKey;
+use crate::{error::ClientError, folder::Stored, stored};
+use sealpost_crypto::{key::SecretKey, seal::Identities};
 use sealpost_proto::{
     key::PublicKey,
     phc::{Challenge, Cost, LoginHash, LoginPhc, Salt},
@@ -110,6 +110,12 @@ impl Secrets {
     pub(crate) fn identities(&self) -> Vec<SecretKey> {
         let current = self.current.iter().filter_map(|c| c.key.as_ref()).map(Seed::key);
         current.chain(self.retired.iter().rev().map(RetiredSeed::key)).collect()
+    }
+
+    /// The same, ready to open many messages.
+    pub(crate) fn ready(&self) -> Result<Identities, ClientError> {
+        Identities::new(self.identities())
+            .map_err(|e| ClientError::Refused(format!("your keys cannot be used: {e}")))
     }
 
     /// Keeps `key` as retired, once; never the current one.

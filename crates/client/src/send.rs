@@ -370,7 +370,10 @@ impl Client {
             for (at, n) in members.into_iter().enumerate() {
                 let taken = match &results {
                     Ok(results) => results.get(at).cloned().unwrap_or(Ok(())),
-                    Err(error) => Err((error.to_string(), matches!(error, ClientError::Later(_)))),
+                    Err(error) => Err((
+                        error.to_string(),
+                        matches!(error, ClientError::Later(_) | ClientError::Away(_)),
+                    )),
                 };
                 if let Err((reason, later)) = taken {
                     reports[n].outcome = if later { Outcome::TryLater } else { Outcome::Rejected };

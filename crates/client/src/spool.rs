@@ -12,6 +12,9 @@ use tempfile::{SpooledData, SpooledTempFile};
 /// Sealed messages up to this size stay in memory; larger ones go to an unlinked temporary file.
 const SPOOL_MEMORY_OCTETS: usize = 1024 * 1024;
 
+/// Octets read at once: most messages are small, and a buffer is cleared for each.
+const CHUNK: usize = 16 * 1024;
+
 /// A new place for sealed octets. Never give it plain text.
 pub(crate) fn spool() -> SpooledTempFile {
     SpooledTempFile::new(SPOOL_MEMORY_OCTETS)
@@ -88,7 +91,7 @@ pub(crate) fn for_each_chunk(
     mut reader: impl Read,
     mut f: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut buffer = vec![0; 64 * 1024];
+    let mut buffer = vec![0; CHUNK];
     loop {
         match reader.read(&mut buffer) {
             Ok(0) => return Ok(()),

@@ -4,6 +4,10 @@
 //! here ([`PublicKey`] has refused them), what is not armour is not taken for it, messages, lines and headers of any
 //! length do not fill the memory, and only the stanza kinds of profile §6 are opened.
 
+mod file_key;
+
+pub use file_key::{FILE_KEY_OCTETS, FileKey, Identities, open_keyed, open_with};
+
 use crate::key::SecretKey;
 use age::{Decryptor, Encryptor, armor, ssh, stream};
 use sealpost_proto::{base64, key::PublicKey};
@@ -69,14 +73,16 @@ pub fn open_armoured<'a, R: Read + Send + 'a>(
     identities: &[SecretKey],
     input: R,
 ) -> Result<Box<dyn Read + Send + 'a>, SealError> {
-    let armour = armor::ArmoredReader::new(ArmourGuard { inner: input, at: 0, column: 0 });
-    Ok(Box::new(open_stream(identities, BufReader::new(armour))?))
+    Ok(Box::new(open_stream(identities, armoured(input))?))
+}
+
+fn armoured<R: Read>(input: R) -> impl BufRead {
+    BufReader::new(armor::ArmoredReader::new(ArmourGuard { inner: input, at: 0, column: 0 }))
 }
 
 /// The stanzas of armoured input, by the rules of profile §6; reads the header and nothing else.
 pub fn stanzas(input: impl Read) -> Result<Vec<Stanza>, SealError> {
-    let armour = armor::ArmoredReader::new(ArmourGuard { inner: input, at: 0, column: 0 });
-    Ok(stanzas_of(&read_header(&mut BufReader::new(armour))?))
+    Ok(stanzas_of(&read_header(&mut armoured(input))?))
 }
 
 /// The same of binary age.
@@ -174,17 +180,18 @@ fn encryptor(recipients: &[PublicKey]) -> Result<Encryptor, SealError> {
         .map_err(|e| SealError::Io(io::Error::other(e.to_string())))
 }
 
-fn open_stream<'a, R: BufRead + 'a>(
-    identities: &[SecretKey],
-    mut input: R,
-) -> Result<Opened<'a, R>, SealError> {
-    let header = read_header(&mut input)?;
-    let decryptor =
-        Decryptor::new_buffered(HeaderFirst { header, given: 0, rest: input }).map_err(decrypt_error)?;
+fn open_stream<'a, R: BufRead + 'a>(identities: &[SecretKey], input: R) -> Result<Opened<'a, R>, SealError> {
+    let decryptor = decryptor(input)?;
     let identities = identities.iter().map(age_identity).collect::<Result<Vec<_>, _>>()?;
     let reader =
         decryptor.decrypt(identities.iter().map(|i| i as &dyn age::Identity)).map_err(decrypt_error)?;
     Ok(Opened { inner: reader, failed: false, _input: std::marker::PhantomData })
+}
+
+/// The file behind its header, whose stanzas are checked.
+fn decryptor<R: BufRead>(mut input: R) -> Result<Decryptor<HeaderFirst<R>>, SealError> {
+    let header = read_header(&mut input)?;
+    Decryptor::new_buffered(HeaderFirst { header, given: 0, rest: input }).map_err(decrypt_error)
 }
 
 /// The crate's ssh identity is made from the text of an OpenSSH key file only.

@@ -15,6 +15,7 @@
 mod attack;
 mod authority;
 pub mod letter;
+mod line;
 mod lines;
 mod mail;
 mod mail_attack;
@@ -25,6 +26,7 @@ pub mod world;
 
 pub use attack::{Attack, Flood, mallory};
 pub use authority::{Authority, Certificate};
+pub use line::Line;
 pub use mail::MailMiddle;
 pub use mail_attack::MailAttack;
 pub use middle::{Door, Middle};

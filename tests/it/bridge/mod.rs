@@ -6,6 +6,7 @@ mod extensions;
 mod imap;
 mod index;
 mod notify;
+mod reconnect;
 mod submission;
 
 use crate::{

@@ -201,7 +201,7 @@ pub fn rows() -> Vec<Lie> {
             "Hangs up when it is asked for a message",
             vec![HangUp("UID FETCH"), HangUp("FETCH")],
             (READ_1, 5, "the connection to the mail server failed"),
-            (WHOLE_1, "* BYE The connection to the mail server was lost"),
+            (WHOLE_1, "* BYE [UNAVAILABLE] The connection to the mail server was lost"),
         ),
         lie(
             "Offers no HASHEDPASS over IMAP",

@@ -4,14 +4,13 @@ use super::{
     Result, Session,
     ends::CHUNK,
     fetch::Asked,
+    opening::Content,
     parts::{self, Answer},
 };
 use crate::entry::Entry;
-use sealpost_client::open::Shown;
-use sealpost_proto::imap::mime::Structure;
 use std::{
     io::{self, Read as _},
-    sync::Arc,
+    ops::Range,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -28,16 +27,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         number: u32,
         told: &[u8],
         entry: &Entry,
-        content: Option<(Arc<Shown>, Arc<Structure>)>,
+        content: Option<Content>,
     ) -> Result<()> {
         self.program.say(format!("* {number} FETCH (").as_bytes());
         self.program.say(told);
         for item in asked.items.iter().filter(|item| parts::is_content(item)) {
             let answer = match &content {
                 _ if parts::is_indexed(item) => parts::from_entry(item, entry),
-                Some((shown, structure)) => {
+                Some(Content { shown, structure }) if shown.in_memory().is_some() => {
+                    parts::from_octets(item, shown, structure.as_deref())?
+                }
+                Some(Content { shown, structure }) => {
                     let (item, shown, structure) = (item.clone(), shown.clone(), structure.clone());
-                    let work = move || parts::from_octets(&item, &shown, &structure);
+                    let work = move || parts::from_octets(&item, &shown, structure.as_deref());
                     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??
                 }
                 None => Answer::Written(b"X NIL".to_vec()),
@@ -54,14 +56,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                     self.program.say(format!("{name}{{{}}}\r\n", octets.len()).as_bytes());
                     self.program.say(&octets);
                 }
-                (Answer::Octets(name, range), Some((shown, _))) => {
+                (Answer::Octets(name, range), Some(Content { shown, .. })) => {
                     let length = range.end - range.start;
                     self.program.say(format!("{name}{{{length}}}\r\n").as_bytes());
+                    if let Some(octets) = shown.in_memory() {
+                        self.say_range(octets, range);
+                        continue;
+                    }
                     let shown = shown.clone();
                     let reader = move || Ok(shown.reader(range.start)?.take(length));
                     self.write_octets(reader, length).await?;
                 }
-                (Answer::Decoded(name, decoded), Some((shown, _))) => {
+                (Answer::Decoded(name, decoded), Some(Content { shown, .. })) => {
                     let length = decoded.length();
                     self.program.say(format!("{name}{{{length}}}\r\n").as_bytes());
                     let shown = shown.clone();
@@ -73,6 +79,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         self.program.say(b")\r\n");
         self.program.relieve().await?;
         Ok(())
+    }
+
+    /// Octets of a message in memory: of its header and what stands behind it.
+    fn say_range(&mut self, (head, body): (&[u8], &[u8]), range: Range<u64>) {
+        for (octets, start) in [(head, 0), (body, head.len() as u64)] {
+            let within =
+                |at: u64| usize::try_from(at.saturating_sub(start)).unwrap_or(usize::MAX).min(octets.len());
+            self.program.say(&octets[within(range.start)..within(range.end)]);
+        }
     }
 
     /// Octets of an opened message. A message that ends before its length breaks the connection: the mail program waits

@@ -3,7 +3,7 @@
 
 use super::{
     Came, End, Result, Session,
-    ends::{Program, Server},
+    ends::{Lost, Program, Server},
     wire::{Response, response},
 };
 use crate::{
@@ -57,7 +57,7 @@ pub(crate) async fn keep_complete(account: Arc<Account>, progress: watch::Sender
                 match session.keep_complete(&progress, &mut state).await {
                     Ok(never) => match never {},
                     Err(Failure::Session(End::Over)) => "the mail server closed the connection".to_owned(),
-                    Err(Failure::Session(End::Io(error))) => error.to_string(),
+                    Err(Failure::Session(End::Lost(error) | End::Io(error))) => error.to_string(),
                     Err(Failure::Account(error)) => error.to_string(),
                 }
             }
@@ -85,6 +85,12 @@ enum Failure {
 impl From<End> for Failure {
     fn from(e: End) -> Self {
         Self::Session(e)
+    }
+}
+
+impl From<Lost> for Failure {
+    fn from(e: Lost) -> Self {
+        Self::Session(e.into())
     }
 }
 
@@ -136,15 +142,16 @@ impl Session<Empty> {
     async fn mailboxes(&mut self) -> Result<Vec<String>> {
         let list = List { patterns: vec!["*".into()], ..List::default() };
         let mut all = Vec::new();
-        self.ask(Body::List(list), |line| {
-            if let Ok(Reply::List { attributes, name, .. }) = reply(line, Names::Utf7) {
-                let has = |attribute: &str| attributes.iter().any(|a| a.eq_ignore_ascii_case(attribute));
-                if !has("\\Noselect") && !has("\\NonExistent") {
-                    all.push(name);
+        self.server
+            .run(Body::List(list), Names::Utf7, |line| {
+                if let Ok(Reply::List { attributes, name, .. }) = reply(line, Names::Utf7) {
+                    let has = |attribute: &str| attributes.iter().any(|a| a.eq_ignore_ascii_case(attribute));
+                    if !has("\\Noselect") && !has("\\NonExistent") {
+                        all.push(name);
+                    }
                 }
-            }
-        })
-        .await?;
+            })
+            .await?;
         all.sort_by_key(|name| !name.eq_ignore_ascii_case("INBOX"));
         Ok(all)
     }
@@ -157,12 +164,13 @@ impl Session<Empty> {
         }
         let Some(name) = MailboxName::new(mailbox) else { return Ok(Vec::new()) };
         let mut told = Vec::new();
-        self.ask(Body::Status { mailbox: name, items }, |line| {
-            if line.starts_with(b"* STATUS ") {
-                told = line.to_vec();
-            }
-        })
-        .await?;
+        self.server
+            .run(Body::Status { mailbox: name, items }, Names::Utf7, |line| {
+                if line.starts_with(b"* STATUS ") {
+                    told = line.to_vec();
+                }
+            })
+            .await?;
         Ok(told)
     }
 
@@ -174,7 +182,7 @@ impl Session<Empty> {
         let Some(mailbox) = MailboxName::new(name) else { return Ok(()) };
         let body = Body::Select { mailbox, read_only: false, params: SelectParams::default() };
         let tag = self.server.tag();
-        self.select(&Command { tag, body }, name).await?;
+        self.select(&Command { tag, body }).await?;
         self.program.flush().await?;
         let Some(place) = self.selected.as_ref().map(|selected| selected.place) else { return Ok(()) };
         let Ok(list) = self.list(true, SequenceSet::all(), None).await? else { return Ok(()) };
@@ -216,7 +224,7 @@ impl Session<Empty> {
         };
         let body = Body::Select { mailbox, read_only: true, params: SelectParams::default() };
         self.leave();
-        self.ask(body, |_| {}).await?;
+        self.server.run(body, Names::Utf7, |_| {}).await?;
         let tag = self.server.tag();
         self.server.send(format!("{} IDLE\r\n", tag.as_str()).as_bytes()).await?;
         let mut asked_to_end = false;
@@ -240,20 +248,6 @@ impl Session<Empty> {
                     asked_to_end = true;
                     self.server.send(b"DONE\r\n").await?;
                 }
-            }
-        }
-    }
-
-    /// A command of one's own; each untagged response that came.
-    async fn ask(&mut self, body: Body, mut each: impl FnMut(&[u8]) + Send) -> Result<()> {
-        let tag = self.server.tag();
-        self.server.command(&Command { tag: tag.clone(), body }, Names::Utf7, &mut Vec::new()).await?;
-        loop {
-            let Came::Line(line) = self.server.next().await? else { return Err(End::Over) };
-            match response(&line) {
-                Response::Tagged(found, _) if found == tag.as_str() => return Ok(()),
-                Response::Bye => return Err(End::Over),
-                _ => each(&line),
             }
         }
     }

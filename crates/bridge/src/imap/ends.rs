@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use sealpost_client::bridge::MailConnection;
 use sealpost_proto::{
     drive::BoxStream,
-    imap::{Command, Limits, Names, Receiver, Tag, encode},
+    imap::{Body, Command, Limits, Names, Receiver, Tag, encode},
 };
 use std::{io, time::Duration};
 use tokio::{
@@ -94,6 +94,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Program<S> {
     }
 }
 
+/// The home server's connection is of no use any more.
+#[derive(Debug)]
+pub(crate) struct Lost(pub(crate) io::Error);
+
+impl From<io::Error> for Lost {
+    fn from(e: io::Error) -> Self {
+        Self(e)
+    }
+}
+
 /// The home server, signed in.
 pub(crate) struct Server {
     stream: BoxStream,
@@ -122,21 +132,21 @@ impl Server {
     }
 
     /// Waits for more octets. Safe to give up on.
-    pub(crate) async fn fill(&mut self) -> io::Result<()> {
+    pub(crate) async fn fill(&mut self) -> std::result::Result<(), Lost> {
         self.cutter.input.reserve(CHUNK);
         match self.stream.read_buf(&mut self.cutter.input).await? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
             _ => Ok(()),
         }
     }
 
     /// The same while the server owes an answer.
-    async fn fill_soon(&mut self) -> io::Result<()> {
-        timeout(SERVER_SILENCE, self.fill()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    async fn fill_soon(&mut self) -> std::result::Result<(), Lost> {
+        timeout(SERVER_SILENCE, self.fill()).await.map_err(|_| Lost(io::ErrorKind::TimedOut.into()))?
     }
 
     /// What comes next.
-    pub(crate) async fn next(&mut self) -> io::Result<Came> {
+    pub(crate) async fn next(&mut self) -> std::result::Result<Came, Lost> {
         loop {
             match self.cutter.next()? {
                 Next::More => self.fill_soon().await?,
@@ -147,7 +157,7 @@ impl Server {
     }
 
     /// Octets of the literal that is passing; `None` behind its end. Consumed by `cutter.passed`.
-    pub(crate) async fn literal(&mut self) -> io::Result<Option<usize>> {
+    pub(crate) async fn literal(&mut self) -> std::result::Result<Option<usize>, Lost> {
         loop {
             match self.cutter.pass().map(<[u8]>::len) {
                 Some(0) => self.fill_soon().await?,
@@ -156,12 +166,14 @@ impl Server {
         }
     }
 
-    pub(crate) async fn send(&mut self, octets: &[u8]) -> io::Result<()> {
+    pub(crate) async fn send(&mut self, octets: &[u8]) -> std::result::Result<(), Lost> {
         let write = async {
             self.stream.write_all(octets).await?;
             self.stream.flush().await
         };
-        timeout(SERVER_SILENCE, write).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+        let written: io::Result<()> =
+            timeout(SERVER_SILENCE, write).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        Ok(written?)
     }
 
     /// Sends a command. What the server says before it takes a literal goes to `before`; `false` where it ended the
@@ -171,7 +183,7 @@ impl Server {
         command: &Command,
         names: Names,
         before: &mut Vec<Zeroizing<Vec<u8>>>,
-    ) -> io::Result<bool> {
+    ) -> std::result::Result<bool, Lost> {
         for piece in encode::command(command, names) {
             self.send(&piece.bytes).await?;
             if !piece.wait {
@@ -179,7 +191,7 @@ impl Server {
             }
             loop {
                 let Came::Line(line) = self.next().await? else {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a literal out of place"));
+                    return Err(Lost(io::Error::new(io::ErrorKind::InvalidData, "a literal out of place")));
                 };
                 if line.starts_with(b"+") {
                     break;
@@ -190,13 +202,36 @@ impl Server {
                     return Ok(false);
                 }
                 if before.len() > BEFORE_MAX {
-                    return Err(io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        "too much before it takes a literal",
-                    ));
+                    let error = "too much before it takes a literal";
+                    return Err(Lost(io::Error::new(io::ErrorKind::InvalidData, error)));
                 }
             }
         }
         Ok(true)
+    }
+
+    /// A command of the bridge's own. `each` is given all untagged responses; what is left is the tagged one, without its
+    /// tag.
+    pub(crate) async fn run(
+        &mut self,
+        body: Body,
+        names: Names,
+        mut each: impl FnMut(&[u8]) + Send,
+    ) -> std::result::Result<Vec<u8>, Lost> {
+        let tag = self.tag();
+        self.command(&Command { tag: tag.clone(), body }, names, &mut Vec::new()).await?;
+        loop {
+            let Came::Line(line) = self.next().await? else {
+                return Err(Lost(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "a literal that nobody asked for",
+                )));
+            };
+            match response(&line) {
+                Response::Tagged(found, rest) if found == tag.as_str() => return Ok(rest.to_vec()),
+                Response::Bye => return Err(Lost(io::ErrorKind::ConnectionAborted.into())),
+                _ => each(&line),
+            }
+        }
     }
 }

@@ -6,41 +6,35 @@
 //! which are new here?    FETCH … (BODY.PEEK[HEADER.FIELDS (…)])   once for each message, ever
 //! plain ones             FETCH … (what was asked)                  passed on
 //! the others, indexed    FETCH … (FLAGS …)                         answered with the index
-//! the others, not so     FETCH … (FLAGS … BODY.PEEK[])             opened as they come, indexed, answered
+//! the others, not so     FETCH … (FLAGS … BODY.PEEK[])             opened as they come, indexed, answered: see [`opening`]
 //! ```
 //!
 //! Behind the first line all commands are by message number: the server tells of no EXPUNGE meanwhile (RFC 9051 §7.5.1).
 
 use super::{
-    Came, Held, Result, Session, guard,
+    Came, Result, Session,
+    ends::Lost,
+    guard,
     listing::{self, Listed},
     parts,
     wire::{self, Response, items, response},
 };
 use crate::{
-    account::{BridgeError, Fresh},
+    account::BridgeError,
     entry::{Entry, Need},
     index::Known,
 };
-use sealpost_client::bridge::{Fetched, Judging};
 use sealpost_proto::{
-    imap::{
-        Atom, Body, ChangedSince, Command, FetchItem, Flag, Section, SectionText, SequenceSet, StoreHow, Tag,
-    },
+    imap::{Body, ChangedSince, Command, FetchItem, Section, SectionText, SequenceSet, Tag},
     message::Header,
 };
-use std::{
-    io::{self, Write as _},
-    sync::Arc,
-};
+use std::{collections::HashMap, io};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Messages handled together.
 const BATCH: usize = 500;
 /// Most messages of a mailbox: 8 octets are kept for each, and the server may tell of any number.
 const LISTED_MAX: usize = 4_000_000;
-/// Longest message taken from the server, in octets: as the command line has it.
-const MESSAGE_MAX: u64 = 1 << 30;
 
 /// What the mail program asked.
 #[derive(Clone, Copy)]
@@ -74,6 +68,12 @@ pub(super) enum Failure {
 impl From<super::End> for Failure {
     fn from(e: super::End) -> Self {
         Self::Session(e)
+    }
+}
+
+impl From<Lost> for Failure {
+    fn from(e: Lost) -> Self {
+        Self::Session(e.into())
     }
 }
 
@@ -169,11 +169,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             self.answer_known(asked, at_hand, with_modseq).await?;
         }
         let mut unknown = sorted.unknown;
-        unknown.extend(to_open.into_iter().map(|(listed, _)| listed));
         unknown.extend(otherwise);
+        // What is withheld may be so no more.
+        let (anew, to_open): (Vec<_>, Vec<_>) =
+            to_open.into_iter().partition(|(_, entry)| entry.again.is_not());
+        unknown.extend(anew.into_iter().map(|(listed, _)| listed));
+        if !to_open.is_empty() {
+            // Apart, so that sessions that rest are small.
+            unknown.extend(Box::pin(self.open_again(asked, to_open, with_modseq)).await?);
+        }
         unknown.sort_unstable_by_key(|listed| listed.number);
         if !unknown.is_empty() {
-            self.open(Some((asked, with_modseq)), &unknown).await?;
+            Box::pin(self.open(Some((asked, with_modseq)), &unknown)).await?;
         }
         Ok(refused.or_else(|| self.undecoded.take()))
     }
@@ -279,7 +286,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     /// Items that the server is asked for, of messages whose content is answered here.
-    fn server_items(asked: &Asked<'_>, with_modseq: bool) -> Vec<FetchItem> {
+    pub(super) fn server_items(asked: &Asked<'_>, with_modseq: bool) -> Vec<FetchItem> {
         let mut wanted = vec![FetchItem::Uid];
         wanted.extend(asked.items.iter().filter(|i| !parts::is_content(i) && **i != FetchItem::Uid).cloned());
         if with_modseq && !wanted.contains(&FetchItem::ModSeq) {
@@ -292,7 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     async fn answer_known(
         &mut self,
         asked: &Asked<'_>,
-        mut known: Vec<(Listed, Entry)>,
+        known: Vec<(Listed, Entry)>,
         with_modseq: bool,
     ) -> Result<()> {
         let mut wanted = Self::server_items(asked, with_modseq);
@@ -302,7 +309,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             let section = Section { part: Vec::new(), text };
             wanted.push(FetchItem::Section { section, peek: false, partial: None });
         }
+        if wanted == [FetchItem::Uid] {
+            // Nothing that the server knows better.
+            for (listed, entry) in known {
+                let told = format!("UID {}", listed.uid);
+                self.answer_indexed(asked, listed, told.as_bytes(), &entry).await?;
+            }
+            return Ok(());
+        }
         let which: Vec<Listed> = known.iter().map(|(listed, _)| *listed).collect();
+        let mut known: HashMap<u32, (Listed, Entry)> =
+            known.into_iter().map(|(listed, entry)| (listed.number, (listed, entry))).collect();
         let tag = self.send_fetch(&which, wanted).await?;
         loop {
             let Came::Line(line) = self.server.next().await? else { return Err(unasked()) };
@@ -310,190 +327,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 Response::Tagged(found, _) if found == tag.as_str() => return Ok(()),
                 Response::Fetch(number, octets) => {
                     let uid = items(octets).and_then(|all| guard::uid(octets, &all));
-                    let is_it =
-                        |(listed, _): &(Listed, Entry)| listed.number == number && Some(listed.uid) == uid;
-                    let Some(at) = known.iter().position(is_it) else {
+                    let is_it = known.get(&number).is_some_and(|(listed, _)| Some(listed.uid) == uid);
+                    let Some((listed, entry)) = is_it.then(|| known.remove(&number)).flatten() else {
                         self.pass(&line);
                         continue;
                     };
-                    let (_, entry) = known.swap_remove(at);
                     let told = guard::told(octets, |_| entry.keywords);
-                    let content = self.held.as_ref().map(|held| (held.shown.clone(), held.structure.clone()));
-                    self.answer(asked, number, &told, &entry, content).await?;
+                    self.answer_indexed(asked, listed, &told, &entry).await?;
                 }
                 _ => self.aside(&line)?,
             }
         }
     }
 
-    /// Fetches messages whole, opens and indexes them as they come, and answers where a mail program asked.
-    pub(super) async fn open_all(
+    /// From the index, or from the message asked for last.
+    async fn answer_indexed(
         &mut self,
-        which: &[Listed],
-    ) -> Result<std::result::Result<(), BridgeError>> {
-        match self.open(None, which).await {
-            Ok(()) => Ok(Ok(())),
-            Err(Failure::Session(end)) => Err(end),
-            Err(Failure::Command(error)) => Ok(Err(error)),
-            Err(Failure::Refused(_)) => Err(unasked()),
-        }
-    }
-
-    async fn open(
-        &mut self,
-        asked: Option<(&Asked<'_>, bool)>,
-        which: &[Listed],
-    ) -> std::result::Result<(), Failure> {
-        let mut wanted =
-            asked.map_or_else(|| vec![FetchItem::Uid], |(asked, modseq)| Self::server_items(asked, modseq));
-        let peek = asked.is_none_or(|(asked, _)| !asked.items.iter().any(parts::sets_seen));
-        wanted.push(FetchItem::Section { section: Section::default(), peek, partial: None });
-        let tag = self.send_fetch(which, wanted).await?;
-        let mut judging = self.account.judging().await?;
-        let mut fresh = Vec::new();
-        let opened = self.open_answers(asked, &tag, which, &mut judging, &mut fresh).await;
-        // What was learnt is kept, whatever became of the rest.
-        let finished = judging.finish().await.map_err(BridgeError::from);
-        self.keep(&fresh).await?;
-        opened?;
-        Ok(finished?)
-    }
-
-    async fn open_answers(
-        &mut self,
-        asked: Option<(&Asked<'_>, bool)>,
-        tag: &Tag,
-        which: &[Listed],
-        judging: &mut Judging,
-        fresh: &mut Vec<(Listed, Entry, bool)>,
-    ) -> std::result::Result<(), Failure> {
-        let mut failure = None;
-        let mut pending = which.to_vec();
-        loop {
-            let mut message = Fetched::new();
-            let mut line = Vec::new();
-            // One response: what stands around the message, and the message apart from it.
-            let mut came = self.server.next().await?;
-            if let Came::Literal(start) = came {
-                let octets = self.server.cutter.left();
-                if octets > MESSAGE_MAX {
-                    let error =
-                        format!("a message of {octets} octets is announced, and {MESSAGE_MAX} are the most");
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, error).into());
-                }
-                line.extend_from_slice(&start);
-                while let Some(n) = self.server.literal().await? {
-                    message.write_all(&self.server.cutter.input[..n])?;
-                    self.server.cutter.passed(n);
-                }
-                came = self.server.next().await?;
-            }
-            // A second one has no place in what was asked for.
-            let Came::Line(end) = came else { return Err(unasked().into()) };
-            let long = !line.is_empty();
-            line.extend_from_slice(&end);
-            let octets = match response(&line) {
-                Response::Tagged(found, _) if found == tag.as_str() => break,
-                Response::Fetch(_, octets) => octets,
-                _ => {
-                    self.aside(&line)?;
-                    continue;
-                }
-            };
-            let Some(all) = items(octets) else { continue };
-            let body = all.iter().find(|item| octets[item.name.clone()].eq_ignore_ascii_case(b"BODY[]"));
-            let uid = listing::value(octets, &all, "UID").and_then(listing::number);
-            let place = pending.iter().position(|listed| Some(listed.uid) == uid);
-            // Each message once: what comes behind it nobody asked for.
-            let (Some(body), Some(place)) = (body, place) else {
-                self.pass(&line);
-                continue;
-            };
-            let listed = pending.swap_remove(place);
-            if failure.is_some() {
-                continue;
-            }
-            if !long && let Some(short) = wire::string(&octets[body.value.clone()]) {
-                message.write_all(&short)?;
-            }
-            let Fresh { entry, shown, provisional } =
-                match self.account.open_message(judging, message, listed.uid).await {
-                    Ok(fresh) => fresh,
-                    Err(error) => {
-                        failure = Some(error);
-                        continue;
-                    }
-                };
-            fresh.push((listed, entry.clone(), provisional));
-            if let Some((asked, _)) = asked {
-                let shown = Arc::new(shown);
-                let content = if asked.items.iter().any(|i| parts::is_content(i) && !parts::is_indexed(i)) {
-                    let again = shown.clone();
-                    let structure = tokio::task::spawn_blocking(move || again.structure());
-                    let structure = Arc::new(structure.await.map_err(io::Error::other)??);
-                    let held = Held { uid: listed.uid, shown: shown.clone(), structure: structure.clone() };
-                    self.held = Some(held);
-                    Some((shown, structure))
-                } else {
-                    None
-                };
-                let told = guard::told(octets, |_| entry.keywords);
-                self.answer(asked, listed.number, &told, &entry, content).await?;
-            }
-        }
-        failure.map_or(Ok(()), |error| Err(error.into()))
-    }
-
-    /// Puts what was opened into the index, and its keywords to the messages: the server then tells all programs of them
-    /// as of any other flag.
-    async fn keep(&mut self, fresh: &[(Listed, Entry, bool)]) -> std::result::Result<(), Failure> {
-        let Some(place) = self.selected.as_ref().map(|selected| selected.place) else { return Ok(()) };
-        let mut kept = Vec::with_capacity(fresh.len());
-        for (listed, entry, provisional) in fresh {
-            if *provisional {
-                self.provisional.insert(listed.uid, entry.clone());
-            } else {
-                kept.push((listed.uid, entry.clone()));
-            }
-        }
-        self.account.index.learn(&place, &kept).map_err(BridgeError::from)?;
-        if let Some(verdicts) = &mut self.verdicts {
-            verdicts.extend(kept.iter().map(|(uid, entry)| (*uid, entry.keywords)));
-        }
-        let mut by_keywords: Vec<(Vec<&'static str>, Vec<u32>)> = Vec::new();
-        for (listed, entry, _) in fresh {
-            let names: Vec<&'static str> = entry.keywords.names().collect();
-            match by_keywords.iter_mut().find(|(known, _)| *known == names) {
-                Some((_, numbers)) => numbers.push(listed.number),
-                None => by_keywords.push((names, vec![listed.number])),
-            }
-        }
-        for (names, numbers) in by_keywords {
-            let flags: Vec<Flag> =
-                names.iter().filter_map(|name| Some(Flag::Keyword(Atom::new(*name)?))).collect();
-            let Some(set) = SequenceSet::from_numbers(&numbers).filter(|_| !flags.is_empty()) else {
-                continue;
-            };
-            let tag = self.server.tag();
-            let body = Body::Store {
-                uid: false,
-                set,
-                how: StoreHow::Add,
-                silent: false,
-                flags,
-                unchanged_since: None,
-            };
-            self.server.command(&Command { tag: tag.clone(), body }, self.names, &mut Vec::new()).await?;
-            loop {
-                let Came::Line(line) = self.server.next().await? else { return Err(unasked().into()) };
-                // A mailbox that was opened to read only takes none: the verdict stands in the message.
-                if matches!(response(&line), Response::Tagged(found, _) if found == tag.as_str()) {
-                    break;
-                }
-                self.pass(&line);
-            }
-        }
-        Ok(())
+        asked: &Asked<'_>,
+        listed: Listed,
+        told: &[u8],
+        entry: &Entry,
+    ) -> Result<()> {
+        let content = match &self.held {
+            Some(held) if held.uid == listed.uid => Some(held.content.clone().for_items(asked.items).await?),
+            _ => None,
+        };
+        self.answer(asked, listed.number, told, entry, content).await
     }
 }
 

@@ -40,7 +40,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// IDLE at the server until `done` is true of what the mail program has said. News is passed on as it comes; to tell
     /// more of new messages than the server does, IDLE ends and begins again.
-    pub(super) async fn listen(&mut self, done: impl Fn(&[u8]) -> bool + Send) -> Result<Idle> {
+    pub(super) async fn listen(&mut self, done: impl Fn(&[u8]) -> bool + Send + Sync) -> Result<Idle> {
+        loop {
+            match self.listen_here(&done).await {
+                // It goes on over another connection, or was about to end.
+                Err(End::Lost(error)) => {
+                    Box::pin(self.resume(&error, done(&self.program.input))).await?;
+                    if done(&self.program.input) {
+                        return Ok(Idle::Ended(b"OK IDLE completed".to_vec()));
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn listen_here(&mut self, done: &(impl Fn(&[u8]) -> bool + Send + Sync)) -> Result<Idle> {
         loop {
             let own = self.server.tag();
             self.server.send(format!("{} IDLE\r\n", own.as_str()).as_bytes()).await?;
@@ -63,12 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 }
                 tokio::select! {
                     read = self.program.fill() => read?,
-                    read = self.server.fill() => {
-                        if let Err(error) = read {
-                            self.program.bye("The connection to the mail server was lost; sign in again");
-                            return Err(error.into());
-                        }
-                    }
+                    read = self.server.fill() => read?,
                 }
             }
             self.server.send(b"DONE\r\n").await?;

@@ -74,6 +74,11 @@ pub(super) fn shift(list: &mut Vec<Listed>, line: &[u8]) {
     }
 }
 
+/// How many UIDs stand in a set.
+pub(super) fn count(set: &[u8]) -> u32 {
+    ranges(set).iter().fold(0, |sum: u32, (low, high)| sum.saturating_add((high - low).saturating_add(1)))
+}
+
 /// `1:3,5`
 pub(super) fn ranges(set: &[u8]) -> Vec<(u32, u32)> {
     let text = std::str::from_utf8(set).unwrap_or_default();

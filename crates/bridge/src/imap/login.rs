@@ -4,15 +4,19 @@ use super::{
     End, PASSED, Result,
     ends::{Program, Server},
     one_line,
+    resume::{PATIENCE, RETRY},
 };
 use crate::account::Account;
-use sealpost_client::error::ClientError;
+use sealpost_client::{bridge::MailConnection, error::ClientError};
 use sealpost_proto::{
     imap::{Body, Received, Secret, Tag, parse},
     sasl::{Credentials, Exchange, Mechanism, Step},
 };
 use std::{io, sync::Arc, time::Duration};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, sleep},
+};
 use zeroize::Zeroizing;
 
 /// Before login.
@@ -118,19 +122,50 @@ pub(super) async fn login<S: AsyncRead + AsyncWrite + Unpin + Send>(
             }
             continue;
         };
-        match account.client.mail_connection().await {
+        match reach(program, account).await? {
             Ok(connection) => {
                 let capabilities = passed(&connection.capabilities);
                 program.done(&tag, &format!("OK [CAPABILITY {capabilities}] Signed in"));
                 return Ok(Some((account.clone(), Server::new(connection), capabilities)));
             }
             Err(error) => {
-                let code = match &error {
-                    ClientError::SignIn(_) => "AUTHENTICATIONFAILED",
-                    _ => "UNAVAILABLE",
-                };
-                program.done(&tag, &format!("NO [{code}] {}", one_line(&error.to_string())));
+                let text = one_line(&error.to_string());
+                if matches!(error, ClientError::SignIn(_)) {
+                    program.done(&tag, &format!("NO [AUTHENTICATIONFAILED] {text}"));
+                    continue;
+                }
+                // Behind a BYE, programs do not take the NO for a wrong password and ask for another.
+                program.bye(&format!("[UNAVAILABLE] {text}"));
+                program.done(&tag, &format!("NO [UNAVAILABLE] {text}"));
+                program.flush().await?;
+                return Ok(None);
             }
+        }
+    }
+}
+
+/// Signs in to the home server; where it is not there, for as long as mail programs have patience.
+async fn reach<S: AsyncRead + AsyncWrite + Unpin + Send>(
+    program: &mut Program<S>,
+    account: &Account,
+) -> Result<std::result::Result<MailConnection, ClientError>> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let attempt = account.client.mail_connection();
+        tokio::pin!(attempt);
+        let connection = loop {
+            tokio::select! {
+                connection = &mut attempt => break connection,
+                // It may say more, or go away.
+                read = program.fill() => read?,
+            }
+        };
+        match connection {
+            Err(ClientError::Away(why)) if Instant::now() < until => {
+                tracing::debug!("the mail server is not there yet: {why}");
+                sleep(RETRY).await;
+            }
+            other => return Ok(other),
         }
     }
 }

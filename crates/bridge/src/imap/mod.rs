@@ -14,9 +14,12 @@ mod idle;
 mod listing;
 mod login;
 mod notify;
+mod opening;
 mod parts;
+mod pipeline;
 mod plain;
 mod results;
+mod resume;
 mod search;
 mod sort;
 mod status;
@@ -27,10 +30,10 @@ use crate::{
     entry::{Entry, Keywords},
     index::Place,
 };
-use ends::{Came, Program, Server};
-use sealpost_client::open::Shown;
+use ends::{Came, Lost, Program, Server};
+use resume::{Opened, View};
 use sealpost_proto::imap::{
-    Body, Command, FetchItem, Names, Received, Tag, mime::Structure, parse, receive::LiteralHead,
+    Atom, Body, Command, FetchItem, Names, Received, Tag, parse, receive::LiteralHead,
 };
 use std::{collections::HashMap, io, sync::Arc};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -90,8 +93,17 @@ const PASSED: [&str; 44] = [
 enum End {
     /// The mail program or the server went away, or said goodbye.
     Over,
+    /// The server's connection broke: another may take its place.
+    Lost(io::Error),
     /// It broke.
     Io(io::Error),
+}
+
+impl From<Lost> for End {
+    fn from(Lost(e): Lost) -> Self {
+        // Who breaks the protocol does so another time too.
+        if e.kind() == io::ErrorKind::InvalidData { Self::Io(e) } else { Self::Lost(e) }
+    }
 }
 
 impl From<io::Error> for End {
@@ -105,13 +117,13 @@ type Result<T> = std::result::Result<T, End>;
 /// The mailbox that is open.
 struct Selected {
     place: Place,
+    view: View,
 }
 
 /// The message whose octets were asked for last: mail programs fetch large ones in pieces.
 struct Held {
     uid: u32,
-    shown: Arc<Shown>,
-    structure: Arc<Structure>,
+    content: opening::Content,
 }
 
 /// A session that is signed in.
@@ -123,6 +135,12 @@ struct Session<S> {
     names: Names,
     /// IMAP4rev2 is enabled.
     rev2: bool,
+    /// What the program has switched on.
+    enabled: Vec<Atom>,
+    /// Whether the server holds something for this session that another connection does not have: saved results, NOTIFY.
+    bound: bool,
+    /// Whether a response to the program is half written.
+    amid: bool,
     selected: Option<Selected>,
     held: Option<Held>,
     /// A FETCH has asked for a part whose transfer encoding is not known: how it is to end.
@@ -146,7 +164,7 @@ where
         };
         let mut session = Session::new(program, server, account, capabilities);
         let ended = session.run().await;
-        if let Err(End::Io(error)) = &ended {
+        if let Err(End::Lost(error) | End::Io(error)) = &ended {
             // A mail program that is the one who left does not hear it.
             session.program.bye(&match error.kind() {
                 io::ErrorKind::InvalidData => format!("The mail server broke the protocol: {error}"),
@@ -159,7 +177,7 @@ where
     };
     match result.await {
         Ok(()) | Err(End::Over) => {}
-        Err(End::Io(error)) => tracing::debug!("an IMAP session ended: {error}"),
+        Err(End::Lost(error) | End::Io(error)) => tracing::debug!("an IMAP session ended: {error}"),
     }
 }
 
@@ -172,6 +190,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             capabilities,
             names: Names::Utf7,
             rev2: false,
+            enabled: Vec::new(),
+            bound: false,
+            amid: false,
             selected: None,
             held: None,
             undecoded: None,
@@ -189,7 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 Received::Literal(head) => self.literal(head).await?,
                 Received::Whole => {
                     let octets = self.program.receiver.take();
-                    self.command(&octets).await?;
+                    self.carry_out(&octets).await?;
                 }
                 Received::TooLong => {
                     let octets = self.program.receiver.take();
@@ -208,21 +229,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Waits for the mail program; what the server says meanwhile is heard, so that a lost connection is noticed at once.
     async fn wait(&mut self) -> Result<()> {
         loop {
-            // News may have come with the last answer.
-            self.hear()?;
-            self.tell_arrivals().await?;
-            if self.rest_in_idle().await? {
+            match self.wait_here().await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(End::Lost(error)) => Box::pin(self.resume(&error, false)).await?,
+                Err(end) => return Err(end),
+            }
+            if !self.program.input.is_empty() {
                 return Ok(());
             }
-            tokio::select! {
-                read = self.program.fill() => return Ok(read?),
-                read = self.server.fill() => {
-                    if let Err(error) = read {
-                        self.program.bye("The connection to the mail server was lost; sign in again");
-                        return Err(error.into());
-                    }
-                }
-            }
+        }
+    }
+
+    /// Until one of both has said something: whether it was the mail program.
+    async fn wait_here(&mut self) -> Result<bool> {
+        // News may have come with the last answer.
+        self.hear()?;
+        self.tell_arrivals().await?;
+        if self.rest_in_idle().await? {
+            return Ok(true);
+        }
+        tokio::select! {
+            read = self.program.fill() => Ok(read.map(|()| true)?),
+            read = self.server.fill() => Ok(read.map(|()| false)?),
         }
     }
 
@@ -231,12 +260,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         loop {
             match self.server.cutter.next()? {
                 wire::Next::More => return Ok(()),
-                wire::Next::Whole(line) => {
-                    self.pass(&line);
-                    if response(&line) == Response::Bye {
-                        return Err(End::Over);
-                    }
+                wire::Next::Whole(line) if response(&line) == Response::Bye => {
+                    return Err(Lost(io::ErrorKind::ConnectionAborted.into()).into());
                 }
+                wire::Next::Whole(line) => self.pass(&line),
                 wire::Next::Literal(..) => {
                     return Err(io::Error::new(
                         io::ErrorKind::InvalidData,
@@ -254,8 +281,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         if self.notified.take(line) {
             return;
         }
-        match response(line) {
-            Response::Capability => {}
+        let told = response(line);
+        if let Some(selected) = &mut self.selected {
+            selected.view.hear(&told);
+        }
+        match told {
+            // What can be done is told by the bridge; that the server goes away is for it to make good.
+            Response::Capability | Response::Bye => {}
             Response::Fetch(number, octets) => {
                 let told =
                     guard::told(octets, |uid| uid.map_or_else(Keywords::default, |uid| self.verdict(uid)));
@@ -330,7 +362,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Ok(())
     }
 
-    async fn command(&mut self, octets: &[u8]) -> Result<()> {
+    /// Carries a command out, anew where the connection to the server was lost amid it and that does no harm.
+    async fn carry_out(&mut self, octets: &[u8]) -> Result<()> {
         let command = match parse::command(octets, self.names) {
             Ok(command) => command,
             Err(bad) => {
@@ -339,7 +372,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 return Ok(());
             }
         };
+        for _ in 0..resume::REPEATS {
+            match self.command(command.clone()).await {
+                Err(End::Lost(error)) if !self.amid && resume::may_be_repeated(&command) => {
+                    Box::pin(self.resume(&error, true)).await?;
+                }
+                // Else what became of the command nobody knows; the mail program looks anew.
+                other => return other,
+            }
+        }
+        self.give_up()
+    }
+
+    async fn command(&mut self, command: Command) -> Result<()> {
         let tag = command.tag.clone();
+        self.bound |= resume::binds(&command);
         match command.body {
             Body::Capability => {
                 self.program.line(&format!("* CAPABILITY {}", self.capabilities));
@@ -353,9 +400,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             }
             Body::Idle => self.idle(&tag).await?,
             Body::Notify(notify) => self.notify(&tag, notify).await?,
-            Body::Select { ref mailbox, .. } => {
-                let mailbox = mailbox.as_str().to_owned();
-                self.select(&command, &mailbox).await?;
+            Body::Select { .. } => self.select(&command).await?,
+            Body::Enable(ref words) => {
+                let words = words.clone();
+                self.forward(&command).await?;
+                self.enabled.extend(words);
             }
             Body::Fetch { uid, set, items, changed_since }
                 if self.selected.is_some() && items.iter().any(parts::is_content) =>
@@ -438,8 +487,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                     self.enabled(line);
                 }
                 if response(line) == Response::Bye {
-                    self.program.say(line);
-                    continue;
+                    if command.body == Body::Logout {
+                        self.program.say(line);
+                        continue;
+                    }
+                    return Err(Lost(io::ErrorKind::ConnectionAborted.into()).into());
                 }
             }
             match came {
@@ -456,12 +508,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             self.pass(start);
             return self.skip_response().await;
         }
+        self.amid = true;
         self.pass(start);
         self.pass_literal().await?;
         loop {
             match self.server.next().await? {
                 Came::Line(line) => {
                     self.program.say(&line);
+                    self.amid = false;
                     return Ok(());
                 }
                 Came::Literal(line) => {
@@ -509,22 +563,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
     }
 
-    async fn select(&mut self, command: &Command, mailbox: &str) -> Result<()> {
+    async fn select(&mut self, command: &Command) -> Result<()> {
         self.leave();
-        let mut uid_validity = None;
-        let rest = self
-            .forward_looking(command, |line| {
-                if let Some(at) = memchr::memmem::find(line, b"[UIDVALIDITY ") {
-                    let digits = line[at + 13..].iter().take_while(|b| b.is_ascii_digit()).count();
-                    uid_validity = listing::number(&line[at + 13..at + 13 + digits]);
-                }
-            })
-            .await?;
+        let mut opened = Opened::default();
+        let rest = self.forward_looking(command, |line| opened.hear(line)).await?;
         if rest.starts_with(b"OK")
-            && let Some(uid_validity) = uid_validity
+            && let Some(uid_validity) = opened.uid_validity
+            && let Body::Select { mailbox, read_only, .. } = &command.body
         {
-            match self.account.place(mailbox, uid_validity) {
-                Ok(place) => self.selected = Some(Selected { place }),
+            let Opened { exists, modseq, .. } = opened;
+            let (mailbox, read_only) = (mailbox.clone(), *read_only);
+            match self.account.place(mailbox.as_str(), uid_validity) {
+                Ok(place) => {
+                    let view = View { mailbox, read_only, uid_validity, exists, gone: 0, modseq };
+                    self.selected = Some(Selected { place, view });
+                }
                 Err(error) => return self.broken(&error),
             }
         }

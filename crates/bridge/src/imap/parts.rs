@@ -71,7 +71,10 @@ pub(super) fn is_indexed(item: &FetchItem) -> bool {
 
 /// What of the index is needed to answer.
 pub(super) fn need(items: &[FetchItem]) -> Need {
-    let head = |item: &FetchItem| matches!(item, FetchItem::Section { .. } | FetchItem::Rfc822Header);
+    let head = |item: &FetchItem| {
+        matches!(item, FetchItem::Section { .. } | FetchItem::Rfc822Header)
+            || is_content(item) && !is_indexed(item)
+    };
     if items.iter().any(head) { Need::Head } else { Need::Brief }
 }
 
@@ -96,17 +99,36 @@ pub(super) fn from_entry(item: &FetchItem, entry: &Entry) -> Answer {
     }
 }
 
-/// An item that needs the octets.
-pub(super) fn from_octets(item: &FetchItem, shown: &Shown, structure: &Structure) -> io::Result<Answer> {
-    let root = structure.nodes.first();
+/// Whether an item asks for a part of a message, and not for all that is behind its header.
+pub(super) fn needs_structure(item: &FetchItem) -> bool {
+    match item {
+        FetchItem::Section { section, .. } => {
+            !section.part.is_empty() || !matches!(section.text, None | Some(SectionText::Text))
+        }
+        FetchItem::Binary { .. } | FetchItem::BinarySize(_) => true,
+        _ => false,
+    }
+}
+
+/// An item that needs the octets; `structure` where it [`needs_structure`].
+pub(super) fn from_octets(
+    item: &FetchItem,
+    shown: &Shown,
+    structure: Option<&Structure>,
+) -> io::Result<Answer> {
+    let body = shown.head().len() as u64..shown.size();
     Ok(match item {
         FetchItem::Rfc822 => Answer::Octets("RFC822 ".into(), 0..shown.size()),
-        FetchItem::Rfc822Text => {
-            Answer::Octets("RFC822.TEXT ".into(), root.map_or(0..0, |root| root.body..root.end))
-        }
+        FetchItem::Rfc822Text => Answer::Octets("RFC822.TEXT ".into(), body),
         FetchItem::Section { section, partial, .. } => {
             let label = label(section, *partial);
-            match section::place(&structure.nodes, shown.size(), section) {
+            let found = match (&section.text, structure) {
+                (None, _) if section.part.is_empty() => Some(section::Octets::All(0..shown.size())),
+                (Some(SectionText::Text), _) if section.part.is_empty() => Some(section::Octets::All(body)),
+                (_, Some(structure)) => section::place(&structure.nodes, shown.size(), section),
+                (_, None) => None,
+            };
+            match found {
                 None => Answer::Written([label.as_bytes(), b"NIL"].concat()),
                 Some(section::Octets::All(range)) => Answer::Octets(label, cut(range, *partial)),
                 Some(section::Octets::Fields(header, names, not)) => {
@@ -115,8 +137,14 @@ pub(super) fn from_octets(item: &FetchItem, shown: &Shown, structure: &Structure
                 }
             }
         }
-        FetchItem::Binary { part, partial, .. } => binary::octets(part, *partial, shown, structure)?,
-        FetchItem::BinarySize(part) => binary::size(part, shown, structure)?,
+        FetchItem::Binary { part, partial, .. } => match structure {
+            Some(structure) => binary::octets(part, *partial, shown, structure)?,
+            None => Answer::Written(b"X NIL".to_vec()),
+        },
+        FetchItem::BinarySize(part) => match structure {
+            Some(structure) => binary::size(part, shown, structure)?,
+            None => Answer::Written(b"X NIL".to_vec()),
+        },
         _ => Answer::Written(b"X NIL".to_vec()),
     })
 }

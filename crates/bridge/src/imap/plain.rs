@@ -98,6 +98,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             };
             let mut passing = Passing { number, signers, begun: false, passed: Vec::new(), otherwise: false };
             let told = guard::told(octets, |_| self.verdict(uid));
+            // From here on the response is written in pieces.
+            self.amid = true;
             if !told.is_empty() {
                 self.program.say(format!("* {number} FETCH (").as_bytes());
                 self.program.say(&told);
@@ -119,6 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             if passing.begun {
                 self.program.say(b")\r\n");
             }
+            self.amid = false;
             if passing.otherwise {
                 tracing::warn!("the mail server tells otherwise of message {uid} than before; it is opened");
                 return Ok(Stop::Otherwise(Listed { number, uid }));

@@ -352,6 +352,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use sealpost_client::open::Again;
     use sealpost_proto::imap::Atom;
     use zeroize::Zeroizing;
 
@@ -461,6 +462,7 @@ mod tests {
             body: text(""),
             body_structure: text(""),
             preview: text(""),
+            again: Again::read(&[0]).unwrap(),
             head: Some(text(
                 "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n aus Basel\r\nDate: Mon, 23 Nov 2026 23:30:00 -0500\r\nTo: bob@x\r\n\r\n",
             )),

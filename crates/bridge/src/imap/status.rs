@@ -72,7 +72,8 @@ fn with_growth(line: &[u8], names: Names, added: bool, account: &Arc<Account>) -
     let growth =
         number("UIDVALIDITY").and_then(|validity| u32::try_from(validity).ok()).map_or(0, |validity| {
             let index = &account.index;
-            index.growth(&index.place(&mailbox, validity)).unwrap_or_else(|error| {
+            let growth = index.place(&mailbox, validity).and_then(|place| index.growth(&place));
+            growth.unwrap_or_else(|error| {
                 tracing::warn!("{error}");
                 0
             })

@@ -10,9 +10,8 @@ use std::{io, ops::Range};
 use zeroize::Zeroizing;
 
 /// Octets held of one response. A SEARCH that finds a million messages has seven million in its line. Literals up to
-/// `literal` are held with it; a FETCH of a whole message is longer.
-pub(crate) const LIMITS: Limits =
-    Limits { line: 8 * 1024 * 1024, literal: 64 * 1024, whole: 8 * 1024 * 1024 };
+/// `literal` are held with it; whole messages are longer for the most part, and go past without being copied.
+pub(crate) const LIMITS: Limits = Limits { line: 8 * 1024 * 1024, literal: 4 * 1024, whole: 8 * 1024 * 1024 };
 
 /// What comes next in the stream.
 pub(crate) enum Next {
@@ -287,6 +286,20 @@ fn end_of_literal(octets: &[u8], start: usize) -> Option<usize> {
     (end <= octets.len()).then_some(end)
 }
 
+/// A FETCH response without MODSEQ, for programs that did not ask for it. Others as they are.
+pub(crate) fn without_modseq(line: &[u8]) -> Vec<u8> {
+    let cut = || {
+        let Response::Fetch(number, octets) = response(line) else { return None };
+        let kept: Vec<&[u8]> = items(octets)?
+            .iter()
+            .filter(|item| !octets[item.name.clone()].eq_ignore_ascii_case(b"MODSEQ"))
+            .map(|item| &octets[item.name.start..item.value.end])
+            .collect();
+        Some([format!("* {number} FETCH (").as_bytes(), &kept.join(&b' '), b")\r\n"].concat())
+    };
+    cut().unwrap_or_else(|| line.to_vec())
+}
+
 /// The octets of a string, quoted or literal; `None` for NIL and what is none.
 pub(crate) fn string(value: &[u8]) -> Option<Vec<u8>> {
     if let Some(inner) = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) {
@@ -334,6 +347,17 @@ mod tests {
             }
         }
         all
+    }
+
+    #[test]
+    fn modseq_is_cut_out() {
+        for (line, want) in [
+            ("* 5 FETCH (UID 9 FLAGS (\\Seen) MODSEQ (77))\r\n", "* 5 FETCH (UID 9 FLAGS (\\Seen))\r\n"),
+            ("* 5 FETCH (MODSEQ (77) FLAGS ())\r\n", "* 5 FETCH (FLAGS ())\r\n"),
+            ("* 5 EXISTS\r\n", "* 5 EXISTS\r\n"),
+        ] {
+            assert_eq!(without_modseq(line.as_bytes()), want.as_bytes(), "{line}");
+        }
     }
 
     #[test]

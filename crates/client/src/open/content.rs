@@ -178,7 +178,7 @@ pub(super) fn read(held: &Held, take: &Take) -> Result<Option<Content>, OpenErro
     let reader: Box<dyn Read> = match held {
         Held::Closed => return Ok(None),
         Held::Plain(source, ..) => Box::new(SpoolReader::new(source.clone())),
-        Held::Sealed(armour, identities, _) => payload::open(armour, identities)?,
+        Held::Sealed(armour, key, _) => payload::open(armour, key)?,
     };
     read_from(reader, take).map(Some)
 }

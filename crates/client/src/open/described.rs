@@ -10,6 +10,7 @@ use crate::{
 };
 use sealpost_proto::{
     imap::{
+        casemap::casemap,
         mime::{Scanner, Structure},
         structure,
     },
@@ -33,7 +34,7 @@ pub struct Described {
     pub body: Zeroizing<Vec<u8>>,
     /// BODYSTRUCTURE.
     pub body_structure: Zeroizing<Vec<u8>>,
-    /// The texts of its parts, decoded; a line feed between them.
+    /// The texts of its parts, decoded; a line feed between them. In the form in which IMAP compares (i;unicode-casemap).
     pub text: Zeroizing<String>,
     /// Its first words (RFC 8970).
     pub preview: Zeroizing<String>,
@@ -76,7 +77,7 @@ impl Shown {
             envelope: Zeroizing::new(envelope),
             body: Zeroizing::new(body),
             body_structure: Zeroizing::new(body_structure),
-            text: texts.all,
+            text: Zeroizing::new(casemap(&texts.all)),
             preview: texts.preview,
         })
     }

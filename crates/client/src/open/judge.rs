@@ -6,10 +6,7 @@ use super::{
     verify::{self, Fit, Signed, Whose},
 };
 use crate::spool::{Spool, SpoolReader};
-use sealpost_crypto::{
-    key::SecretKey,
-    seal::{self, SealError},
-};
+use sealpost_crypto::seal::{self, FileKey, Identities, SealError};
 use sealpost_proto::{
     address::Mailbox,
     key::PublicKey,
@@ -30,7 +27,7 @@ enum Signature {
     Fits(Fit),
 }
 
-pub(super) fn judge(message: &Message, identities: &[SecretKey], facts: &Facts) -> Result<Opened, OpenError> {
+pub(super) fn judge(message: &Message, identities: &Identities, facts: &Facts) -> Result<Opened, OpenError> {
     let mut opened = Opened {
         verdict: Verdict::CannotBeOpened,
         notes: Vec::new(),
@@ -53,7 +50,7 @@ const OF_SEALED: [Kind; 6] =
 
 fn look(
     message: &Message,
-    identities: &[SecretKey],
+    identities: &Identities,
     facts: &Facts,
     opened: &mut Opened,
     checks: &mut Checks,
@@ -78,8 +75,8 @@ fn look(
     }
     let sealed = if opened.sealed {
         match open(message, identities, checks)? {
-            Ok((payload, block)) => {
-                opened.held = Held::Sealed(block.clone(), identities.to_vec(), payload.clone());
+            Ok((payload, block, key)) => {
+                opened.held = Held::Sealed(block.clone(), key, payload.clone());
                 Some((payload, block))
             }
             Err(why) => {
@@ -149,12 +146,12 @@ fn look(
     Ok(())
 }
 
-type Sealed = (Arc<Payload>, Arc<Spool>);
+type Sealed = (Arc<Payload>, Arc<Spool>, FileKey);
 
 /// Finds the armour and authenticates the payload; the inner error is why it cannot be opened.
 fn open(
     message: &Message,
-    identities: &[SecretKey],
+    identities: &Identities,
     checks: &mut Checks,
 ) -> Result<Result<Sealed, String>, OpenError> {
     let missing = match armour::find(&message.source, &message.header, message.body)? {
@@ -172,14 +169,14 @@ fn open(
     checks.passed(Kind::Armour, "a whole block is there");
     let fitting = recipients(&block, identities, checks);
     match Payload::read(&block, identities) {
-        Ok(payload) => {
+        Ok((payload, key)) => {
             let fitting = fitting.ok().flatten();
             checks.passed(Kind::Opens, fitting.unwrap_or_else(|| "with one of your keys".to_owned()));
-            Ok(Ok((Arc::new(payload), block)))
+            Ok(Ok((Arc::new(payload), block, key)))
         }
         Err(PayloadError::Closed(why)) => {
             if fitting.is_ok() {
-                let no_key = identities.is_empty();
+                let no_key = identities.keys().is_empty();
                 checks
                     .failed(Kind::Opens, if no_key { "there is no key here to open it with" } else { &*why });
             }
@@ -192,7 +189,7 @@ fn open(
 /// Tells whom it is sealed to, and which of one's own keys that is; an error where the stanzas are not to be opened.
 fn recipients(
     block: &Arc<Spool>,
-    identities: &[SecretKey],
+    identities: &Identities,
     checks: &mut Checks,
 ) -> Result<Option<String>, SealError> {
     let stanzas = match seal::stanzas(SpoolReader::new(block.clone())) {
@@ -202,7 +199,7 @@ fn recipients(
             return Err(why);
         }
     };
-    let ours = identities.iter().position(|key| stanzas.iter().any(|s| s.is_for(&key.public())));
+    let ours = identities.keys().iter().position(|key| stanzas.iter().any(|s| s.is_for(&key.public())));
     let count = |kind: &str| stanzas.iter().filter(|s| s.kind == kind).count();
     let mut kinds: Vec<String> = ["ssh-ed25519", "ssh-rsa"]
         .into_iter()
@@ -217,7 +214,10 @@ fn recipients(
     };
     checks.passed(Kind::Recipients, sealed_to);
     let which = if ours == 0 { "your present key" } else { "a retired key of yours" };
-    Ok(Some(format!("with {which}, {}, and all of it is authentic", identities[ours].public().fingerprint())))
+    Ok(Some(format!(
+        "with {which}, {}, and all of it is authentic",
+        identities.keys()[ours].public().fingerprint()
+    )))
 }
 
 fn check_signature(

@@ -4,6 +4,7 @@
 //! the facts about that sender and decides. Bounded memory; the plain text of sealed mail touches the disk only where
 //! the user saves an attachment.
 
+mod again;
 mod armour;
 mod checks;
 mod collector;
@@ -14,6 +15,7 @@ mod payload;
 mod shown;
 mod verify;
 
+pub use again::Again;
 pub use checks::{Check, CheckKind, CheckResult};
 pub use content::{Content, PartInfo, Summary, Take};
 pub use described::{Described, TEXT_MAX, field_text};
@@ -25,7 +27,10 @@ use crate::{
 };
 use checks::Checks;
 use payload::Payload;
-use sealpost_crypto::key::SecretKey;
+use sealpost_crypto::{
+    key::SecretKey,
+    seal::{FileKey, Identities},
+};
 use sealpost_proto::{
     address::{Address, Mailbox},
     key::PublicKey,
@@ -227,6 +232,11 @@ impl Message {
     }
     /// Verifies, opens, decides.
     pub fn judge(self, identities: &[SecretKey], facts: &Facts) -> Result<Opened, OpenError> {
+        let identities = Identities::new(identities.to_vec()).map_err(io::Error::other)?;
+        self.judge_with(&identities, facts)
+    }
+    /// The same with keys made ready for many messages.
+    pub fn judge_with(self, identities: &Identities, facts: &Facts) -> Result<Opened, OpenError> {
         judge::judge(&self, identities, facts)
     }
 }
@@ -256,7 +266,7 @@ enum Held {
     /// Nothing could be opened.
     Closed,
     /// The armour laid out again, what opens it, and what is known of the payload.
-    Sealed(Arc<Spool>, Vec<SecretKey>, Arc<Payload>),
+    Sealed(Arc<Spool>, FileKey, Arc<Payload>),
     /// The message itself, with its header and where its body begins.
     Plain(Arc<Spool>, Header, u64),
 }

@@ -1,10 +1,7 @@
 //! The first pass over a sealed payload: everything is authenticated and hashed, nothing is shown (profile §6).
 
 use crate::spool::{Spool, SpoolReader, for_each_chunk};
-use sealpost_crypto::{
-    key::SecretKey,
-    seal::{self, SealError},
-};
+use sealpost_crypto::seal::{self, FileKey, Identities, SealError};
 use sealpost_proto::{
     address::Address,
     message::{Header, HeaderError, MAX_HEADER_OCTETS, MailboxList, relaxed},
@@ -65,13 +62,19 @@ impl From<HeaderError> for PayloadError {
     }
 }
 
-/// Opens the armour; every octet behind the returned reader is authenticated before it comes.
-pub(super) fn open(
-    armour: &Arc<Spool>,
-    identities: &[SecretKey],
-) -> Result<Box<dyn Read + Send>, PayloadError> {
-    let reader = BufReader::with_capacity(64 * 1024, SpoolReader::new(armour.clone()));
-    Ok(seal::open_armoured(identities, reader)?)
+/// Octets of armour read at once.
+const CHUNK: usize = 64 * 1024;
+
+/// Opens the armour again; every octet behind the returned reader is authenticated before it comes.
+pub(super) fn open(armour: &Arc<Spool>, key: &FileKey) -> Result<Box<dyn Read + Send>, PayloadError> {
+    Ok(seal::open_with(key, buffered(armour))?)
+}
+
+fn buffered(armour: &Arc<Spool>) -> impl Read + Send + use<> {
+    BufReader::with_capacity(
+        CHUNK.min(usize::try_from(armour.size()).unwrap_or(CHUNK)),
+        SpoolReader::new(armour.clone()),
+    )
 }
 
 /// The header at the start of `reader`, the octets read so far, and where in them the body starts.
@@ -86,8 +89,11 @@ pub(super) fn read_header(
 }
 
 impl Payload {
-    pub(super) fn read(armour: &Arc<Spool>, identities: &[SecretKey]) -> Result<Self, PayloadError> {
-        let mut reader = open(armour, identities)?;
+    pub(super) fn read(
+        armour: &Arc<Spool>,
+        identities: &Identities,
+    ) -> Result<(Self, FileKey), PayloadError> {
+        let (mut reader, key) = seal::open_keyed(identities, buffered(armour))?;
         let (header, start, body) = read_header(&mut reader)?;
         let mut size = start.len() as u64;
         let mut hash = Sha256::new();
@@ -105,7 +111,7 @@ impl Payload {
             Ok(())
         })?;
         let small = (size == start.len() as u64).then(|| Arc::new(start));
-        Ok(Self { header, body: body as u64, size, sha256: hash.finalize().into(), small })
+        Ok((Self { header, body: body as u64, size, sha256: hash.finalize().into(), small }, key))
     }
 
     /// Whether HP-Outer says exactly what the outer header says (RFC 9788 §2.2; profile §6).

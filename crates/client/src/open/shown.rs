@@ -18,7 +18,7 @@ use crate::{
     spool::{Spool, SpoolReader},
     staged::Shared,
 };
-use sealpost_crypto::key::SecretKey;
+use sealpost_crypto::seal::FileKey;
 use sealpost_proto::message::{Field, Header, write};
 use std::{
     io::{self, Cursor, Read},
@@ -40,16 +40,35 @@ pub struct Shown {
 }
 
 /// Where the octets behind the header come from.
-enum Body {
+pub(super) enum Body {
     /// Of a message as it came: from there on.
     Plain(Arc<Spool>, u64),
     /// Of a small payload, or of a notice.
     Memory(Arc<Zeroizing<Vec<u8>>>, u64),
     /// Of a sealed message, opened once more.
-    Sealed(Arc<Spool>, Vec<SecretKey>, u64),
+    Sealed(Arc<Spool>, FileKey, u64),
 }
 
 impl Shown {
+    /// Of a header and what stands behind it; `rest` octets of that.
+    pub(super) fn new(head: Zeroizing<Vec<u8>>, body: Body, rest: u64) -> Self {
+        let size = head.len() as u64 + rest;
+        Self { head, body, size }
+    }
+
+    /// All of it, where it is in memory: the header and what stands behind it.
+    pub fn in_memory(&self) -> Option<(&[u8], &[u8])> {
+        let body = match &self.body {
+            Body::Plain(spool, body) => match &**spool {
+                Spool::Memory(octets) => octets.get(usize::try_from(*body).ok()?..)?,
+                Spool::Disk(..) => return None,
+            },
+            Body::Memory(octets, body) => octets.get(usize::try_from(*body).ok()?..)?,
+            Body::Sealed(..) => return None,
+        };
+        Some((&self.head, body))
+    }
+
     /// Octets.
     pub fn size(&self) -> u64 {
         self.size
@@ -80,8 +99,8 @@ impl Shown {
                 cursor.set_position(body.saturating_add(at));
                 Box::new(cursor)
             }
-            Body::Sealed(armour, identities, body) => {
-                let mut reader = payload::open(armour, identities).map_err(OpenError::from)?;
+            Body::Sealed(armour, key, body) => {
+                let mut reader = payload::open(armour, key).map_err(OpenError::from)?;
                 io::copy(&mut (&mut reader).take(body.saturating_add(at)), &mut io::sink())?;
                 reader
             }
@@ -111,13 +130,12 @@ impl Opened {
             Held::Plain(source, header, body) => {
                 (head(&verdict, header, false), Body::Plain(source.clone(), *body), source.size() - body)
             }
-            Held::Sealed(armour, identities, payload) => {
-                let body = sealed_body(armour, identities, payload);
+            Held::Sealed(armour, key, payload) => {
+                let body = sealed_body(armour, key, payload);
                 (head(&verdict, &payload.header, true), body, payload.size - payload.body)
             }
         };
-        let size = head.len() as u64 + rest;
-        Shown { head, body, size }
+        Shown::new(head, body, rest)
     }
 
     /// The message as it was composed, for a message that takes it along: without what only its reader is to know.
@@ -135,14 +153,12 @@ impl Opened {
         let shown = match (&self.held, self.verdict.is_withheld()) {
             (_, true) | (Held::Closed, _) => return None,
             (Held::Plain(source, header, body), false) => {
-                let head = without_bcc(header, false);
-                let size = head.len() as u64 + source.size() - body;
-                Shown { head, body: Body::Plain(source.clone(), *body), size }
+                let rest = source.size() - body;
+                Shown::new(without_bcc(header, false), Body::Plain(source.clone(), *body), rest)
             }
-            (Held::Sealed(armour, identities, payload), false) => {
-                let head = without_bcc(&payload.header, true);
-                let size = head.len() as u64 + payload.size - payload.body;
-                Shown { head, body: sealed_body(armour, identities, payload), size }
+            (Held::Sealed(armour, key, payload), false) => {
+                let rest = payload.size - payload.body;
+                Shown::new(without_bcc(&payload.header, true), sealed_body(armour, key, payload), rest)
             }
         };
         Some(shown)
@@ -192,16 +208,16 @@ impl Opened {
             }))
             .collect::<String>();
         let body = Zeroizing::new(write::quoted_printable(&text).into_bytes());
-        let size = (head.len() + body.len()) as u64;
-        Shown { head, body: Body::Memory(Arc::new(body), 0), size }
+        let rest = body.len() as u64;
+        Shown::new(head, Body::Memory(Arc::new(body), 0), rest)
     }
 }
 
 /// The octets behind a payload's header.
-fn sealed_body(armour: &Arc<Spool>, identities: &[SecretKey], payload: &Payload) -> Body {
+fn sealed_body(armour: &Arc<Spool>, key: &FileKey, payload: &Payload) -> Body {
     match &payload.small {
         Some(octets) => Body::Memory(octets.clone(), payload.body),
-        None => Body::Sealed(armour.clone(), identities.to_vec(), payload.body),
+        None => Body::Sealed(armour.clone(), key.clone(), payload.body),
     }
 }
 

@@ -85,7 +85,7 @@ impl Again {
             tokio::time::sleep(pause).await;
             match (self.dial)().await {
                 Ok(mail) => return Ok(mail),
-                Err(ClientError::Later(reason)) => why = reason,
+                Err(ClientError::Later(reason) | ClientError::Away(reason)) => why = reason,
                 Err(error) => return Err(error),
             }
         }

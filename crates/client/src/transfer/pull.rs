@@ -83,7 +83,7 @@ impl Pull {
                         }
                         break;
                     }
-                    Err(ClientError::Later(why)) => {
+                    Err(ClientError::Later(why) | ClientError::Away(why)) => {
                         self.mail = tokio::select! {
                             mail = again.connect(why) => mail?,
                             () = pulling.found.closed() => return Ok(()),

@@ -168,7 +168,7 @@ impl Upload {
             loop {
                 match self.make(&name).await {
                     Ok(()) => break,
-                    Err(ClientError::Later(why)) => self.reconnect(why).await?,
+                    Err(ClientError::Later(why) | ClientError::Away(why)) => self.reconnect(why).await?,
                     Err(error) => return Err(error),
                 }
             }
@@ -209,7 +209,7 @@ impl Upload {
             }
             match self.mail.list().await.map_err(imap_error) {
                 Ok(mailboxes) => break self.mailboxes = mailboxes,
-                Err(ClientError::Later(reason)) => why = reason,
+                Err(ClientError::Later(reason) | ClientError::Away(reason)) => why = reason,
                 Err(error) => return Err(error),
             }
         }
@@ -249,7 +249,7 @@ impl Upload {
         while !batch.is_empty() {
             match self.send_once(&mut batch).await {
                 Ok(()) => self.again.progress(),
-                Err(ClientError::Later(why)) => self.reconnect(why).await?,
+                Err(ClientError::Later(why) | ClientError::Away(why)) => self.reconnect(why).await?,
                 Err(error) => return Err(go_on(error)),
             }
         }
@@ -349,7 +349,7 @@ impl Upload {
 pub(super) fn go_on(error: ClientError) -> ClientError {
     let again = "what is done is written down: run the same command again to go on";
     match error {
-        ClientError::Later(text) => ClientError::Later(format!("{text}; {again}")),
+        ClientError::Later(text) | ClientError::Away(text) => ClientError::Later(format!("{text}; {again}")),
         ClientError::Refused(text) => ClientError::Refused(format!("{text}; {again}")),
         other => other,
     }
