@@ -59,6 +59,11 @@ impl Composition {
             return Err(ComposeError::TooManyRecipients);
         }
 
+        // Names are for those who read inside: of what one keeps nobody else needs them.
+        let outside = |name, field| match given.purpose {
+            Purpose::Send => outside(name, field),
+            Purpose::Keep => address_field(name, &mailboxes(field)),
+        };
         let mut lines = Vec::with_capacity(header.fields().len() + 5);
         let mut outer = if let Some(field) = from {
             outside("From", field)
@@ -92,7 +97,7 @@ impl Composition {
             }
         }
         let date = match one(&header, "Date")? {
-            Some(field) => outside("Date", field),
+            Some(field) => self::outside("Date", field),
             None => added(&mut lines, write::words_field("Date", [given.now.to_rfc5322().as_str()])),
         };
         let (message_id, message_id_field) = if let Some(field) = one(&header, "Message-ID")? {

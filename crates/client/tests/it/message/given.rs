@@ -150,7 +150,8 @@ fn a_header_that_is_no_7_bit_stays_inside() {
 fn drafts_are_kept_in_many_states_under_one_message_id() {
     let mut seen = Vec::new();
     for body in ["first", "second"] {
-        let composed = format!("{ID}Subject: half\r\n\r\n{body}\r\n");
+        let to = "To: \"Deep Throat\" <carol@example.com>\r\n";
+        let composed = format!("{ID}Subject: half\r\n{to}\r\n{body}\r\n");
         let mut entropy = [0; 16];
         entropy[0] = body.as_bytes()[0];
         let own = mailbox("alice@example.net");
@@ -158,11 +159,12 @@ fn drafts_are_kept_in_many_states_under_one_message_id() {
             Given { own: &own, addresses: &[own.canonical()], now: NOW, entropy, purpose: Purpose::Keep };
         let taken = Composition::of_message(&Staged::of(composed.as_bytes()).unwrap(), &given).unwrap();
         let octets = octets(&taken.composition.sealed(&Copy::Sent, &[bob().public()], &alice()).unwrap());
+        assert!(text(&octets).contains("\r\nTo: carol@example.com\r\n") && !text(&octets).contains("Throat"));
         seen.push(message(&octets).message_id().unwrap().to_owned());
         let opened = judge(&octets, &Facts { from_self: true, ..facts() });
         assert_eq!(opened.verdict.name(), "good", "{:?}", opened.notes);
         let shown = text(&all(&opened.shown(SEE)));
-        assert!(shown.contains(&format!("From: alice@example.net\r\n{ID}Subject: half\r\n")), "{shown}");
+        assert!(shown.contains(&format!("From: alice@example.net\r\n{ID}Subject: half\r\n{to}")), "{shown}");
     }
     assert_ne!(seen[0], seen[1]);
     assert!(!seen.contains(&"<x@example.net>".to_owned()));
