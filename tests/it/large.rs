@@ -33,15 +33,20 @@ fn noise() -> Vec<u8> {
 }
 
 /// Runs to the end and says how much memory the process held at most.
-fn measured(command: &mut Command) -> (Output, u64) {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-    let mut peak = 0;
+pub fn measured(command: &mut Command) -> (Output, u64) {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let pid = child.id();
     // The figure only grows while the process lives, so the last look is close to its end.
-    while child.try_wait().expect("a child").is_none() {
-        peak = peak.max(peak_memory_kib(child.id()).unwrap_or(0));
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    (child.wait_with_output().expect("it ran"), peak)
+    let watch = std::thread::spawn(move || {
+        let mut peak = 0;
+        while let Some(kib) = peak_memory_kib(pid) {
+            peak = kib;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        peak
+    });
+    let output = child.wait_with_output().expect("it ran");
+    (output, watch.join().expect("it does not panic"))
 }
 
 #[test]

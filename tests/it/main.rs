@@ -16,6 +16,7 @@ mod ipv6;
 mod large;
 mod licences;
 mod load;
+mod malformed;
 mod mutants;
 mod mx;
 mod postfix;

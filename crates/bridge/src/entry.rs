@@ -82,6 +82,11 @@ impl Keywords {
         Some(self.0 >> at & 1 == 1)
     }
 
+    /// Those that are not among `others`.
+    pub(crate) fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+
     /// Those that are set.
     pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES.into_iter().enumerate().filter(move |(n, _)| self.0 >> n & 1 == 1).map(|(_, name)| name)
@@ -105,6 +110,19 @@ impl Entry {
             text: Some(described.text),
             head: Some(described.head),
         }
+    }
+
+    /// What it takes of memory, about.
+    pub(crate) fn octets(&self) -> usize {
+        let (head, text) =
+            (self.head.as_ref().map_or(0, |h| h.len()), self.text.as_ref().map_or(0, |t| t.len()));
+        self.envelope.len() + self.body.len() + self.body_structure.len() + head + text
+    }
+
+    /// Goes on without its header and its text.
+    pub(crate) fn forget_text(&mut self) {
+        self.head = Some(Zeroizing::default());
+        self.text = Some(Zeroizing::default());
     }
 
     /// Header as shown, with the empty line. To be asked for ([`Need::Head`]).

@@ -170,6 +170,12 @@ pub fn rows() -> Vec<Lie> {
             (WHOLE_1, "Sealpost-Verdict: plain, though this contact signs; not encrypted"),
         ),
         lie(
+            "Puts a stranger's plain mail under a UID that was opened before",
+            vec![Message(1, claiming("dave@nowhere.example"))],
+            (READ_1, 0, plain),
+            (&["UID FETCH 1 (FLAGS)", "UID FETCH 1 (BODY.PEEK[])", "UID FETCH 1 (FLAGS)"], "UID 1 FLAGS ()"),
+        ),
+        lie(
             "Changes UIDVALIDITY",
             vec![UidValidity(7)],
             (READ_1, 0, good),

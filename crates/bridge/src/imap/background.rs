@@ -209,6 +209,7 @@ impl Session<Empty> {
             left -= step.len();
             self.account.index.note_progress(&place, indexed(total, left)).map_err(Box::new)?;
             self.provisional.clear();
+            self.provisional_octets = 0;
             self.held = None;
             self.program.flush().await?;
         }

@@ -148,6 +148,8 @@ struct Session<S> {
     notified: notify::Notified,
     /// Messages opened while a look-up failed: true for this session, asked again by the next.
     provisional: HashMap<u32, Entry>,
+    /// Octets of them.
+    provisional_octets: usize,
     /// Verdicts of the open mailbox, once a flag was told.
     verdicts: Option<HashMap<u32, Keywords>>,
 }
@@ -198,6 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             undecoded: None,
             notified: notify::Notified::default(),
             provisional: HashMap::new(),
+            provisional_octets: 0,
             verdicts: None,
         }
     }
@@ -450,6 +453,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         self.held = None;
         self.notified.forget();
         self.provisional.clear();
+        self.provisional_octets = 0;
         self.verdicts = None;
     }
 

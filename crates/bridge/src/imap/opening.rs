@@ -10,7 +10,10 @@ use super::{
     pipeline::Pipeline,
     wire::{self, Response, items, response},
 };
-use crate::{account::BridgeError, entry::Entry};
+use crate::{
+    account::BridgeError,
+    entry::{Entry, Keywords},
+};
 use sealpost_client::{
     bridge::{Begun, Decided, Fetched, Judgement, Judging},
     error::ClientError,
@@ -27,6 +30,10 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use zeroize::Zeroizing;
 
+/// Octets of entries that wait for the index: the text of one message may have 4 MiB.
+const WAITING_MAX: usize = 4 * 1024 * 1024;
+/// Octets of entries kept for a session alone; of more, neither header nor text is found by a search.
+const PROVISIONAL_MAX: usize = 16 * 1024 * 1024;
 /// Longest message taken from the server, in octets: as the command line has it.
 const MESSAGE_MAX: u64 = 1 << 30;
 
@@ -87,8 +94,21 @@ type Judged = Passing<std::result::Result<Decided, ClientError>>;
 struct Opening<'a> {
     asked: Option<Asked<'a>>,
     judging: Judging,
-    fresh: Vec<(Listed, Entry, bool)>,
+    learning: Learning,
     failure: Option<BridgeError>,
+}
+
+/// What was learnt of messages that were opened by one command.
+#[derive(Default)]
+struct Learning {
+    /// What the index does not have yet.
+    waiting: Vec<(u32, Entry)>,
+    /// Octets of that.
+    octets: usize,
+    /// All of them.
+    opened: Vec<(Listed, Keywords)>,
+    /// Keywords that were told of them in this session and are not true any more.
+    taken_back: Vec<(Listed, Keywords)>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
@@ -171,12 +191,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let tag = self.ask_for_octets(asked, which).await?;
         let judging = self.account.judging().await?;
         let asked = asked.map(|(asked, _)| *asked);
-        let mut opening = Opening { asked, judging, fresh: Vec::new(), failure: None };
+        let mut opening = Opening { asked, judging, learning: Learning::default(), failure: None };
         let opened = self.judge_all(&mut opening, &tag, which).await;
         // What was learnt is kept, whatever became of the rest.
-        let Opening { judging, fresh, failure, .. } = opening;
+        let Opening { judging, mut learning, failure, .. } = opening;
         let finished = judging.finish().await.map_err(BridgeError::from);
-        self.keep(&fresh).await?;
+        self.learn(&mut learning)?;
+        self.mark(StoreHow::Remove, &learning.taken_back).await?;
+        self.mark(StoreHow::Add, &learning.opened).await?;
         opened?;
         match failure {
             Some(error) => Err(error.into()),
@@ -253,7 +275,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 self.answer(asked, listed.number, &guard::told(&octets, |_| entry.keywords), &entry, content)
                     .await?;
             }
-            opening.fresh.push((listed, entry, provisional));
+            if let Err(error) = self.learnt(&mut opening.learning, listed, entry, provisional) {
+                opening.failure = Some(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what was learnt of a message.
+    fn learnt(
+        &mut self,
+        learning: &mut Learning,
+        listed: Listed,
+        mut entry: Entry,
+        provisional: bool,
+    ) -> std::result::Result<(), BridgeError> {
+        // What was told of it before may have been true of another message under this UID.
+        let former = self.verdicts.as_ref().and_then(|verdicts| verdicts.get(&listed.uid));
+        let lost = former.map_or(Keywords::default(), |former| former.without(entry.keywords));
+        learning.taken_back.push((listed, lost));
+        learning.opened.push((listed, entry.keywords));
+        if provisional {
+            if self.provisional_octets + entry.octets() > PROVISIONAL_MAX {
+                entry.forget_text();
+            }
+            self.provisional_octets += entry.octets();
+            self.provisional.insert(listed.uid, entry);
+            return Ok(());
+        }
+        learning.octets += entry.octets();
+        learning.waiting.push((listed.uid, entry));
+        if learning.octets > WAITING_MAX { self.learn(learning) } else { Ok(()) }
+    }
+
+    /// Puts what waits into the index.
+    fn learn(&mut self, learning: &mut Learning) -> std::result::Result<(), BridgeError> {
+        let waiting = std::mem::take(&mut learning.waiting);
+        learning.octets = 0;
+        let Some(place) = self.selected.as_ref().map(|selected| selected.place) else { return Ok(()) };
+        self.account.index.learn(&place, &waiting)?;
+        if let Some(verdicts) = &mut self.verdicts {
+            verdicts.extend(waiting.iter().map(|(uid, entry)| (*uid, entry.keywords)));
         }
         Ok(())
     }
@@ -317,25 +379,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
     }
 
-    /// Puts what was opened into the index, and its keywords to the messages: the server then tells all programs of them
-    /// as of any other flag.
-    async fn keep(&mut self, fresh: &[(Listed, Entry, bool)]) -> std::result::Result<(), Failure> {
-        let Some(place) = self.selected.as_ref().map(|selected| selected.place) else { return Ok(()) };
-        let mut kept = Vec::with_capacity(fresh.len());
-        for (listed, entry, provisional) in fresh {
-            if *provisional {
-                self.provisional.insert(listed.uid, entry.clone());
-            } else {
-                kept.push((listed.uid, entry.clone()));
-            }
-        }
-        self.account.index.learn(&place, &kept).map_err(BridgeError::from)?;
-        if let Some(verdicts) = &mut self.verdicts {
-            verdicts.extend(kept.iter().map(|(uid, entry)| (*uid, entry.keywords)));
-        }
+    /// Puts the keywords of what was opened to the messages, or takes them away: the server then tells all programs of
+    /// them as of any other flag.
+    async fn mark(
+        &mut self,
+        how: StoreHow,
+        opened: &[(Listed, Keywords)],
+    ) -> std::result::Result<(), Failure> {
         let mut by_keywords: Vec<(Vec<&'static str>, Vec<u32>)> = Vec::new();
-        for (listed, entry, _) in fresh {
-            let names: Vec<&'static str> = entry.keywords.names().collect();
+        for (listed, keywords) in opened {
+            let names: Vec<&'static str> = keywords.names().collect();
             match by_keywords.iter_mut().find(|(known, _)| *known == names) {
                 Some((_, numbers)) => numbers.push(listed.number),
                 None => by_keywords.push((names, vec![listed.number])),
@@ -348,14 +401,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 continue;
             };
             let tag = self.server.tag();
-            let body = Body::Store {
-                uid: false,
-                set,
-                how: StoreHow::Add,
-                silent: false,
-                flags,
-                unchanged_since: None,
-            };
+            let body = Body::Store { uid: false, set, how, silent: false, flags, unchanged_since: None };
             self.server.command(&Command { tag: tag.clone(), body }, self.names, &mut Vec::new()).await?;
             loop {
                 let Came::Line(line) = self.server.next().await? else { return Err(unasked().into()) };
