@@ -232,7 +232,7 @@ impl<'a> Plan<'a> {
         loop {
             let edited = draft.edit();
             let text = draft.read();
-            let unchanged = text.as_ref().is_ok_and(|text| *text == begin);
+            let unchanged = text.as_ref().is_ok_and(|text| is_same(text, &begin));
             let text = match (edited, text) {
                 (Err(failure), _) if unchanged || draft.is_gone() => {
                     draft.remove()?;
@@ -322,6 +322,11 @@ impl<'a> Plan<'a> {
         details["kept"] = json!(path);
         failure
     }
+}
+
+/// Whether nothing was written: some editors write other line ends, or one more, without being asked.
+fn is_same(text: &str, begin: &str) -> bool {
+    text.replace("\r\n", "\n").trim_end() == begin.trim_end()
 }
 
 fn nothing_written() -> Failure {

@@ -104,6 +104,8 @@ fn what_is_given_up_is_not_sent_and_what_was_written_is_not_lost() {
         ("printf 'To: bob@example.com\\nSubject: s\\n\\n \\n' > \"$1\"", "nothing was written"),
         (": > \"$1\"", "nothing was written"),
         ("rm \"$1\"", "nothing was written"),
+        // vi does that to what it takes for mail.
+        ("sed -i 's/$/\r/' \"$1\"; echo >> \"$1\"", "nothing was written"),
         ("rm \"$1\"; exit 3", "the editor sh -e "),
         ("exit 3", "the editor sh -e "),
     ] {

@@ -1,5 +1,5 @@
 //! The second pass: what of a message is shown, and its attachments saved (profile §6). By now every octet is known to
-//! be authentic or plain; memory is bounded by [`MAX_TEXT_OCTETS`] all the same.
+//! be authentic or plain; memory is bounded all the same, by what [`Collector`] keeps.
 
 use super::{Held, OpenError, collector::Collector, payload};
 use crate::{
