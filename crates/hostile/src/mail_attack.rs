@@ -33,8 +33,6 @@ pub enum MailAttack {
     Strip(&'static str),
     /// A command that begins so is not heard: it hangs up.
     HangUp(&'static str),
-    /// A command that begins so is answered with this, whatever the server says.
-    Answer(&'static str, &'static str),
 }
 
 /// A response on its way.
@@ -51,10 +49,6 @@ impl MailAttack {
     pub(crate) fn change(&self, said: &mut Said) {
         match self {
             Self::Say(verb, text) if said.answers(verb) => said.octets.insert(0, text.clone().into_bytes()),
-            Self::Answer(verb, text) if said.answers(verb) => said.each(|response| {
-                let tag = response.split(|b| *b == b' ').next().unwrap_or_default().to_vec();
-                *response = [&tag[..], b" ", text.as_bytes(), b"\r\n"].concat();
-            }),
             Self::UidValidity(now) => said.each(|response| {
                 if let Some(at) = find(response, b"[UIDVALIDITY ") {
                     let end = at + response[at..].iter().position(|b| *b == b']').unwrap();

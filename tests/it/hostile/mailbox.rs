@@ -69,8 +69,8 @@ fn smuggled() -> String {
 
 pub fn rows() -> Vec<Lie> {
     use MailAttack::{
-        Announce, Cut, Fields, Flags, FlagsTwice, HangUp, Items, Message, Say, Strip, Swap, UidValidity,
-        Withhold,
+        Announce, Cut, Fields, Flags, FlagsTwice, Found, HangUp, Items, Message, Say, Strip, Swap,
+        UidValidity, Withhold,
     };
     let plain = "plain: neither sealed nor signed";
     let good = "good: from the sender, unchanged";
@@ -201,6 +201,12 @@ pub fn rows() -> Vec<Lie> {
                 WHOLE_1,
                 "* BYE The mail server broke the protocol: a message of 8796093022208 octets is announced",
             ),
+        ),
+        lie(
+            "Finds in a search what does not match",
+            vec![Found("2")],
+            (&["read", "last"], 0, plain),
+            (&["UID SEARCH KEYWORD $Signed", "UID FETCH 2 (FLAGS ENVELOPE)"], "UID 2 FLAGS ()"),
         ),
         lie("Withholds mail", vec![Withhold], (LIST, 0, "INBOX is empty"), (&["SELECT INBOX"], "* 0 EXISTS")),
         lie(
