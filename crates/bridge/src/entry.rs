@@ -5,7 +5,7 @@ use sealpost_proto::imap::response;
 use zeroize::Zeroizing;
 
 /// Version of the form in which entries are stored; others are made anew.
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 
 /// How much of an entry is asked for: its parts are sealed apart, since some are long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

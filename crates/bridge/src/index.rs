@@ -16,7 +16,7 @@ use std::{
 use zeroize::Zeroizing;
 
 /// Layout of the tables; another one is thrown away.
-const VERSION: i32 = 6;
+const VERSION: i32 = 7;
 /// UIDs that nobody asked for, read along to save a search.
 const GAP: u32 = 4;
 

@@ -1,6 +1,7 @@
 //! The bridge as a process between mail programs and two real servers: what is composed on one side comes out on the
 //! other, octet for octet, and lies sealed in between.
 
+mod alike;
 mod append;
 mod extensions;
 mod imap;

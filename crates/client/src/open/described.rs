@@ -1,9 +1,9 @@
 //! What an index keeps of a message as shown: all that is asked of it without its octets.
 
-use super::shown::Shown;
+use super::{shown::Shown, texts::Texts};
 use crate::{
     mime::{
-        parser::{Parser, Part, Sink},
+        parser::Parser,
         words::{decode_charset, decode_words},
     },
     spool::for_each_chunk,
@@ -14,13 +14,10 @@ use sealpost_proto::{
         mime::{Scanner, Structure},
         structure,
     },
-    message::{Header, preview},
+    message::Header,
 };
 use std::io;
 use zeroize::Zeroizing;
-
-/// Most text kept for searching, in octets; what lies behind is not found. A book has about one MiB.
-pub const TEXT_MAX: usize = 4 * 1024 * 1024;
 
 /// A message in short.
 pub struct Described {
@@ -34,7 +31,8 @@ pub struct Described {
     pub body: Zeroizing<Vec<u8>>,
     /// BODYSTRUCTURE.
     pub body_structure: Zeroizing<Vec<u8>>,
-    /// The texts of its parts, decoded; a line feed between them. In the form in which IMAP compares (i;unicode-casemap).
+    /// The texts of its parts and the headers of messages inside, decoded; a line feed between them. In the form in which IMAP
+    /// compares (i;unicode-casemap).
     pub text: Zeroizing<String>,
     /// Its first words (RFC 8970).
     pub preview: Zeroizing<String>,
@@ -86,85 +84,4 @@ impl Shown {
 /// The decoded value of a header field, for searching.
 pub fn field_text(unfolded: &[u8]) -> String {
     decode_words(&decode_charset(None, unfolded))
-}
-
-/// Gathers the texts of all text parts.
-#[derive(Default)]
-struct Texts {
-    all: Zeroizing<String>,
-    preview: Zeroizing<String>,
-    current: Option<Current>,
-    /// Text parts so far.
-    parts: usize,
-}
-
-/// A text part as it comes.
-struct Current {
-    charset: Option<String>,
-    is_html: bool,
-    is_attachment: bool,
-    octets: Zeroizing<Vec<u8>>,
-}
-
-impl Sink for Texts {
-    fn begin(&mut self, part: &Part) -> io::Result<()> {
-        let kind = part.content_type.value.as_str();
-        let text = kind.is_empty() || kind == "text" || kind.starts_with("text/");
-        let charset = part.content_type.get("charset").map(str::to_owned);
-        self.current = text.then(|| Current {
-            charset,
-            is_html: kind == "text/html",
-            is_attachment: part.disposition.value == "attachment",
-            octets: Zeroizing::new(Vec::new()),
-        });
-        Ok(())
-    }
-
-    fn data(&mut self, octets: &[u8]) -> io::Result<()> {
-        if let Some(Current { octets: held, .. }) = &mut self.current {
-            let room = TEXT_MAX.saturating_sub(self.all.len() + held.len()).min(octets.len());
-            held.extend_from_slice(&octets[..room]);
-        }
-        Ok(())
-    }
-
-    fn end(&mut self) -> io::Result<()> {
-        if let Some(current) = self.current.take() {
-            if !self.all.is_empty() {
-                self.all.push('\n');
-            }
-            let text = Zeroizing::new(decode_charset(current.charset.as_deref(), &current.octets));
-            self.look(&current, &text);
-            self.all.push_str(&text);
-        }
-        Ok(())
-    }
-}
-
-impl Texts {
-    /// Takes the first words, where none are there yet.
-    fn look(&mut self, part: &Current, text: &str) {
-        self.parts += 1;
-        // The first is what the message says, whatever it calls itself; others may be files.
-        let is_file = self.parts > 1 && part.is_attachment;
-        if self.parts > preview::PARTS_MAX || is_file || !self.preview.is_empty() {
-            return;
-        }
-        let most = usize::try_from(preview::LOOKED_AT_MAX).unwrap_or(usize::MAX);
-        let mut end = text.len().min(most);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        let start = &text[..end];
-        if preview::is_sealed(start) {
-            self.parts = preview::PARTS_MAX;
-            return;
-        }
-        let words = if part.is_html {
-            preview::of_html(start, end == text.len())
-        } else {
-            preview::of_text(start, true)
-        };
-        self.preview = Zeroizing::new(words);
-    }
 }

@@ -13,13 +13,15 @@ mod described;
 mod judge;
 mod payload;
 mod shown;
+mod texts;
 mod verify;
 
 pub use again::Again;
 pub use checks::{Check, CheckKind, CheckResult};
 pub use content::{Content, PartInfo, Summary, Take};
-pub use described::{Described, TEXT_MAX, field_text};
+pub use described::{Described, field_text};
 pub use shown::{Shown, VERDICT_FIELD};
+pub use texts::TEXT_MAX;
 
 use crate::{
     compose::is_message_id,
