@@ -2,13 +2,18 @@
 
 use crate::index::{Index, IndexError, Place};
 use sealpost_client::{
-    bridge::{Identity, Judging},
+    bridge::{Identity, Judging, Moment},
     client::Client,
     error::ClientError,
 };
 use sealpost_crypto::local::LocalKey;
 use sealpost_proto::address::Address;
-use std::{fs, io, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc};
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -48,6 +53,8 @@ pub(crate) struct Account {
     /// For mail programs on this machine; never the account's own.
     password: Zeroizing<String>,
     pub(crate) index: Index,
+    /// The identity at some moment.
+    known: Mutex<Option<(Moment, Arc<Identity>)>>,
 }
 
 impl Account {
@@ -66,7 +73,7 @@ impl Account {
             Index::remove(&index)?;
         }
         let index = Index::open(&index, key)?;
-        Ok(Arc::new(Self { client, address: identity.address, password, index }))
+        Ok(Arc::new(Self { client, address: identity.address, password, index, known: Mutex::default() }))
     }
 
     /// Whether a mail program may come in.
@@ -77,8 +84,19 @@ impl Account {
         known & right
     }
 
-    pub(crate) fn identity(&self) -> Result<Identity, BridgeError> {
-        Ok(self.client.identity()?)
+    /// Who this is. Read anew only where the client's folder has changed: its memory of messages may be long.
+    pub(crate) fn identity(&self) -> Result<Arc<Identity>, BridgeError> {
+        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Before it is read: a change meanwhile is then seen the next time.
+        let now = self.client.moment();
+        if let Some((moment, identity)) = &*known
+            && *moment == now
+        {
+            return Ok(identity.clone());
+        }
+        let identity = Arc::new(self.client.identity()?);
+        *known = Some((now, identity.clone()));
+        Ok(identity)
     }
 
     pub(crate) async fn judging(&self) -> Result<Judging, BridgeError> {

@@ -152,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         let Some(account) = &self.account else {
             return Reply::new(530, "5.7.0", "Authentication required");
         };
-        let own = account.identity().map(|identity| identity.addresses).unwrap_or_default();
+        let own = account.identity().map(|identity| identity.addresses.clone()).unwrap_or_default();
         let address = from.map(Mailbox::canonical);
         let is_own = address.as_ref().is_some_and(|address| {
             let bare = address.without_detail();

@@ -5,13 +5,15 @@ use crate::{
     client::Client,
     compose::{ComposeError, Composition, Copy, Given, Outgoing, Purpose, kept},
     error::ClientError,
+    folder::{Folder, Stamp},
     open::{Again, Described, OpenError, Opened, Shown},
     read::{Facing, Judged, Trace, Tried, Unjudged, blocking},
+    secrets::Secrets,
     session::{Session, mailbox},
     spool::{Spool, spool},
     staged::Staged,
-    state::{Snapshot, State, own_keys},
-    trust::facts::OwnKeys,
+    state::{Account, Snapshot, State, own_keys},
+    trust::{Trust, facts::OwnKeys},
 };
 use bytes::BytesMut;
 use sealpost_crypto::seal::Identities;
@@ -81,6 +83,10 @@ pub struct Identity {
     /// Contacts whose mail was signed before: what comes from them without a signature has a verdict of its own.
     pub signers: Vec<Address>,
 }
+
+/// The account at one time: as long as it is the same, so is its [`Identity`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment([Stamp; 3]);
 
 /// A message and what it was found to be.
 pub struct Judgement {
@@ -170,6 +176,12 @@ impl Client {
         let signers =
             folder.trust.pins.iter().filter(|(_, pin)| pin.signs).map(|(address, _)| address.clone());
         Ok(Identity { address: folder.account.address, addresses: own.addresses, signers: signers.collect() })
+    }
+
+    /// The account as it is now. Costs nothing beside [`Client::identity`].
+    pub fn moment(&self) -> Moment {
+        let folder = Folder::new(&self.settings.dir);
+        Moment([folder.stamp::<Account>(), folder.stamp::<Secrets>(), folder.stamp::<Trust>()])
     }
 
     /// Takes the folder.

@@ -15,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -49,6 +49,10 @@ struct VersionOnly {
 pub(crate) struct Folder {
     dir: PathBuf,
 }
+
+/// A file at one time: inode, length, and when it was written. `None`: there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp(Option<(u64, u64, i64, i64)>);
 
 /// The right to write.
 pub(crate) struct Locked {
@@ -103,6 +107,12 @@ impl Folder {
             Ok(Err(e)) => Err(error("cannot lock", &path, &e)),
             Err(e) => Err(error("cannot lock", &path, &std::io::Error::other(e))),
         }
+    }
+
+    /// What tells whether a file was replaced.
+    pub(crate) fn stamp<T: Stored>(&self) -> Stamp {
+        let metadata = fs::metadata(self.dir.join(T::NAME)).ok();
+        Stamp(metadata.map(|m| (m.ino(), m.len(), m.mtime(), m.mtime_nsec())))
     }
 
     /// Reads a file; `None` where there is none.

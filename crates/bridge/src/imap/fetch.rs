@@ -158,8 +158,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let sorted = self.sort(batch, parts::need(asked.items)).await.map_err(Failure::from)??;
         let (mut otherwise, mut refused) = (Vec::new(), None);
         if !sorted.plain.is_empty() {
-            let signers = self.account.identity()?.signers;
-            (otherwise, refused) = self.pass_plain(asked, &sorted.plain, with_modseq, &signers).await?;
+            let identity = self.account.identity()?;
+            (otherwise, refused) =
+                self.pass_plain(asked, &sorted.plain, with_modseq, &identity.signers).await?;
         }
         let octets = asked.items.iter().any(|item| parts::is_content(item) && !parts::is_indexed(item));
         let held = self.held.as_ref().map(|held| held.uid);
@@ -201,15 +202,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         };
         let new: Vec<Listed> = batch.iter().filter(|l| !known.contains_key(&l.uid)).copied().collect();
         if !new.is_empty() {
-            let signers = match self.account.identity() {
-                Ok(identity) => identity.signers,
+            let identity = match self.account.identity() {
+                Ok(identity) => identity,
                 Err(error) => return Ok(Err(error)),
             };
             let mut kinds = Vec::with_capacity(new.len());
             self.look_at(&new, |uid, fields| {
                 // What cannot be read has to be opened, and is told so.
                 let header = Header::read(fields);
-                kinds.push((uid, header.is_ok_and(|(header, _)| guard::passes_as_it_is(&header, &signers))));
+                kinds.push((
+                    uid,
+                    header.is_ok_and(|(header, _)| guard::passes_as_it_is(&header, &identity.signers)),
+                ));
             })
             .await?;
             if let Err(error) = self.account.index.learn_kinds(&place, &kinds) {
