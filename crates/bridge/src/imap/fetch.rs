@@ -22,14 +22,17 @@ use super::{
 use crate::{
     account::BridgeError,
     entry::{Entry, Need},
-    index::Known,
+    index::{IndexError, Known, Place},
 };
 use sealpost_proto::{
     imap::{Body, ChangedSince, Command, FetchItem, Section, SectionText, SequenceSet, Tag},
     message::Header,
 };
 use std::{collections::HashMap, io};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::{JoinHandle, spawn_blocking},
+};
 
 /// Messages handled together.
 const BATCH: usize = 500;
@@ -53,6 +56,20 @@ pub(super) struct Sorted {
     pub(super) known: Vec<(Listed, Entry)>,
     /// Have to be opened.
     pub(super) unknown: Vec<Listed>,
+}
+
+/// Messages that are being looked up in the index.
+pub(super) struct Ahead {
+    place: Place,
+    uids: Vec<u32>,
+    need: Need,
+    found: JoinHandle<std::result::Result<HashMap<u32, Known>, IndexError>>,
+}
+
+impl Ahead {
+    fn is_for(&self, place: &Place, uids: &[u32], need: Need) -> bool {
+        self.place == *place && self.uids == uids && self.need == need
+    }
 }
 
 /// Why a command failed.
@@ -106,8 +123,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         };
         // What is refused of one message ends the command in a NO, and the others are told all the same.
         let mut end = None;
-        for batch in list.chunks(BATCH) {
-            match self.fetch_batch(asked, batch, with_modseq).await {
+        let mut batches = list.chunks(BATCH).peekable();
+        while let Some(batch) = batches.next() {
+            match self.fetch_batch(asked, batch, batches.peek().copied(), with_modseq).await {
                 Ok(refused) => end = end.or(refused),
                 Err(failure) => return self.searched(asked.tag, None, Err(failure)).await,
             }
@@ -149,13 +167,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
     }
 
+    /// Answers for some messages. The `next` ones are looked up meanwhile.
     pub(super) async fn fetch_batch(
         &mut self,
         asked: &Asked<'_>,
         batch: &[Listed],
+        next: Option<&[Listed]>,
         with_modseq: bool,
     ) -> std::result::Result<Option<Vec<u8>>, Failure> {
-        let sorted = self.sort(batch, parts::need(asked.items)).await.map_err(Failure::from)??;
+        let need = parts::need(asked.items);
+        let sorted = self.sort(batch, need).await.map_err(Failure::from)??;
+        if let Some(next) = next.filter(|_| !sorted.known.is_empty()) {
+            self.look_ahead(next, need);
+        }
         let (mut otherwise, mut refused) = (Vec::new(), None);
         if !sorted.plain.is_empty() {
             let identity = self.account.identity()?;
@@ -186,6 +210,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Ok(refused.or_else(|| self.undecoded.take()))
     }
 
+    /// Has another thread look messages up in the index.
+    fn look_ahead(&mut self, next: &[Listed], need: Need) {
+        let Some(place) = self.selected.as_ref().map(|selected| selected.place) else { return };
+        let uids: Vec<u32> = next.iter().map(|listed| listed.uid).collect();
+        let (account, asked) = (self.account.clone(), uids.clone());
+        let found = spawn_blocking(move || account.index.look(&place, &asked, need));
+        self.ahead = Some(Ahead { place, uids, need, found });
+    }
+
     /// Tells which messages are what. New ones are looked at: four fields of their headers.
     pub(super) async fn sort(
         &mut self,
@@ -196,7 +229,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             return Ok(Ok(Sorted::default()));
         };
         let uids: Vec<u32> = batch.iter().map(|listed| listed.uid).collect();
-        let mut known = match self.account.index.look(&place, &uids, need) {
+        let looked = match self.ahead.take().filter(|ahead| ahead.is_for(&place, &uids, need)) {
+            Some(ahead) => ahead.found.await.map_err(io::Error::other)?,
+            None => self.account.index.look(&place, &uids, need),
+        };
+        let mut known = match looked {
             Ok(known) => known,
             Err(error) => return Ok(Err(error.into())),
         };

@@ -143,6 +143,8 @@ struct Session<S> {
     amid: bool,
     selected: Option<Selected>,
     held: Option<Held>,
+    /// Messages that FETCH comes to next.
+    ahead: Option<fetch::Ahead>,
     /// A FETCH has asked for a part whose transfer encoding is not known: how it is to end.
     undecoded: Option<Vec<u8>>,
     notified: notify::Notified,
@@ -197,6 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             amid: false,
             selected: None,
             held: None,
+            ahead: None,
             undecoded: None,
             notified: notify::Notified::default(),
             provisional: HashMap::new(),
@@ -451,6 +454,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     fn leave(&mut self) {
         self.selected = None;
         self.held = None;
+        self.ahead = None;
         self.notified.forget();
         self.provisional.clear();
         self.provisional_octets = 0;
