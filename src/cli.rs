@@ -13,7 +13,7 @@ pub use admin::{
     AppPassword, AppPasswordAction, Backup, Queue, QueueAction, Restore, Serve, ServerConfig, User,
     UserAction,
 };
-pub use bridge::{Bridge, BridgeAction, BridgeRun};
+pub use bridge::{Bridge, BridgeAction, BridgeRun, Program};
 pub use mail::{List, Read, Save, Search, Send, SendPolicy, Verify};
 pub use transfer::{Export, ExportFormat, Import, ImportFormat, TransferAccount};
 pub use writing::{Compose, Forward, Reply, Writing};
@@ -141,6 +141,13 @@ pub enum Command {
     /// Whose keys are known and trusted
     #[command(subcommand)]
     Contact(Contact),
+    /// Forget on this device what opens mail without the password; a running bridge does the same
+    Lock,
+    /// Give the password once, so that commands and the bridge need none again
+    ///
+    /// What opens mail on this device goes into the desktop's key store (Secret Service), where there is one, else into a
+    /// file that only you can read. Needs no network.
+    Unlock,
     /// Run the mail server
     Serve(Serve),
     /// Administer the accounts of a server

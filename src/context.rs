@@ -8,8 +8,9 @@ use crate::{
     secrets,
 };
 use sealpost_client::{
-    client::{Client, Environment, Settings},
+    client::{Client, Custody, Environment, Settings},
     error::ClientError,
+    keystore::{NoKeyStore, SecretService},
     ui::Ui,
 };
 use sealpost_crypto::kdf::Password;
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 use std::{
     env,
     future::Future,
+    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -42,6 +44,16 @@ fn default_dir() -> Result<PathBuf, Failure> {
         .ok_or_else(|| Failure::usage("say where the client's folder is: --dir DIR"))
 }
 
+/// The machine's own clock, randomness and key store.
+fn environment(ui: Arc<dyn Ui>) -> Environment {
+    let mut environment = Environment::system(Arc::clone(&ui));
+    environment.key_store = match env::var_os("SEALPOST_KEY_STORE") {
+        Some(word) if word == "none" => Arc::new(NoKeyStore),
+        _ => Arc::new(SecretService::new(ui)),
+    };
+    environment
+}
+
 impl Context {
     /// From the command line.
     pub fn new(global: &Global, output: Output) -> Result<Self, Failure> {
@@ -51,13 +63,13 @@ impl Context {
         };
         let settings =
             Settings { dir, dns: global.dns, ca_file: global.ca_file.clone(), mx_port: global.mx_port };
-        let client = Client::new(settings.clone(), Environment::system(Arc::new(Person::default())));
+        let client = Client::new(settings.clone(), environment(Arc::new(Person::default())));
         Ok(Self { output, password_file: global.password_file.clone(), client, settings })
     }
 
     /// The same client with another one to tell and ask.
     pub fn client_for(&self, ui: Arc<dyn Ui>) -> Client {
-        Client::new(self.settings.clone(), Environment::system(ui))
+        Client::new(self.settings.clone(), environment(ui))
     }
 
     /// The client's folder.
@@ -68,13 +80,24 @@ impl Context {
     /// A client of another folder, under the same options.
     pub fn client_of(&self, dir: &Path) -> Client {
         let settings = Settings { dir: dir.to_owned(), ..self.settings.clone() };
-        Client::new(settings, Environment::system(Arc::new(Person::default())))
+        Client::new(settings, environment(Arc::new(Person::default())))
     }
 
     /// The present password: `--password-file`, a prompt or standard input.
     pub fn password(&self) -> Result<Password, Failure> {
         let text = secrets::obtain(self.password_file.as_deref(), "Password", "--password-file")?;
         Password::new(&text).map_err(Failure::failed)
+    }
+
+    /// Unlocks a locked device where somebody can be asked: with `--password-file` or on a terminal. Standard input that is
+    /// none may hold a message, which is not to be taken for a password.
+    pub fn unlocked(self) -> Result<Self, Failure> {
+        let asks = || self.password_file.is_some() || io::stdin().is_terminal();
+        if matches!(self.client.custody(), Ok(Custody::Locked)) && asks() {
+            let password = self.password()?;
+            block_on(self.client.unlock(&password))??;
+        }
+        Ok(self)
     }
 }
 

@@ -36,6 +36,7 @@ Exit status:
 
 Environment:
   SEALPOST_DIR  the client's folder where --dir is not given
+  SEALPOST_KEY_STORE  none: keep secrets in the client's folder though there is a key store
   SEALPOST_LOG  what the server logs, e.g. info or sealpost_server=debug
   PAGER         what shows long output on terminals, else less; empty or cat: nothing does
   NO_COLOR      no colour on terminals";

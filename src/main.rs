@@ -15,6 +15,7 @@ mod exit;
 mod front;
 mod keys;
 mod listing;
+mod lock;
 mod mail;
 mod output;
 mod pager;
@@ -65,26 +66,30 @@ fn not_understood(error: &clap::Error) -> ExitCode {
 
 fn run(cli: &Cli, output: Output) -> Outcome {
     let context = || Context::new(&cli.global, output);
+    // What opens mail: where the device is locked, the password is asked for first.
+    let unlocked = || context().and_then(Context::unlocked);
     match &cli.command {
         Command::Demo(args) => demo::demo(args, &cli.global, output),
         Command::Enrol(args) => account::enrol(args, &context()?),
         Command::Login(args) => account::login(args, &context()?),
-        Command::Send(args) => mail::send(args, &context()?),
-        Command::Compose(args) => writing::compose(args, &context()?),
-        Command::Reply(args) => writing::reply(args, &context()?),
-        Command::Forward(args) => writing::forward(args, &context()?),
-        Command::List(args) => listing::list(args, &context()?),
-        Command::Read(args) => reading::read(args, &context()?),
-        Command::Search(args) => listing::search(args, &context()?),
-        Command::Save(args) => reading::save(args, &context()?),
-        Command::Verify(args) => verify::verify(args, &context()?),
-        Command::Import(args) => transfer::import(args, &context()?),
-        Command::Export(args) => transfer::export(args, &context()?),
-        Command::Bridge(args) => bridge::bridge(args, &context()?),
-        Command::Key(command) => keys::key(command, &context()?),
-        Command::Passwd(args) => account::passwd(args, &context()?),
-        Command::Recovery(command) => recovery::recovery(command, &context()?),
-        Command::Contact(command) => contacts::contact(command, &context()?),
+        Command::Send(args) => mail::send(args, &unlocked()?),
+        Command::Compose(args) => writing::compose(args, &unlocked()?),
+        Command::Reply(args) => writing::reply(args, &unlocked()?),
+        Command::Forward(args) => writing::forward(args, &unlocked()?),
+        Command::List(args) => listing::list(args, &unlocked()?),
+        Command::Read(args) => reading::read(args, &unlocked()?),
+        Command::Search(args) => listing::search(args, &unlocked()?),
+        Command::Save(args) => reading::save(args, &unlocked()?),
+        Command::Verify(args) => verify::verify(args, &unlocked()?),
+        Command::Import(args) => transfer::import(args, &unlocked()?),
+        Command::Export(args) => transfer::export(args, &unlocked()?),
+        Command::Bridge(args) => bridge::bridge(args, context()?),
+        Command::Key(command) => keys::key(command, &unlocked()?),
+        Command::Passwd(args) => account::passwd(args, &unlocked()?),
+        Command::Recovery(command) => recovery::recovery(command, &unlocked()?),
+        Command::Contact(command) => contacts::contact(command, &unlocked()?),
+        Command::Lock => lock::lock(&context()?),
+        Command::Unlock => lock::unlock(&context()?),
         Command::Serve(args) => serve::serve(args, output),
         Command::User(args) => admin::user(args, output),
         Command::AppPassword(args) => admin::app_password(args, output),

@@ -17,17 +17,17 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
-/// What is logged where `SEALPOST_LOG` says nothing.
+/// What a server logs where `SEALPOST_LOG` says nothing.
 const DEFAULT_LOG: &str = "info";
 /// How long the end waits for calls of the system that do not come back.
 const HANGING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Logs go to standard error, where a service manager collects them.
-fn log() -> Result<(), Failure> {
+pub fn log(default: &str) -> Result<(), Failure> {
     let filter = match std::env::var("SEALPOST_LOG") {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(&text)
             .map_err(|e| Failure::usage(format_args!("SEALPOST_LOG={text:?} cannot be read: {e}")))?,
-        _ => EnvFilter::new(DEFAULT_LOG),
+        _ => EnvFilter::new(default),
     };
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(io::stderr).init();
@@ -43,7 +43,7 @@ pub fn serve(args: &Serve, output: Output) -> Outcome {
         output.object(&serde_json::json!({ "config": args.config, "ok": true }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    log()?;
+    log(DEFAULT_LOG)?;
     // Before there are threads, of which the sockets' environment variables know nothing.
     let passed = Passed::from_environment().map_err(Failure::failed)?;
     let prepared = sealpost_server::prepare(config, passed).map_err(Failure::failed)?;

@@ -7,6 +7,7 @@ mod cli;
 mod conformance;
 mod crash;
 mod demo;
+mod desk;
 mod disk;
 mod docs;
 mod full;

@@ -20,7 +20,13 @@ const POLL: Duration = Duration::from_millis(50);
 /// The program under test.
 pub fn sealpost() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sealpost"));
-    command.stdin(Stdio::null()).env_remove("SEALPOST_DIR").env_remove("SEALPOST_LOG").env("NO_COLOR", "1");
+    command
+        .stdin(Stdio::null())
+        .env_remove("SEALPOST_DIR")
+        .env_remove("SEALPOST_LOG")
+        .env("NO_COLOR", "1")
+        // Nobody's own.
+        .env("SEALPOST_KEY_STORE", "none");
     command
 }
 

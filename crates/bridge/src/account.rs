@@ -1,12 +1,14 @@
 //! An account that the bridge serves: its client, its index, and the opening of messages.
 
-use crate::index::{Index, IndexError, Place};
+use crate::{
+    gate::{Activity, GRACE},
+    index::{Index, IndexError, Place},
+};
 use sealpost_client::{
-    bridge::{Identity, Judging, Moment},
+    bridge::{BridgeSecrets, Identity, Judging, Moment},
     client::Client,
     error::ClientError,
 };
-use sealpost_crypto::local::LocalKey;
 use sealpost_proto::address::Address;
 use std::{
     fs, io,
@@ -15,6 +17,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 use subtle::ConstantTimeEq as _;
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 /// Folder for the bridge's own files, in the client's.
@@ -55,15 +58,18 @@ pub(crate) struct Account {
     pub(crate) index: Index,
     /// The identity at some moment.
     known: Mutex<Option<(Moment, Arc<Identity>)>>,
+    activity: Arc<Activity>,
+    alive: watch::Receiver<()>,
 }
 
 impl Account {
     pub(crate) fn open(
         client: Client,
         folder: &Path,
-        password: Zeroizing<String>,
-        key: LocalKey,
+        secrets: &BridgeSecrets,
         rebuild: bool,
+        activity: Arc<Activity>,
+        alive: watch::Receiver<()>,
     ) -> Result<Arc<Self>, BridgeError> {
         let identity = client.identity()?;
         let own = folder.join(FOLDER);
@@ -72,8 +78,32 @@ impl Account {
         if rebuild {
             Index::remove(&index)?;
         }
-        let index = Index::open(&index, key)?;
-        Ok(Arc::new(Self { client, address: identity.address, password, index, known: Mutex::default() }))
+        let index = Index::open(&index, secrets.index_key())?;
+        let (address, password) = (identity.address, secrets.password.clone());
+        Ok(Arc::new(Self { client, address, password, index, known: Mutex::default(), activity, alive }))
+    }
+
+    /// A person had something done with mail.
+    pub(crate) fn touch(&self) {
+        self.activity.touch();
+    }
+
+    /// Comes back once the account is locked.
+    pub(crate) async fn locked(&self) {
+        let mut alive = self.alive.clone();
+        // Nothing is ever sent: it ends when the other side is dropped.
+        while alive.changed().await.is_ok() {}
+    }
+
+    /// The same, when sessions have had their time to end.
+    pub(crate) async fn cut(&self) {
+        self.locked().await;
+        tokio::time::sleep(GRACE).await;
+    }
+
+    /// What mail programs sign in with.
+    pub(crate) fn password(&self) -> Zeroizing<String> {
+        self.password.clone()
     }
 
     /// Whether a mail program may come in.

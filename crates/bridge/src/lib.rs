@@ -8,7 +8,9 @@
 //! Begin at [`Bridge::start`].
 
 mod account;
+mod control;
 mod entry;
+mod gate;
 mod imap;
 mod index;
 pub mod local;
@@ -16,16 +18,20 @@ mod settings;
 mod submission;
 
 pub use account::BridgeError;
+pub use control::tell_to_lock;
 
 pub use imap::background::Progress;
 pub use imap::heard::{Heard, heard};
 pub use index::Indexed;
 
-use account::Account;
+use gate::{Activity, Gate, Slot};
 use index::Index;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
-use sealpost_client::client::{Client, Policy};
-use sealpost_proto::address::Address;
+use sealpost_client::{
+    client::{Client, Custody, Policy},
+    error::ClientError,
+};
+use sealpost_proto::{address::Address, time::SystemClock};
 use settings::{Certificate, Folder};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -35,7 +41,7 @@ use std::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::{Notify, Semaphore, watch},
     task::JoinSet,
     time::timeout,
 };
@@ -48,6 +54,8 @@ const CONNECTIONS: usize = 200;
 const HANDSHAKE: Duration = Duration::from_secs(30);
 /// How often trust that has changed goes to the keyring (profile §9).
 const MAINTENANCE: Duration = Duration::from_secs(15 * 60);
+/// How often it is looked whether to lock, where the time to lock after is not short itself.
+const LOOK: Duration = Duration::from_secs(20);
 
 /// What a bridge is started with.
 pub struct Config {
@@ -67,6 +75,8 @@ pub struct Config {
     pub background: bool,
     /// Whether the index is made anew.
     pub rebuild: bool,
+    /// After so long without mail being read, searched, stored or sent, the device is locked.
+    pub lock_after: Option<Duration>,
 }
 
 /// What mail programs are told.
@@ -77,8 +87,10 @@ pub struct Info {
     pub submission: SocketAddr,
     /// What to trust.
     pub ca_file: PathBuf,
-    /// Who may sign in, and with what.
-    pub accounts: Vec<(Address, Zeroizing<String>)>,
+    /// Who may sign in, and with what; `None` while the device is locked.
+    pub accounts: Vec<(Address, Option<Zeroizing<String>>)>,
+    /// Where the secrets of the first account are.
+    pub custody: Custody,
     /// How far the index of the first account is.
     pub indexed: Option<Indexed>,
 }
@@ -88,6 +100,7 @@ pub struct Bridge {
     info: Info,
     progress: Vec<(Address, watch::Receiver<Progress>)>,
     tasks: JoinSet<()>,
+    closed: Arc<Notify>,
     _folders: Vec<Folder>,
 }
 
@@ -95,21 +108,31 @@ impl Bridge {
     /// Opens the index, binds the ports, and serves.
     pub async fn start(config: Config) -> Result<Self, BridgeError> {
         let mut folders = Vec::new();
-        let mut accounts = Vec::new();
+        let mut slots = Vec::new();
         let mut told = Vec::new();
+        let mut progress = Vec::new();
+        let activity = Activity::new(Arc::new(SystemClock));
+        let closed = Arc::new(Notify::new());
+        let mut custody = Custody::Locked;
         for (client, path) in config.accounts {
-            let folder = Folder::take(&path)?;
-            let settings = folder.settings()?;
-            let account = Account::open(
-                client,
-                &path,
-                settings.password.clone(),
-                settings.index_key()?,
-                config.rebuild,
-            )?;
-            told.push((account.address.clone(), settings.password.clone()));
-            accounts.push(account);
-            folders.push(folder);
+            folders.push(Folder::take(&path)?);
+            let (send, receive) = watch::channel(Progress::default());
+            let send = config.background.then_some(send);
+            let slot = Slot::new(client.clone(), path, send, activity.clone(), closed.clone())?;
+            if config.background {
+                progress.push((slot.address.clone(), receive));
+            }
+            let password = match slot.open(config.rebuild).await {
+                Ok(account) => Some(account.password()),
+                // It waits for `sealpost unlock`, or for a key store that is not unlocked yet when the machine starts.
+                Err(BridgeError::Client(ClientError::Locked | ClientError::KeyStore(_))) => None,
+                Err(error) => return Err(error),
+            };
+            if slots.is_empty() {
+                custody = client.custody()?;
+            }
+            told.push((slot.address.clone(), password));
+            slots.push(slot);
         }
         let Some(first) = folders.first() else {
             return Err(BridgeError::Settings("a bridge needs an account".to_owned()));
@@ -130,24 +153,28 @@ impl Bridge {
             submission: submission.local_addr()?,
             ca_file: certificate.ca_file,
             accounts: told,
+            custody,
             indexed: None,
         };
         settings.imap_port = Some(info.imap.port());
         settings.submission_port = Some(info.submission.port());
         first.write(&settings)?;
 
-        let accounts: Arc<[Arc<Account>]> = accounts.into();
+        let gate = Arc::new(Gate::new(slots, activity, config.lock_after));
         let mut tasks = JoinSet::new();
-        let mut progress = Vec::new();
-        for account in accounts.iter().filter(|_| config.background) {
-            let (send, receive) = watch::channel(Progress::default());
-            progress.push((account.address.clone(), receive));
-            tasks.spawn(imap::background::keep_complete(account.clone(), send));
+        for (number, slot) in gate.slots.iter().enumerate() {
+            match control::bind(slot.folder()) {
+                Ok(listener) => drop(tasks.spawn(control::serve(listener, gate.clone(), number))),
+                // A path too long for a socket, say. It is noticed all the same when the device is locked.
+                Err(error) => tracing::warn!("`sealpost lock` cannot tell this bridge at once: {error}"),
+            }
         }
-        tasks.spawn(listen(imap, tls.clone(), accounts.clone(), Service::Imap));
-        tasks.spawn(listen(submission, tls, accounts.clone(), Service::Submission(config.policy)));
-        tasks.spawn(maintain(accounts));
-        Ok(Self { info, progress, tasks, _folders: folders })
+        tasks.spawn(listen(imap, tls.clone(), gate.clone(), Service::Imap));
+        tasks.spawn(listen(submission, tls, gate.clone(), Service::Submission(config.policy)));
+        let every = config.lock_after.map_or(LOOK, |after| LOOK.min(after / 3));
+        tasks.spawn(watch_locks(gate.clone(), every));
+        tasks.spawn(maintain(gate));
+        Ok(Self { info, progress, tasks, closed, _folders: folders })
     }
 
     /// For mail programs.
@@ -158,6 +185,13 @@ impl Bridge {
     /// How far the index of each account is, where it is made in the background.
     pub fn progress(&self) -> &[(Address, watch::Receiver<Progress>)] {
         &self.progress
+    }
+
+    /// Comes back when an account was locked and its sessions had their time to end. The keys are gone from where they were
+    /// kept, but what passed over the stacks of threads may lie there still: the process is to begin anew.
+    pub async fn locked(&self) {
+        self.closed.notified().await;
+        tokio::time::sleep(gate::GRACE).await;
     }
 
     /// Ends it: connections are closed, nothing half done.
@@ -174,12 +208,18 @@ pub fn info(client: &Client, folder: &Path) -> Result<Option<Info>, BridgeError>
         return Ok(None);
     };
     let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let address = client.identity()?.address;
+    let password = match client.known_bridge_secrets() {
+        Ok(Some(secrets)) => Some(secrets.password),
+        Ok(None) => return Ok(None),
+        Err(ClientError::Locked | ClientError::KeyStore(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
     Ok(Some(Info {
         imap: at(imap),
         submission: at(submission),
         ca_file: path.join("ca.pem"),
-        accounts: vec![(address, settings.password)],
+        accounts: vec![(client.address()?, password)],
+        custody: client.custody()?,
         indexed: Index::indexed(&path.join(account::INDEX)),
     }))
 }
@@ -212,7 +252,7 @@ enum Service {
     Submission(Policy),
 }
 
-async fn listen(listener: TcpListener, tls: TlsAcceptor, accounts: Arc<[Arc<Account>]>, service: Service) {
+async fn listen(listener: TcpListener, tls: TlsAcceptor, gate: Arc<Gate>, service: Service) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let mut sessions: JoinSet<()> = JoinSet::new();
     loop {
@@ -221,9 +261,9 @@ async fn listen(listener: TcpListener, tls: TlsAcceptor, accounts: Arc<[Arc<Acco
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (tls, accounts) = (tls.clone(), accounts.clone());
+                let (tls, gate) = (tls.clone(), gate.clone());
                 sessions.spawn(async move {
-                    serve(stream, tls, &accounts, service).await;
+                    serve(stream, tls, &gate, service).await;
                     drop(permit);
                 });
             }
@@ -235,7 +275,7 @@ async fn listen(listener: TcpListener, tls: TlsAcceptor, accounts: Arc<[Arc<Acco
     }
 }
 
-async fn serve(stream: TcpStream, tls: TlsAcceptor, accounts: &[Arc<Account>], service: Service) {
+async fn serve(stream: TcpStream, tls: TlsAcceptor, gate: &Gate, service: Service) {
     let _ = stream.set_nodelay(true);
     let stream = match timeout(HANDSHAKE, tls.accept(stream)).await {
         Ok(Ok(stream)) => stream,
@@ -243,15 +283,22 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, accounts: &[Arc<Account>], s
         Err(_) => return,
     };
     match service {
-        Service::Imap => imap::serve(stream, accounts).await,
-        Service::Submission(policy) => submission::serve(stream, accounts, policy).await,
+        Service::Imap => imap::serve(stream, gate).await,
+        Service::Submission(policy) => submission::serve(stream, gate, policy).await,
     }
 }
 
-async fn maintain(accounts: Arc<[Arc<Account>]>) {
+async fn watch_locks(gate: Arc<Gate>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        gate.look().await;
+    }
+}
+
+async fn maintain(gate: Arc<Gate>) {
     loop {
         tokio::time::sleep(MAINTENANCE).await;
-        for account in accounts.iter() {
+        for account in gate.accounts() {
             if let Err(error) = account.client.maintain().await {
                 tracing::warn!("{}: {error}", account.address);
             }

@@ -2,9 +2,9 @@
 //! by the same rewriting as for mail programs. It works beside a bridge that runs on the same folder.
 
 use crate::{
-    account::{Account, BridgeError},
+    account::BridgeError,
+    gate::{Activity, Gate, Slot},
     imap,
-    settings::Folder,
 };
 use sealpost_client::{
     client::Client,
@@ -21,8 +21,9 @@ use sealpost_proto::{
         threading::message_ids,
     },
     message::{Field, Header},
+    time::SystemClock,
 };
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, path::Path, sync::Arc};
 use tokio::{io::DuplexStream, task::JoinHandle};
 
 /// Most messages told of, the newest.
@@ -62,13 +63,15 @@ pub struct ThreadLine {
 impl LocalMail {
     /// Opens the index of the client's folder, or makes one, and signs in to the home server.
     pub async fn open(client: Client, folder: &Path) -> Result<Self, BridgeError> {
-        let settings = Folder::settings_beside(folder)?;
-        let account = Account::open(client, folder, settings.password.clone(), settings.index_key()?, false)?;
-        let address = account.address.clone();
+        let activity = Activity::new(Arc::new(SystemClock));
+        let slot = Slot::new(client, folder.to_owned(), None, activity.clone(), Arc::default())?;
+        let account = slot.open(false).await?;
+        let (address, password) = (account.address.clone(), account.password());
+        let gate = Gate::new(vec![slot], activity, None);
         let (near, far) = tokio::io::duplex(BUFFER);
-        let session = tokio::spawn(async move { imap::serve(far, &[account]).await });
+        let session = tokio::spawn(async move { imap::serve(far, &gate).await });
         let mut imap = Imap::start(near).await?;
-        imap.sign_in(address.as_str(), &settings.password).await?;
+        imap.sign_in(address.as_str(), &password).await?;
         Ok(Self { imap, session })
     }
 

@@ -1,17 +1,12 @@
-//! What the bridge keeps in its folder: `bridge.json` with the password for mail programs, the key of the index and the
-//! ports; the certificate and its key. All 0600 in a 0700 folder.
+//! What the bridge keeps in its folder: `bridge.json` with the ports; the certificate and its key. All 0600 in a 0700
+//! folder. Password and key of the index are among the secrets of the client, which locks them.
 
 use crate::account::{BridgeError, FOLDER};
-use rand_core::{OsRng, RngCore as _};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, KeyPair, KeyUsagePurpose,
 };
-use sealpost_crypto::local::LocalKey;
-use sealpost_proto::{
-    base64,
-    time::{Clock as _, SystemClock, Timestamp},
-};
+use sealpost_proto::time::{Clock as _, SystemClock, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
@@ -26,18 +21,11 @@ const VERSION: u32 = 1;
 const DAYS: i64 = 3650;
 /// A certificate with less left is made anew, in seconds.
 const LEFT: i64 = 30 * 86_400;
-/// A password: 25 letters and digits without those that look alike, 125 bits.
-const PASSWORD_LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-const PASSWORD_LENGTH: usize = 25;
 
-/// `bridge.json`. No `Debug`: it holds secrets.
+/// `bridge.json`.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Settings {
     version: u32,
-    /// What mail programs sign in with.
-    pub(crate) password: Zeroizing<String>,
-    /// Key of the index, base64.
-    index_key: Zeroizing<String>,
     /// Kept from the first run on.
     pub(crate) imap_port: Option<u16>,
     /// The same.
@@ -81,36 +69,20 @@ impl Folder {
         }
     }
 
-    /// The settings of the bridge in a client's folder, whether one runs or not; new ones where there were none.
-    pub(crate) fn settings_beside(client: &Path) -> Result<Settings, BridgeError> {
-        match Self::take(client) {
-            Ok(folder) => folder.settings(),
-            // The one that runs has written them.
-            Err(busy) => read(&std::path::absolute(client)?.join(FOLDER))?.ok_or(busy),
-        }
-    }
-
     /// Reads the settings, or makes new ones.
     pub(crate) fn settings(&self) -> Result<Settings, BridgeError> {
         if let Some(settings) = read(&self.path)? {
             return Ok(settings);
         }
-        let key = LocalKey::generate();
-        let settings = Settings {
-            version: VERSION,
-            password: password(),
-            index_key: Zeroizing::new(base64::encode(key.expose())),
-            imap_port: None,
-            submission_port: None,
-            certificate: None,
-        };
+        let settings =
+            Settings { version: VERSION, imap_port: None, submission_port: None, certificate: None };
         self.write(&settings)?;
         Ok(settings)
     }
 
     /// Replaces the settings as a whole.
     pub(crate) fn write(&self, settings: &Settings) -> Result<(), BridgeError> {
-        let octets = Zeroizing::new(serde_json::to_vec(settings).map_err(std::io::Error::other)?);
+        let octets = serde_json::to_vec(settings).map_err(std::io::Error::other)?;
         self.replace("bridge.json", &octets)
     }
 
@@ -154,13 +126,13 @@ impl Folder {
 pub(crate) fn read(folder: &Path) -> Result<Option<Settings>, BridgeError> {
     let path = folder.join("bridge.json");
     let octets = match fs::read(&path) {
-        Ok(octets) => Zeroizing::new(octets),
+        Ok(octets) => octets,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e.into()),
     };
     let settings: Settings = serde_json::from_slice(&octets).map_err(|e| {
         BridgeError::Settings(format!(
-            "{} cannot be understood (line {}); remove it, and mail programs get a new password",
+            "{} cannot be understood (line {}); remove it, and the bridge takes new ports",
             path.display(),
             e.line()
         ))
@@ -169,23 +141,6 @@ pub(crate) fn read(folder: &Path) -> Result<Option<Settings>, BridgeError> {
         return Err(BridgeError::Settings(format!("{} is of a newer Sealpost", path.display())));
     }
     Ok(Some(settings))
-}
-
-impl Settings {
-    pub(crate) fn index_key(&self) -> Result<LocalKey, BridgeError> {
-        let octets = base64::decode(self.index_key.as_bytes()).map(Zeroizing::new).ok();
-        let octets: Option<[u8; 32]> = octets.and_then(|octets| octets.as_slice().try_into().ok());
-        octets.map(|octets| LocalKey::new(Zeroizing::new(octets))).ok_or_else(|| {
-            BridgeError::Settings("bridge.json holds no key for the index; remove it".to_owned())
-        })
-    }
-}
-
-fn password() -> Zeroizing<String> {
-    let mut random = Zeroizing::new([0; PASSWORD_LENGTH]);
-    OsRng.fill_bytes(random.as_mut_slice());
-    // 256 is a multiple of 32: every letter is as likely.
-    Zeroizing::new(random.iter().map(|n| char::from(PASSWORD_LETTERS[usize::from(n % 32)])).collect())
 }
 
 struct Made {
@@ -235,7 +190,6 @@ mod tests {
         let folder = Folder::take(dir.path()).unwrap();
         assert!(Folder::take(dir.path()).is_err(), "one bridge at a time");
         let mut settings = folder.settings().unwrap();
-        assert_eq!(settings.password.len(), PASSWORD_LENGTH);
         settings.imap_port = Some(1143);
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let first = folder.certificate(&mut settings, &names).unwrap();
@@ -244,8 +198,7 @@ mod tests {
         let more = folder.certificate(&mut folder.settings().unwrap(), &["mail.lan".to_owned()]).unwrap();
         assert_ne!(again.chain, more.chain, "a new name needs a new certificate");
         let kept = folder.settings().unwrap();
-        assert_eq!((kept.imap_port, &kept.password), (Some(1143), &settings.password));
-        assert_eq!(kept.index_key().unwrap().expose(), settings.index_key().unwrap().expose());
+        assert_eq!(kept.imap_port, Some(1143));
         for file in fs::read_dir(dir.path().join(FOLDER)).unwrap() {
             let file = file.unwrap();
             assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.path());

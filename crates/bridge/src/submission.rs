@@ -1,7 +1,10 @@
 //! Submission for mail programs: what they send is sealed and signed here, and handed to the home server. A recipient
 //! who may not get the message is refused as he is named, with a sentence that mail programs show (profile §7).
 
-use crate::account::Account;
+use crate::{
+    account::Account,
+    gate::{Gate, LOCKED, NoEntry},
+};
 use bytes::BytesMut;
 use sealpost_client::{
     client::{Policy, SendReport},
@@ -35,7 +38,7 @@ struct Session<'a, S> {
     stream: S,
     server: Server,
     input: BytesMut,
-    accounts: &'a [Arc<Account>],
+    gate: &'a Gate,
     account: Option<Arc<Account>>,
     policy: Policy,
     sending: Option<Sending>,
@@ -45,7 +48,7 @@ struct Session<'a, S> {
 }
 
 /// Serves one connection of a mail program.
-pub(crate) async fn serve<S>(stream: S, accounts: &[Arc<Account>], policy: Policy)
+pub(crate) async fn serve<S>(stream: S, gate: &Gate, policy: Policy)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -60,7 +63,7 @@ where
         stream,
         server: Server::new(Arc::new(settings), true),
         input: BytesMut::new(),
-        accounts,
+        gate,
         account: None,
         policy,
         sending: None,
@@ -83,7 +86,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             }
             self.flush().await?;
             self.input.reserve(64 * 1024);
-            match timeout(SILENCE, self.stream.read_buf(&mut self.input)).await {
+            let account = self.account.clone();
+            let locked = async {
+                match account {
+                    Some(account) => account.locked().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let read = tokio::select! {
+                read = timeout(SILENCE, self.stream.read_buf(&mut self.input)) => read,
+                () = locked => {
+                    self.server.close(&Reply::new(421, "4.7.0", LOCKED));
+                    continue;
+                }
+            };
+            match read {
                 Ok(Ok(0)) => return Ok(()),
                 Ok(read) => drop(read?),
                 Err(_) => {
@@ -117,17 +134,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             }
             Event::Reset => return self.reset(),
             Event::Credentials(Credentials::AppPassword { user, token }) => {
-                let found = self.accounts.iter().find(|account| account.lets_in(&user, token.as_bytes()));
-                if let Some(account) = found {
-                    self.account = Some(account.clone());
-                    return self.server.signed_in(None);
+                match self.gate.enter(&user, token.as_bytes()).await {
+                    Ok(account) => {
+                        self.account = Some(account);
+                        return self.server.signed_in(None);
+                    }
+                    // RFC 4954 §6
+                    Err(NoEntry::Closed(why)) => Reply::new(454, "4.7.0", in_a_line(&why)),
+                    Err(NoEntry::Wrong) => {
+                        tokio::time::sleep(WRONG).await;
+                        Reply::new(
+                            535,
+                            "5.7.8",
+                            "Not the password that `sealpost bridge info` shows for this address",
+                        )
+                    }
                 }
-                tokio::time::sleep(WRONG).await;
-                Reply::new(
-                    535,
-                    "5.7.8",
-                    "Not the password that `sealpost bridge info` shows for this address",
-                )
             }
             Event::Mail(mail) => self.mail(mail.reverse_path.as_ref()),
             Event::Rcpt(rcpt) => self.rcpt(rcpt).await,
@@ -152,7 +174,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         let Some(account) = &self.account else {
             return Reply::new(530, "5.7.0", "Authentication required");
         };
-        let own = account.identity().map(|identity| identity.addresses.clone()).unwrap_or_default();
+        let own = match account.identity() {
+            Ok(identity) => identity.addresses.clone(),
+            Err(error) => return Reply::new(451, "4.7.0", in_a_line(&error.to_string())),
+        };
         let address = from.map(Mailbox::canonical);
         let is_own = address.as_ref().is_some_and(|address| {
             let bare = address.without_detail();
@@ -183,6 +208,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     }
 
     async fn body_end(&mut self) -> Reply {
+        if let Some(account) = &self.account {
+            account.touch();
+        }
         if let Some(why) = self.failed.take() {
             return Reply::new(452, "4.3.1", format!("The message could not be held: {}", in_a_line(&why)));
         }
@@ -198,7 +226,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             Err(ClientError::NotSent(report)) => in_part(&report),
             Err(error) => {
                 let text = in_a_line(&error.to_string());
-                if error.exit_code() == 5 {
+                if let ClientError::Locked | ClientError::KeyStore(_) = error {
+                    Reply::new(451, "4.7.0", text)
+                } else if error.exit_code() == 5 {
                     Reply::new(451, "4.4.0", text)
                 } else {
                     Reply::new(554, "5.6.0", text)

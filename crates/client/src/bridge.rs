@@ -1,6 +1,7 @@
 //! What a bridge asks of a client, beside the commands of [`Client`]: a connection to the mail server whose octets pass
 //! through it, messages judged one after the other, messages sealed to oneself.
 
+pub use crate::secrets::BridgeSecrets;
 use crate::{
     client::Client,
     compose::{ComposeError, Composition, Copy, Given, Outgoing, Purpose, kept},
@@ -167,6 +168,36 @@ impl Client {
         let lookup = folder.account.lookup(self)?;
         let (stream, input, capabilities) = self.mail_unattended(&folder, &lookup).await?.into_parts();
         Ok(MailConnection { stream, input, capabilities })
+    }
+
+    /// What a bridge on this device has of its own, made at its first run.
+    pub async fn bridge_secrets(&self) -> Result<BridgeSecrets, ClientError> {
+        if let Some(secrets) = Snapshot::load(self)?.secrets.bridge {
+            return Ok(secrets);
+        }
+        let mut state = State::load(self).await?;
+        let random = &*self.env.random;
+        let secrets = state.secrets.bridge.get_or_insert_with(|| BridgeSecrets::new(random)).clone();
+        state.save()?;
+        Ok(secrets)
+    }
+
+    /// The same of a bridge that ran before.
+    pub fn known_bridge_secrets(&self) -> Result<Option<BridgeSecrets>, ClientError> {
+        Ok(Snapshot::load(self)?.secrets.bridge)
+    }
+
+    /// Drops what is remembered of the secrets while nothing runs. They are asked for anew when they are needed.
+    pub fn forget(&self) {
+        self.vault.forget();
+    }
+
+    /// The primary address, whether the device is locked or not.
+    pub fn address(&self) -> Result<Address, ClientError> {
+        let folder = crate::folder::Folder::new(&self.settings.dir);
+        let account =
+            folder.read::<crate::state::Account>()?.ok_or_else(|| crate::state::no_account(self))?;
+        Ok(account.address)
     }
 
     /// Who this is.

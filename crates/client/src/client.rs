@@ -1,7 +1,12 @@
 //! [`Client`]: what the command line, the demo and a bridge call. Each method is one command: it takes the folder's
 //! lock, loads the state, acts, and writes the state back, so that a crash or a second command never leaves half.
 
-use crate::{error::ClientError, ui::Ui};
+use crate::{
+    error::ClientError,
+    keystore::{KeyStore, NoKeyStore},
+    ui::Ui,
+    vault::Vault,
+};
 use sealpost_crypto::{kdf::Password, recovery::RecoveryKey};
 use sealpost_proto::{
     address::{Address, Mailbox},
@@ -19,6 +24,7 @@ pub use crate::{
     contact::{Accepted, ContactReport},
     keys::{ExportedKey, KeyReport, LookupReport, Published, RetiredReport},
     list::ListEntry,
+    lock::{Custody, LockReport},
     read::{ReadReport, ReadRequest, Which},
     recovery::{RecoveredReport, RecoveryReport},
     send::{Outcome, Policy, RecipientReport, SendReport, SendRequest},
@@ -66,20 +72,30 @@ pub struct Environment {
     pub ui: Arc<dyn Ui>,
     /// Where conversations with SMTP servers are recorded, secrets replaced.
     pub tap: Option<Arc<dyn Tap>>,
+    /// Where the key of this device's secrets is kept.
+    pub key_store: Arc<dyn KeyStore>,
 }
 
 impl Environment {
-    /// The machine's clock and randomness, and this person.
+    /// The machine's clock and randomness, and this person; no key store.
     pub fn system(ui: Arc<dyn Ui>) -> Self {
-        Self { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom), ui, tap: None }
+        Self {
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+            ui,
+            tap: None,
+            key_store: Arc::new(NoKeyStore),
+        }
     }
 }
 
-/// An account's client. Cheap to make; holds nothing open between commands.
+/// An account's client. Cheap to make; holds nothing open between commands, and of the secrets at most the key that the
+/// key store gave it.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) settings: Settings,
     pub(crate) env: Environment,
+    pub(crate) vault: Arc<Vault>,
 }
 
 /// What `enrol` needs.
@@ -116,7 +132,8 @@ pub struct AccountReport {
 impl Client {
     /// Does not touch the disk yet.
     pub fn new(settings: Settings, env: Environment) -> Self {
-        Self { settings, env }
+        let vault = Arc::new(Vault::new(Arc::clone(&env.key_store)));
+        Self { settings, env, vault }
     }
 
     /// `enrol`: first use of an account with its code. Repeatable after a crash with the same password.
@@ -134,6 +151,23 @@ impl Client {
     /// `passwd`: a new password, which makes a new key as well. `current` is checked first.
     pub async fn passwd(&self, current: &Password, new: &Password) -> Result<AccountReport, ClientError> {
         self.change_password(current, new).await
+    }
+
+    /// `lock`: from now on only the password opens what this device keeps.
+    pub async fn lock(&self) -> Result<LockReport, ClientError> {
+        self.lock_device().await
+    }
+    /// `unlock`: commands need no password again. Needs no network, and none of it where nothing is locked.
+    pub async fn unlock(&self, password: &Password) -> Result<Custody, ClientError> {
+        self.unlock_device(password).await
+    }
+    /// Moves secrets that lie in the open into the key store, where there is one.
+    pub async fn put_away(&self) -> Result<Custody, ClientError> {
+        self.put_secrets_away().await
+    }
+    /// Where the secrets of this device are, without opening them.
+    pub fn custody(&self) -> Result<Custody, ClientError> {
+        self.show_custody()
     }
 
     /// `send`. [`ClientError::NotSent`] holds the same report where nothing was sent.

@@ -26,6 +26,15 @@ pub enum ClientError {
     /// The folder is another account's.
     #[error("this folder belongs to {0}; give another one with --dir")]
     OtherAccount(Address),
+    /// Only the password opens what this device keeps.
+    #[error("this device is locked; unlock it with `sealpost unlock` and your password")]
+    Locked,
+    /// What opens the secrets of this device lies in the key store, which was of no use.
+    #[error(
+        "what opens the secrets of this device lies in the desktop's key store, and {0}. Unlock the key store, or run \
+             `sealpost unlock` with your password"
+    )]
+    KeyStore(String),
     /// The password, the code or the stored login was not taken.
     #[error("{0}")]
     SignIn(String),
@@ -66,7 +75,7 @@ impl ClientError {
             | Self::Refused(_)
             | Self::Compose(_)
             | Self::Open(_) => 1,
-            Self::Decide(_) => 3,
+            Self::Locked | Self::KeyStore(_) | Self::Decide(_) => 3,
             Self::Later(_) | Self::Away(_) => 5,
             Self::SignIn(_) => 6,
             Self::NotSent(report) => {

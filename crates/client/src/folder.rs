@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `account.json` | address, home server, name server, roots, MX port |
-//! | `secrets.json` | seed, login hash, salts, cost, retired seeds; never the password |
+//! | `secrets.json` | seed, login hash, salts, cost, retired seeds, sealed or in the open (see `vault`); never the password |
 //! | `trust.json` | pins, keywords of domains, replay and first-seen memory, look-ups |
 //! | `seen.json` | verdicts and subjects of messages read here |
 //! | `lock` | taken by each command that writes |
@@ -117,7 +117,12 @@ impl Folder {
 
     /// Reads a file; `None` where there is none.
     pub(crate) fn read<T: Stored>(&self) -> Result<Option<T>, ClientError> {
-        let path = self.dir.join(T::NAME);
+        self.octets(T::NAME)?.map(|octets| self.parse(&octets)).transpose()
+    }
+
+    /// A file as it is; `None` where there is none.
+    pub(crate) fn octets(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, ClientError> {
+        let path = self.dir.join(name);
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -131,8 +136,14 @@ impl Folder {
         if octets.len() as u64 > FILE_MAX {
             return Err(error("cannot read", &path, &"it is far too long"));
         }
+        Ok(Some(octets))
+    }
+
+    /// Understands the octets of a file.
+    pub(crate) fn parse<T: Stored>(&self, octets: &[u8]) -> Result<T, ClientError> {
+        let path = self.dir.join(T::NAME);
         let VersionOnly { version } =
-            serde_json::from_slice(&octets).map_err(|e| error("cannot understand", &path, &place(&e)))?;
+            serde_json::from_slice(octets).map_err(|e| error("cannot understand", &path, &place(&e)))?;
         if version > VERSION {
             return Err(error(
                 "cannot use",
@@ -140,7 +151,7 @@ impl Folder {
                 &"it was written by a newer Sealpost; use that one or a folder of its own (--dir)",
             ));
         }
-        serde_json::from_slice(&octets).map(Some).map_err(|e| error("cannot understand", &path, &place(&e)))
+        serde_json::from_slice(octets).map_err(|e| error("cannot understand", &path, &place(&e)))
     }
 }
 
@@ -159,11 +170,7 @@ impl Locked {
         let path = self.dir.join(T::NAME);
         let temporary = self.dir.join(format!(".{}.new", T::NAME));
         let write = || -> std::io::Result<()> {
-            let mut length = Counter(0);
-            serde_json::to_writer(&mut length, &Versioned { version: VERSION, value })?;
-            let mut octets = Zeroizing::new(Vec::with_capacity(length.0 + 1));
-            serde_json::to_writer(&mut *octets, &Versioned { version: VERSION, value })?;
-            octets.push(b'\n');
+            let octets = json(&Versioned { version: VERSION, value })?;
             let mut file =
                 OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
             file.set_permissions(fs::Permissions::from_mode(0o600))?;
@@ -174,6 +181,16 @@ impl Locked {
         };
         write().map_err(|e| error("cannot write", &path, &e))
     }
+}
+
+/// A value as JSON on one line.
+pub(crate) fn json(value: &impl Serialize) -> serde_json::Result<Zeroizing<Vec<u8>>> {
+    let mut length = Counter(0);
+    serde_json::to_writer(&mut length, value)?;
+    let mut octets = Zeroizing::new(Vec::with_capacity(length.0 + 1));
+    serde_json::to_writer(&mut *octets, value)?;
+    octets.push(b'\n');
+    Ok(octets)
 }
 
 /// Counts what would be written, so that the buffer for a file with secrets never grows by copying.

@@ -153,7 +153,7 @@ impl Client {
     ) -> Result<AccountReport, ClientError> {
         let server = session.home.host().name.clone();
         session.home.quit().await;
-        let State { locked: _locked, account, secrets, trust } = state;
+        let State { locked: _locked, account, secrets, trust, .. } = state;
         let snapshot = Snapshot { account, secrets, trust };
         Ok(AccountReport {
             key: key_report(&snapshot)?,

@@ -4,6 +4,7 @@
 use crate::{
     client::{AccountReport, Client},
     error::ClientError,
+    lock::Custody,
     secrets::{Credentials, Seed},
     session::{PublishedKey, Session, published, smtp},
     state::State,
@@ -23,6 +24,10 @@ impl Client {
         address: &Address,
         password: &Password,
     ) -> Result<AccountReport, ClientError> {
+        // What is locked would be lost if it were written over.
+        if matches!(self.show_custody(), Ok(Custody::Locked)) {
+            self.unlock_device(password).await?;
+        }
         let mut state = State::prepare(self, address).await?;
         let lookup = state.account.lookup(self)?;
         let mut home = self.connect(&mut state, &lookup).await?;

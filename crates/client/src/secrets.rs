@@ -1,8 +1,8 @@
 //! What a signed-in device keeps instead of the password (profile §3): seed, login hash, salts, cost; seeds of retired
 //! keys; and what a command that was cut off may have put in force.
 
-use crate::{error::ClientError, folder::Stored, stored};
-use sealpost_crypto::{key::SecretKey, seal::Identities};
+use crate::{client::Random, error::ClientError, folder::Stored, stored};
+use sealpost_crypto::{key::SecretKey, local::LocalKey, seal::Identities};
 use sealpost_proto::{
     key::PublicKey,
     phc::{Challenge, Cost, LoginHash, LoginPhc, Salt},
@@ -22,6 +22,9 @@ pub(crate) struct Secrets {
     /// What a command was about to put in force when it last wrote: the server may or may not have taken it.
     #[serde(default)]
     pub pending: Option<Credentials>,
+    /// Of the bridge, once one ran.
+    #[serde(default)]
+    pub bridge: Option<BridgeSecrets>,
 }
 
 impl Stored for Secrets {
@@ -42,6 +45,38 @@ pub(crate) struct Credentials {
     pub cost: Cost,
     /// Seed and key salt; `None` while enrolment has set the login only.
     pub key: Option<Seed>,
+}
+
+/// What a bridge on this device has of its own: neither is made from the password, so neither changes with it.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct BridgeSecrets {
+    /// What mail programs sign in with.
+    pub password: Zeroizing<String>,
+    /// Key of the local index.
+    #[serde(with = "stored::secret32")]
+    index_key: Zeroizing<[u8; 32]>,
+}
+
+/// A password for mail programs: 25 letters and digits without those that look alike, 125 bits.
+const PASSWORD_LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+const PASSWORD_LENGTH: usize = 25;
+
+impl BridgeSecrets {
+    pub(crate) fn new(random: &dyn Random) -> Self {
+        let mut letters = Zeroizing::new([0; PASSWORD_LENGTH]);
+        random.fill(letters.as_mut_slice());
+        // 256 is a multiple of 32: every letter is as likely.
+        let letter = |n: &u8| char::from(PASSWORD_LETTERS[usize::from(n % 32)]);
+        let password = Zeroizing::new(letters.iter().map(letter).collect());
+        let mut index_key = Zeroizing::new([0; 32]);
+        random.fill(index_key.as_mut_slice());
+        Self { password, index_key }
+    }
+
+    /// Key of the local index.
+    pub fn index_key(&self) -> LocalKey {
+        LocalKey::new(self.index_key.clone())
+    }
 }
 
 /// An Ed25519 seed and its salt.
@@ -138,7 +173,7 @@ impl Secrets {
     }
 }
 
-mod cost {
+pub(crate) mod cost {
     use sealpost_proto::phc::Cost;
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
@@ -149,10 +184,10 @@ mod cost {
         p: u32,
     }
 
-    pub(super) fn serialize<S: Serializer>(cost: &Cost, s: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(cost: &Cost, s: S) -> Result<S::Ok, S::Error> {
         Plain { m_kib: cost.m_kib, t: cost.t, p: cost.p }.serialize(s)
     }
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Cost, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Cost, D::Error> {
         let Plain { m_kib, t, p } = Plain::deserialize(d)?;
         let cost = Cost { m_kib, t, p };
         if cost.is_acceptable() { Ok(cost) } else { Err(D::Error::custom("a cost out of bounds")) }

@@ -7,6 +7,8 @@ use crate::{
     secrets::Secrets,
     stored,
     trust::{Trust, facts::OwnKeys},
+    ui::Ui,
+    vault::{Place, Vault},
 };
 use sealpost_crypto::key::SecretKey;
 use sealpost_lookup::{Lookup, LookupConfig};
@@ -86,6 +88,9 @@ pub(crate) struct State {
     pub account: Account,
     pub secrets: Secrets,
     pub trust: Trust,
+    place: Place,
+    vault: Arc<Vault>,
+    ui: Arc<dyn Ui>,
 }
 
 /// The same for commands that only look.
@@ -98,17 +103,21 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// Reads the folder without locking it.
     pub(crate) fn load(client: &Client) -> Result<Self, ClientError> {
+        Self::load_with_place(client).map(|(snapshot, _)| snapshot)
+    }
+
+    fn load_with_place(client: &Client) -> Result<(Self, Place), ClientError> {
         let folder = Folder::new(&client.settings.dir);
         let account = folder.read::<Account>()?.ok_or_else(|| no_account(client))?;
-        let secrets = folder.read::<Secrets>()?.unwrap_or_default();
+        let (secrets, place) = client.vault.load(&folder)?;
         if secrets.current_public().is_none() {
             return Err(no_account(client));
         }
-        Ok(Self { account, secrets, trust: folder.read()?.unwrap_or_default() })
+        Ok((Self { account, secrets, trust: folder.read()?.unwrap_or_default() }, place))
     }
 }
 
-fn no_account(client: &Client) -> ClientError {
+pub(crate) fn no_account(client: &Client) -> ClientError {
     ClientError::NoAccount(client.settings.dir.clone())
 }
 
@@ -120,8 +129,9 @@ impl State {
             return Err(no_account(client));
         }
         let locked = folder.lock(&client.env.ui).await?;
-        let Snapshot { account, secrets, trust } = Snapshot::load(client)?;
-        Ok(Self { locked, account, secrets, trust })
+        let (Snapshot { account, secrets, trust }, place) = Snapshot::load_with_place(client)?;
+        let (vault, ui) = (Arc::clone(&client.vault), Arc::clone(&client.env.ui));
+        Ok(Self { locked, account, secrets, trust, place, vault, ui })
     }
 
     /// Locks the folder for `enrol` or `login`, making it where it does not exist; whatever an earlier, unfinished
@@ -141,14 +151,15 @@ impl State {
             account.confirmed_servers = known.confirmed_servers;
             account.no_keyring = known.no_keyring;
         }
-        let secrets = locked.read()?.unwrap_or_default();
+        let (secrets, place) = client.vault.load(&locked)?;
         let trust = locked.read()?.unwrap_or_default();
-        Ok(Self { locked, account, secrets, trust })
+        let (vault, ui) = (Arc::clone(&client.vault), Arc::clone(&client.env.ui));
+        Ok(Self { locked, account, secrets, trust, place, vault, ui })
     }
 
     /// Writes everything. Secrets go first: what they hold cannot be had again.
-    pub(crate) fn save(&self) -> Result<(), ClientError> {
-        self.locked.write(&self.secrets)?;
+    pub(crate) fn save(&mut self) -> Result<(), ClientError> {
+        self.vault.save(&self.locked, &self.secrets, &mut self.place, &self.account.address, &self.ui)?;
         self.locked.write(&self.trust)?;
         self.locked.write(&self.account)
     }

@@ -1,9 +1,11 @@
 //! Rows of a file on this device, sealed with a key that this device keeps: what an index holds of opened messages.
 
+use crate::key::SecretKey;
 use chacha20poly1305::{
     KeyInit as _, XChaCha20Poly1305, XNonce,
     aead::{Aead as _, Payload},
 };
+use hkdf::Hkdf;
 use hmac::{Hmac, Mac as _};
 use rand_core::{OsRng, RngCore as _};
 use sha2::Sha256;
@@ -26,6 +28,17 @@ impl LocalKey {
     pub fn generate() -> Self {
         let mut octets = Zeroizing::new([0; 32]);
         OsRng.fill_bytes(octets.as_mut_slice());
+        Self(octets)
+    }
+
+    /// The key that goes with a key pair: whoever has the password of an account can make it again, nobody else. HKDF-SHA-256
+    /// (RFC 5869) of the seed, without salt.
+    pub fn of(key: &SecretKey) -> Self {
+        let mut octets = Zeroizing::new([0; 32]);
+        // 32 octets are one block, far from the 255 that HKDF gives at most.
+        Hkdf::<Sha256>::new(None, key.seed().as_slice())
+            .expand(b"sealpost device v1", octets.as_mut_slice())
+            .unwrap_or_else(|_| unreachable!());
         Self(octets)
     }
 
@@ -86,5 +99,17 @@ mod tests {
         assert_ne!(sealed, key.seal(b"row 1", b"a subject"));
         assert_eq!(key.name(b"INBOX"), key.name(b"INBOX"));
         assert_ne!(key.name(b"INBOX"), other.name(b"INBOX"));
+    }
+
+    #[test]
+    fn a_key_pair_has_one_key_of_its_own() {
+        let of = |seed| LocalKey::of(&SecretKey::from_seed([seed; 32]));
+        // HKDF-SHA-256 by Python's hmac and hashlib.
+        assert_eq!(
+            crate::hex::encode(of(7).expose()),
+            "52fb345e0bc4fd6c55fbb821bf16b9b4aa7f84cd38809d0f7fe14c40935cf129"
+        );
+        assert_ne!(of(7).expose(), of(8).expose());
+        assert_ne!(of(7).expose(), &[7; 32]);
     }
 }

@@ -11,7 +11,7 @@ pub mod imap;
 pub mod limits;
 mod listen;
 pub mod network;
-mod notify;
+pub mod notify;
 mod places;
 pub mod pop3;
 pub mod privileges;

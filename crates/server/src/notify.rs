@@ -10,12 +10,12 @@ use std::{
 };
 
 /// Serving.
-pub(crate) fn ready() {
+pub fn ready() {
     say("READY=1\n");
 }
 
 /// Ending.
-pub(crate) fn stopping() {
+pub fn stopping() {
     say("STOPPING=1\n");
 }
 

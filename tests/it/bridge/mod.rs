@@ -56,6 +56,16 @@ impl Bridge {
         self.process.id()
     }
 
+    /// A connection to one of its ports, in TLS.
+    pub fn connect(&self, port: &str) -> Client {
+        Client::connect(self.address(port)).tls(&self.ca())
+    }
+
+    /// The same, where it may not listen yet.
+    pub fn try_connect(&self, port: &str) -> Option<Client> {
+        Client::try_connect(self.address(port)).ok().map(|client| client.tls(&self.ca()))
+    }
+
     pub fn address(&self, name: &str) -> SocketAddr {
         self.json[name].as_str().and_then(|text| text.parse().ok()).expect("an address")
     }
@@ -77,7 +87,7 @@ impl Bridge {
 
     /// With the answer to its login.
     pub fn imap_login(&self) -> (Client, String) {
-        let mut client = Client::connect(self.address("imap")).tls(&self.ca());
+        let mut client = self.connect("imap");
         assert!(client.line().starts_with("* OK "));
         let (user, password) = (self.text("/accounts/0/address"), self.text("/accounts/0/password"));
         let answer = client.imap(&format!("LOGIN {user} {password}"));
@@ -86,7 +96,7 @@ impl Bridge {
 
     /// Signed in.
     pub fn submission(&self) -> Client {
-        let mut client = Client::connect(self.address("submission")).tls(&self.ca());
+        let mut client = self.connect("submission");
         assert!(client.line().starts_with("220 "));
         let (user, password) = (self.text("/accounts/0/address"), self.text("/accounts/0/password"));
         let message = sealpost_proto::base64::encode(format!("\0{user}\0{password}").as_bytes());
@@ -156,8 +166,13 @@ pub fn literal(answer: &str, name: &str) -> String {
 
 /// A message as Alice's mail program composes it: 8-bit text, an attachment, an odd header.
 pub fn composed(subject: &str, body: &str) -> String {
+    composed_by("Alice <alice@example.net>", "Bob <bob@example.com>", subject, body)
+}
+
+/// The same of anybody.
+pub fn composed_by(from: &str, to: &str, subject: &str, body: &str) -> String {
     format!(
-        "From: Alice <alice@example.net>\r\nTo: Bob <bob@example.com>\r\nDate: Mon, 23 Nov 2026 21:36:00 +0000\r\n\
+        "From: {from}\r\nTo: {to}\r\nDate: Mon, 23 Nov 2026 21:36:00 +0000\r\n\
          Message-ID: <{}@example.net>\r\nSubject: {subject}\r\nMIME-Version: 1.0\r\n\
          Content-Type: multipart/mixed; boundary=\"b;1\"\r\n\r\n--b;1\r\nContent-Type: text/plain; charset=utf-8\r\n\
          Content-Transfer-Encoding: 8bit\r\n\r\n{body}\r\n.\r\nFrom here\r\n--b;1\r\n\

@@ -4,7 +4,7 @@
 
 mod dumps;
 mod encodings;
-mod memory;
+pub mod memory;
 mod rules;
 mod search;
 mod story;

@@ -83,6 +83,7 @@ type Fault = (String, Option<LiteralHead>);
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// The command up to the announcement of its first literal has come.
     pub(super) async fn append(&mut self, start: AppendStart, head: LiteralHead) -> Result<()> {
+        self.account.touch();
         let tag = start.tag.clone();
         // Behind what the server was told so far nothing else may be said to it.
         let mut begun = false;

@@ -79,6 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 tokio::select! {
                     read = self.program.fill() => read?,
                     read = self.server.fill() => read?,
+                    () = self.account.locked() => return Err(self.locked()),
                 }
             }
             self.server.send(b"DONE\r\n").await?;

@@ -6,7 +6,10 @@ use super::{
     one_line,
     resume::{PATIENCE, RETRY},
 };
-use crate::account::Account;
+use crate::{
+    account::Account,
+    gate::{Gate, NoEntry},
+};
 use sealpost_client::{bridge::MailConnection, error::ClientError};
 use sealpost_proto::{
     imap::{Body, Received, Secret, Tag, parse},
@@ -33,7 +36,7 @@ type SignedIn = (Arc<Account>, Server, String);
 /// Greets and waits for a login; `None` where the mail program left without one.
 pub(super) async fn login<S: AsyncRead + AsyncWrite + Unpin + Send>(
     program: &mut Program<S>,
-    accounts: &[Arc<Account>],
+    gate: &Gate,
 ) -> Result<Option<SignedIn>> {
     program.line(&format!("* OK [CAPABILITY {CAPABILITIES}] Sealpost bridge"));
     let mut wrong = 0;
@@ -108,40 +111,52 @@ pub(super) async fn login<S: AsyncRead + AsyncWrite + Unpin + Send>(
                 continue;
             }
         };
-        let found = accounts.iter().find(|account| account.lets_in(&user, &password));
-        let Some(account) = found else {
-            tokio::time::sleep(WRONG).await;
-            program.done(
+        let account = match gate.enter(&user, &password).await {
+            Ok(account) => account,
+            Err(NoEntry::Closed(why)) => {
+                unavailable(program, &tag, &why);
+                program.flush().await?;
+                return Ok(None);
+            }
+            Err(NoEntry::Wrong) => {
+                tokio::time::sleep(WRONG).await;
+                program.done(
                 &tag,
                 "NO [AUTHENTICATIONFAILED] Not the password that `sealpost bridge info` shows for this address",
             );
-            wrong += 1;
-            if wrong >= WRONG_MAX {
-                program.line("* BYE Too many wrong passwords");
-                return Ok(None);
+                wrong += 1;
+                if wrong >= WRONG_MAX {
+                    program.line("* BYE Too many wrong passwords");
+                    return Ok(None);
+                }
+                continue;
             }
-            continue;
         };
-        match reach(program, account).await? {
+        match reach(program, &account).await? {
             Ok(connection) => {
                 let capabilities = passed(&connection.capabilities);
                 program.done(&tag, &format!("OK [CAPABILITY {capabilities}] Signed in"));
-                return Ok(Some((account.clone(), Server::new(connection), capabilities)));
+                return Ok(Some((account, Server::new(connection), capabilities)));
             }
             Err(error) => {
-                let text = one_line(&error.to_string());
+                let text = error.to_string();
                 if matches!(error, ClientError::SignIn(_)) {
-                    program.done(&tag, &format!("NO [AUTHENTICATIONFAILED] {text}"));
+                    program.done(&tag, &format!("NO [AUTHENTICATIONFAILED] {}", one_line(&text)));
                     continue;
                 }
-                // Behind a BYE, programs do not take the NO for a wrong password and ask for another.
-                program.bye(&format!("[UNAVAILABLE] {text}"));
-                program.done(&tag, &format!("NO [UNAVAILABLE] {text}"));
+                unavailable(program, &tag, &text);
                 program.flush().await?;
                 return Ok(None);
             }
         }
     }
+}
+
+/// Refuses a login that may work later. Behind a BYE, programs do not take the NO for a wrong password and ask for another.
+fn unavailable<S: AsyncRead + AsyncWrite + Unpin + Send>(program: &mut Program<S>, tag: &Tag, why: &str) {
+    let text = one_line(why);
+    program.bye(&format!("[UNAVAILABLE] {text}"));
+    program.done(tag, &format!("NO [UNAVAILABLE] {text}"));
 }
 
 /// Signs in to the home server; where it is not there, for as long as mail programs have patience.

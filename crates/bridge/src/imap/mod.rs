@@ -28,6 +28,7 @@ mod wire;
 use crate::{
     account::{Account, BridgeError},
     entry::{Entry, Keywords},
+    gate::{Gate, LOCKED},
     index::Place,
 };
 use ends::{Came, Lost, Program, Server};
@@ -157,17 +158,21 @@ struct Session<S> {
 }
 
 /// Serves one connection of a mail program.
-pub(crate) async fn serve<S>(stream: S, accounts: &[Arc<Account>])
+pub(crate) async fn serve<S>(stream: S, gate: &Gate)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut program = Program::new(stream);
     let result = async {
-        let Some((account, server, capabilities)) = login::login(&mut program, accounts).await? else {
+        let Some((account, server, capabilities)) = login::login(&mut program, gate).await? else {
             return Ok(());
         };
         let mut session = Session::new(program, server, account, capabilities);
-        let ended = session.run().await;
+        let account = session.account.clone();
+        let ended = tokio::select! {
+            ended = session.run() => ended,
+            () = account.cut() => return Err(End::Over),
+        };
         if let Err(End::Lost(error) | End::Io(error)) = &ended {
             // A mail program that is the one who left does not hear it.
             session.program.bye(&match error.kind() {
@@ -258,7 +263,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         tokio::select! {
             read = self.program.fill() => Ok(read.map(|()| true)?),
             read = self.server.fill() => Ok(read.map(|()| false)?),
+            () = self.account.locked() => Err(self.locked()),
         }
+    }
+
+    /// The device is locked: the session ends.
+    fn locked(&mut self) -> End {
+        self.program.bye(&format!("[UNAVAILABLE] {LOCKED}"));
+        End::Over
     }
 
     /// Passes on what the server said without being asked.
@@ -415,6 +427,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Body::Fetch { uid, set, items, changed_since }
                 if self.selected.is_some() && items.iter().any(parts::is_content) =>
             {
+                self.account.touch();
                 let asked = fetch::Asked { tag: &tag, by_uid: uid, items: &items };
                 self.fetch(&asked, set, changed_since).await?;
             }
@@ -429,9 +442,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Body::Search { uid, returns, charset, key }
                 if self.selected.is_some() && search::speaks_of_content(&key) =>
             {
+                self.account.touch();
                 self.search(&tag, &search::Asked { uid, returns, charset, key }).await?;
             }
             Body::Sort { .. } | Body::Thread { .. } if self.selected.is_some() => {
+                self.account.touch();
                 self.arrange(&command).await?;
             }
             Body::Status { .. } | Body::List(_) if status::asks_size(&command.body) => {

@@ -9,6 +9,7 @@ mod downgrade;
 mod fake;
 mod home;
 mod hostile;
+mod lock;
 mod mail;
 mod message;
 mod middle;
