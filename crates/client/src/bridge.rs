@@ -120,6 +120,9 @@ pub struct Judging {
     begun: VecDeque<Trace>,
 }
 
+/// What is known of keys and messages, kept from one judging to the next so that it need not be read again.
+pub struct AtHand(Stamp, Trust);
+
 /// A message whose header was read.
 pub struct Incoming(Unjudged);
 
@@ -216,8 +219,9 @@ impl Client {
     }
 
     /// Takes the folder.
-    pub async fn judging(&self) -> Result<Judging, ClientError> {
-        let state = State::load(self).await?;
+    /// Pass on what the last one left at hand.
+    pub async fn judging(&self, at_hand: Option<AtHand>) -> Result<Judging, ClientError> {
+        let state = State::load_with(self, at_hand.map(|AtHand(stamp, trust)| (stamp, trust))).await?;
         let lookup = state.account.lookup(self)?;
         let identities = Arc::new(state.secrets.ready()?);
         let own = Arc::new(state.own_keys());
@@ -311,11 +315,14 @@ impl Judging {
     }
 
     /// Writes down what was learnt and lets go.
-    pub async fn finish(mut self) -> Result<(), ClientError> {
+    pub async fn finish(mut self) -> Result<AtHand, ClientError> {
         let saved = self.state.save();
         if let Some(session) = self.session.take() {
             session.home.quit().await;
         }
-        saved
+        saved?;
+        // While the folder is still held: nobody else can have written it.
+        let stamp = self.state.locked.stamp::<Trust>();
+        Ok(AtHand(stamp, self.state.trust))
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     client::{Client, Settings},
     error::ClientError,
-    folder::{Folder, Locked, Stored},
+    folder::{Folder, Locked, Stamp, Stored},
     secrets::Secrets,
     stored,
     trust::{Trust, facts::OwnKeys},
@@ -103,17 +103,25 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// Reads the folder without locking it.
     pub(crate) fn load(client: &Client) -> Result<Self, ClientError> {
-        Self::load_with_place(client).map(|(snapshot, _)| snapshot)
+        Self::load_with_place(client, None).map(|(snapshot, _)| snapshot)
     }
 
-    fn load_with_place(client: &Client) -> Result<(Self, Place), ClientError> {
+    /// `at_hand` is taken for what the file holds, where that was not replaced since.
+    fn load_with_place(
+        client: &Client,
+        at_hand: Option<(Stamp, Trust)>,
+    ) -> Result<(Self, Place), ClientError> {
         let folder = Folder::new(&client.settings.dir);
         let account = folder.read::<Account>()?.ok_or_else(|| no_account(client))?;
         let (secrets, place) = client.vault.load(&folder)?;
         if secrets.current_public().is_none() {
             return Err(no_account(client));
         }
-        Ok((Self { account, secrets, trust: folder.read()?.unwrap_or_default() }, place))
+        let trust = match at_hand {
+            Some((stamp, trust)) if stamp == folder.stamp::<Trust>() => trust,
+            _ => folder.read()?.unwrap_or_default(),
+        };
+        Ok((Self { account, secrets, trust }, place))
     }
 }
 
@@ -124,12 +132,20 @@ pub(crate) fn no_account(client: &Client) -> ClientError {
 impl State {
     /// Locks and reads the folder of an account that is set up.
     pub(crate) async fn load(client: &Client) -> Result<Self, ClientError> {
+        Self::load_with(client, None).await
+    }
+
+    /// The same with trust as it was left a moment ago, which is long after many messages.
+    pub(crate) async fn load_with(
+        client: &Client,
+        at_hand: Option<(Stamp, Trust)>,
+    ) -> Result<Self, ClientError> {
         let folder = Folder::new(&client.settings.dir);
         if folder.read::<Account>()?.is_none() {
             return Err(no_account(client));
         }
         let locked = folder.lock(&client.env.ui).await?;
-        let (Snapshot { account, secrets, trust }, place) = Snapshot::load_with_place(client)?;
+        let (Snapshot { account, secrets, trust }, place) = Snapshot::load_with_place(client, at_hand)?;
         let (vault, ui) = (Arc::clone(&client.vault), Arc::clone(&client.env.ui));
         Ok(Self { locked, account, secrets, trust, place, vault, ui })
     }

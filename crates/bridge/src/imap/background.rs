@@ -27,7 +27,7 @@ use tokio::{
 };
 
 /// Messages handled before mail programs get the client's folder again: it is held while messages are judged.
-const STEP: usize = 50;
+const STEP: usize = 500;
 /// How often all mailboxes are looked through. New mail in INBOX is heard of at once.
 const ROUND: Duration = Duration::from_secs(9 * 60);
 /// First wait after a failure; it doubles up to the longest.
@@ -213,6 +213,7 @@ impl Session<Empty> {
             self.held = None;
             self.program.flush().await?;
         }
+        self.at_hand = None;
         Ok(())
     }
 

@@ -189,7 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         which: &[Listed],
     ) -> std::result::Result<(), Failure> {
         let tag = self.ask_for_octets(asked, which).await?;
-        let judging = self.account.judging().await?;
+        let judging = self.account.judging(self.at_hand.take()).await?;
         let asked = asked.map(|(asked, _)| *asked);
         let mut opening = Opening { asked, judging, learning: Learning::default(), failure: None };
         let opened = self.judge_all(&mut opening, &tag, which).await;
@@ -200,10 +200,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         self.mark(StoreHow::Remove, &learning.taken_back).await?;
         self.mark(StoreHow::Add, &learning.opened).await?;
         opened?;
-        match failure {
-            Some(error) => Err(error.into()),
-            None => Ok(finished?),
+        if let Some(error) = failure {
+            return Err(error.into());
         }
+        self.at_hand = Some(finished?);
+        Ok(())
     }
 
     async fn judge_all(&mut self, opening: &mut Opening<'_>, tag: &Tag, which: &[Listed]) -> Result<()> {
