@@ -13,7 +13,7 @@ use crate::{
     session::{Session, mailbox},
     spool::{Spool, spool},
     staged::Staged,
-    state::{Account, Snapshot, State, own_keys},
+    state::{Account, Snapshot, State, no_account, own_keys},
     trust::{Trust, facts::OwnKeys},
 };
 use bytes::BytesMut;
@@ -124,7 +124,10 @@ pub struct Judging {
 pub struct AtHand(Stamp, Trust);
 
 /// A message whose header was read.
-pub struct Incoming(Unjudged);
+pub struct Incoming {
+    unjudged: Unjudged,
+    trace: Trace,
+}
 
 /// A message that has all that it takes to decide on it.
 pub struct Begun {
@@ -197,10 +200,8 @@ impl Client {
 
     /// The primary address, whether the device is locked or not.
     pub fn address(&self) -> Result<Address, ClientError> {
-        let folder = crate::folder::Folder::new(&self.settings.dir);
-        let account =
-            folder.read::<crate::state::Account>()?.ok_or_else(|| crate::state::no_account(self))?;
-        Ok(account.address)
+        let account = Folder::new(&self.settings.dir).read::<Account>()?;
+        Ok(account.ok_or_else(|| no_account(self))?.address)
     }
 
     /// Who this is.
@@ -218,8 +219,7 @@ impl Client {
         Moment([folder.stamp::<Account>(), folder.stamp::<Secrets>(), folder.stamp::<Trust>()])
     }
 
-    /// Takes the folder.
-    /// Pass on what the last one left at hand.
+    /// Takes the folder, with what the last one left at hand.
     pub async fn judging(&self, at_hand: Option<AtHand>) -> Result<Judging, ClientError> {
         let state = State::load_with(self, at_hand.map(|AtHand(stamp, trust)| (stamp, trust))).await?;
         let lookup = state.account.lookup(self)?;
@@ -279,20 +279,19 @@ impl Judging {
             Spool::Memory(_) => Unjudged::read(source)?,
             Spool::Disk(..) => blocking(move || Unjudged::read(source)).await?,
         };
-        Ok(Incoming(unjudged))
+        Ok(Incoming { trace: unjudged.trace(), unjudged })
     }
 
     /// Whether the verdict on a message depends on that on one that has begun: it has to wait until that is concluded.
     pub fn depends(&self, message: &Incoming) -> bool {
-        let trace = message.0.trace();
-        self.begun.iter().any(|earlier| trace.depends_on(earlier))
+        self.begun.iter().any(|earlier| message.trace.depends_on(earlier))
     }
 
     /// Gathers what is known of the sender, and asks where that is due. `see` is told in the place of a withheld message.
     pub async fn begin(&mut self, message: Incoming, see: String) -> Result<Begun, ClientError> {
-        let trace = message.0.trace();
+        let Incoming { unjudged, trace } = message;
         let Self { client, state, lookup, session, identities, own, begun } = self;
-        let facing = client.face(state, lookup, session, message.0, own, identities.clone()).await?;
+        let facing = client.face(state, lookup, session, unjudged, own, identities.clone()).await?;
         begun.push_back(trace);
         Ok(Begun { facing, own: own.clone(), see })
     }

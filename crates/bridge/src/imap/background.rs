@@ -3,14 +3,11 @@
 
 use super::{
     Came, End, Result, Session,
-    ends::{Lost, Program, Server},
+    ends::{Program, Server},
+    fetch::Failure,
     wire::{Response, response},
 };
-use crate::{
-    account::{Account, BridgeError},
-    entry::Need,
-    index::Indexed,
-};
+use crate::{account::Account, entry::Need, index::Indexed};
 use sealpost_client::error::ClientError;
 use sealpost_proto::imap::{
     Body, Command, List, MailboxName, Names, Reply, SelectParams, SequenceSet, StatusItem, reply,
@@ -58,7 +55,8 @@ pub(crate) async fn keep_complete(account: Arc<Account>, progress: watch::Sender
                     Ok(never) => match never {},
                     Err(Failure::Session(End::Over)) => "the mail server closed the connection".to_owned(),
                     Err(Failure::Session(End::Lost(error) | End::Io(error))) => error.to_string(),
-                    Err(Failure::Account(error)) => error.to_string(),
+                    Err(Failure::Command(error)) => error.to_string(),
+                    Err(Failure::Refused(reply)) => String::from_utf8_lossy(&reply).into_owned(),
                 }
             }
             Err(error) => error.to_string(),
@@ -77,35 +75,6 @@ async fn connect(account: &Arc<Account>) -> std::result::Result<Session<Empty>, 
     Ok(Session::new(program, Server::new(connection), account.clone(), capabilities))
 }
 
-enum Failure {
-    Session(End),
-    Account(BridgeError),
-}
-
-impl From<End> for Failure {
-    fn from(e: End) -> Self {
-        Self::Session(e)
-    }
-}
-
-impl From<Lost> for Failure {
-    fn from(e: Lost) -> Self {
-        Self::Session(e.into())
-    }
-}
-
-impl From<std::io::Error> for Failure {
-    fn from(e: std::io::Error) -> Self {
-        Self::Session(e.into())
-    }
-}
-
-impl<E: Into<BridgeError>> From<Box<E>> for Failure {
-    fn from(e: Box<E>) -> Self {
-        Self::Account((*e).into())
-    }
-}
-
 fn indexed(messages: usize, left: usize) -> Indexed {
     let count = |n| u32::try_from(n).unwrap_or(u32::MAX);
     Indexed { messages: count(messages), left: count(left) }
@@ -122,7 +91,7 @@ impl Session<Empty> {
     ) -> std::result::Result<std::convert::Infallible, Failure> {
         loop {
             let mailboxes = self.mailboxes().await?;
-            self.account.index.forget_other_mailboxes(&mailboxes).map_err(Box::new)?;
+            self.account.index.forget_other_mailboxes(&mailboxes)?;
             complete.retain(|name, _| mailboxes.contains(name));
             for name in mailboxes {
                 let status = self.status(&name).await?;
@@ -188,26 +157,26 @@ impl Session<Empty> {
         let Ok(list) = self.list(true, SequenceSet::all(), None).await? else { return Ok(()) };
         let index = &self.account.index;
         let uids: HashSet<u32> = list.iter().map(|listed| listed.uid).collect();
-        index.keep_only(&place, &uids).map_err(Box::new)?;
-        let settled = index.settled(&place).map_err(Box::new)?;
+        index.keep_only(&place, &uids)?;
+        let settled = index.settled(&place)?;
         let total = list.len();
         let to_do: Vec<u32> = list.iter().map(|l| l.uid).filter(|uid| !settled.contains(uid)).collect();
         drop((list, uids, settled));
         // The server chose the name, and a terminal may show it.
         let shown: String = name.chars().filter(|c| !c.is_control()).collect();
         let mut left = to_do.len();
-        index.note_progress(&place, indexed(total, left)).map_err(Box::new)?;
+        index.note_progress(&place, indexed(total, left))?;
         for step in to_do.rchunks(STEP) {
             progress.send_replace(Progress { mailbox: shown.clone(), done: total - left, total });
             let Some(set) = SequenceSet::from_numbers(step) else { continue };
             // By number from here on, and the numbers may have changed since the last step.
             let Ok(step_now) = self.list(true, set, None).await? else { return Ok(()) };
-            let sorted = self.sort(&step_now, Need::Brief).await?.map_err(Box::new)?;
+            let sorted = self.sort(&step_now, Need::Brief).await?;
             if !sorted.unknown.is_empty() {
-                self.open_all(&sorted.unknown).await?.map_err(Box::new)?;
+                self.open_all(&sorted.unknown).await?;
             }
             left -= step.len();
-            self.account.index.note_progress(&place, indexed(total, left)).map_err(Box::new)?;
+            self.account.index.note_progress(&place, indexed(total, left))?;
             self.provisional.clear();
             self.provisional_octets = 0;
             self.held = None;
@@ -252,9 +221,5 @@ impl Session<Empty> {
                 }
             }
         }
-    }
-
-    fn can(&self, capability: &str) -> bool {
-        self.capabilities.split(' ').any(|known| known.eq_ignore_ascii_case(capability))
     }
 }

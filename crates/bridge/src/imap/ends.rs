@@ -55,6 +55,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Program<S> {
         }
     }
 
+    /// Waits for something else; what the mail program says meanwhile is read, and `heard` is called. It may go away, too.
+    pub(crate) async fn meanwhile<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        mut heard: impl FnMut(),
+    ) -> io::Result<T> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                read = self.fill() => {
+                    read?;
+                    heard();
+                }
+            }
+        }
+    }
+
     pub(crate) fn say(&mut self, octets: &[u8]) {
         self.out.extend_from_slice(octets);
     }

@@ -100,6 +100,12 @@ impl From<io::Error> for Failure {
     }
 }
 
+impl From<IndexError> for Failure {
+    fn from(e: IndexError) -> Self {
+        Self::Command(e.into())
+    }
+}
+
 impl From<BridgeError> for Failure {
     fn from(e: BridgeError) -> Self {
         Self::Command(e)
@@ -176,7 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         with_modseq: bool,
     ) -> std::result::Result<Option<Vec<u8>>, Failure> {
         let need = parts::need(asked.items);
-        let sorted = self.sort(batch, need).await.map_err(Failure::from)??;
+        let sorted = self.sort(batch, need).await?;
         if let Some(next) = next.filter(|_| !sorted.known.is_empty()) {
             self.look_ahead(next, need);
         }
@@ -224,25 +230,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         &mut self,
         batch: &[Listed],
         need: Need,
-    ) -> Result<std::result::Result<Sorted, BridgeError>> {
+    ) -> std::result::Result<Sorted, Failure> {
         let Some(place) = self.selected.as_ref().map(|selected| selected.place) else {
-            return Ok(Ok(Sorted::default()));
+            return Ok(Sorted::default());
         };
         let uids: Vec<u32> = batch.iter().map(|listed| listed.uid).collect();
-        let looked = match self.ahead.take().filter(|ahead| ahead.is_for(&place, &uids, need)) {
-            Some(ahead) => ahead.found.await.map_err(io::Error::other)?,
-            None => self.account.index.look(&place, &uids, need),
-        };
-        let mut known = match looked {
-            Ok(known) => known,
-            Err(error) => return Ok(Err(error.into())),
+        let mut known = match self.ahead.take().filter(|ahead| ahead.is_for(&place, &uids, need)) {
+            Some(ahead) => ahead.found.await.map_err(io::Error::other)??,
+            None => self.account.index.look(&place, &uids, need)?,
         };
         let new: Vec<Listed> = batch.iter().filter(|l| !known.contains_key(&l.uid)).copied().collect();
         if !new.is_empty() {
-            let identity = match self.account.identity() {
-                Ok(identity) => identity,
-                Err(error) => return Ok(Err(error)),
-            };
+            let identity = self.account.identity()?;
             let mut kinds = Vec::with_capacity(new.len());
             self.look_at(&new, |uid, fields| {
                 // What cannot be read has to be opened, and is told so.
@@ -253,9 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 ));
             })
             .await?;
-            if let Err(error) = self.account.index.learn_kinds(&place, &kinds) {
-                return Ok(Err(error.into()));
-            }
+            self.account.index.learn_kinds(&place, &kinds)?;
             let kind = |(uid, as_it_is)| (uid, if as_it_is { Known::AsItIs } else { Known::ToOpen });
             known.extend(kinds.into_iter().map(kind));
         }
@@ -272,7 +269,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 None => {}
             }
         }
-        Ok(Ok(sorted))
+        Ok(sorted)
     }
 
     /// Fetches the fields that tell what has to be done for a message.

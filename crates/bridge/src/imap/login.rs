@@ -166,16 +166,7 @@ async fn reach<S: AsyncRead + AsyncWrite + Unpin + Send>(
 ) -> Result<std::result::Result<MailConnection, ClientError>> {
     let until = Instant::now() + PATIENCE;
     loop {
-        let attempt = account.client.mail_connection();
-        tokio::pin!(attempt);
-        let connection = loop {
-            tokio::select! {
-                connection = &mut attempt => break connection,
-                // It may say more, or go away.
-                read = program.fill() => read?,
-            }
-        };
-        match connection {
+        match program.meanwhile(account.client.mail_connection(), || {}).await? {
             Err(ClientError::Away(why)) if Instant::now() < until => {
                 tracing::debug!("the mail server is not there yet: {why}");
                 sleep(RETRY).await;

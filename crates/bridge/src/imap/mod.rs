@@ -473,6 +473,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Ok(())
     }
 
+    /// Whether the server can do something.
+    fn can(&self, capability: &str) -> bool {
+        self.capabilities.split(' ').any(|known| known.eq_ignore_ascii_case(capability))
+    }
+
     fn leave(&mut self) {
         self.selected = None;
         self.held = None;

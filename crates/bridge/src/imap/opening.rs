@@ -170,16 +170,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     /// Fetches messages whole, opens and indexes them, and answers nobody.
-    pub(super) async fn open_all(
-        &mut self,
-        which: &[Listed],
-    ) -> Result<std::result::Result<(), BridgeError>> {
-        match Box::pin(self.open(None, which)).await {
-            Ok(()) => Ok(Ok(())),
-            Err(Failure::Session(end)) => Err(end),
-            Err(Failure::Command(error)) => Ok(Err(error)),
-            Err(Failure::Refused(_)) => Err(unasked()),
-        }
+    pub(super) async fn open_all(&mut self, which: &[Listed]) -> std::result::Result<(), Failure> {
+        // Apart, so that sessions that rest are small.
+        Box::pin(self.open(None, which)).await
     }
 
     /// The same, and answers where a mail program asked.

@@ -13,7 +13,6 @@ use super::{
     listing,
     wire::{self, Response, response},
 };
-use crate::account::BridgeError;
 use sealpost_client::{bridge::MailConnection, error::ClientError};
 use sealpost_proto::imap::{Atom, Body, Command, MailboxName, Names, Qresync, SearchReturn, SelectParams};
 use std::{io, num::NonZeroU32, time::Duration};
@@ -125,11 +124,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let mut until = waiting.then(|| Instant::now() + PATIENCE);
         let mut wait = RETRY;
         loop {
-            let attempt = self.reconnect(&mut until).await?;
-            match attempt {
+            match self.reconnect(&mut until).await? {
                 Ok(()) => return Ok(()),
-                Err(Some(error)) => tracing::debug!("the mail server is not there again: {error}"),
-                Err(None) => return self.give_up(),
+                Err(Changed::Lost(Lost(error))) => {
+                    tracing::debug!("the mail server is not there again: {error}");
+                }
+                Err(Changed::Anew) => return self.give_up(),
             }
             let again = Instant::now() + wait;
             wait = (wait * 2).min(RETRY_MAX);
@@ -152,33 +152,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Err(End::Over)
     }
 
-    /// One attempt. `Err(None)`: there is no use in another.
-    async fn reconnect(
-        &mut self,
-        until: &mut Option<Instant>,
-    ) -> Result<std::result::Result<(), Option<BridgeError>>> {
+    /// One attempt.
+    async fn reconnect(&mut self, until: &mut Option<Instant>) -> Result<std::result::Result<(), Changed>> {
         let account = self.account.clone();
-        let attempt = account.client.mail_connection();
-        tokio::pin!(attempt);
-        let connection = loop {
-            tokio::select! {
-                connection = &mut attempt => break connection,
-                read = self.program.fill() => {
-                    read?;
-                    until.get_or_insert_with(|| Instant::now() + PATIENCE);
-                }
-            }
+        let heard = || {
+            until.get_or_insert_with(|| Instant::now() + PATIENCE);
         };
-        let connection = match connection {
-            Ok(connection) => connection,
+        match self.program.meanwhile(account.client.mail_connection(), heard).await? {
+            Ok(connection) => Ok(self.restore(connection).await),
             // Only a person can help.
-            Err(ClientError::SignIn(_) | ClientError::Decide(_)) => return Ok(Err(None)),
-            Err(error) => return Ok(Err(Some(error.into()))),
-        };
-        match self.restore(connection).await {
-            Ok(()) => Ok(Ok(())),
-            Err(Changed::Lost(Lost(error))) => Ok(Err(Some(error.into()))),
-            Err(Changed::Anew) => Ok(Err(None)),
+            Err(ClientError::SignIn(_) | ClientError::Decide(_)) => Ok(Err(Changed::Anew)),
+            Err(error) => Ok(Err(Changed::Lost(Lost(io::Error::other(error))))),
         }
     }
 
@@ -226,7 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         &mut self,
         view: &View,
     ) -> std::result::Result<(Opened, Vec<Zeroizing<Vec<u8>>>), Changed> {
-        let qresync = self.capabilities_of_server("QRESYNC");
+        let qresync = self.can("QRESYNC");
         let (Some(modseq), Some(uid_validity), true) =
             (view.modseq, NonZeroU32::new(view.uid_validity), qresync)
         else {
@@ -270,10 +254,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let asks =
             |word: &Atom| ["CONDSTORE", "QRESYNC"].iter().any(|w| word.as_str().eq_ignore_ascii_case(w));
         self.enabled.iter().any(asks)
-    }
-
-    fn capabilities_of_server(&self, name: &str) -> bool {
-        self.capabilities.split(' ').any(|known| known.eq_ignore_ascii_case(name))
     }
 }
 

@@ -280,18 +280,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         leaves(key, &mut keys);
         let (mut opened, mut found) = (Vec::new(), vec![Vec::new(); keys.len()]);
         for batch in list.chunks(BATCH) {
-            let sorted = self.sort(batch, need(&keys)).await??;
             if keys.is_empty() {
+                let sorted = self.sort(batch, need(&keys)).await?;
                 let known = sorted.known.iter().map(|(listed, _)| listed);
                 opened.extend(known.chain(&sorted.unknown).map(|listed| listed.uid));
                 continue;
             }
-            let known = if sorted.unknown.is_empty() {
-                sorted.known
-            } else {
-                self.entries(batch, need(&keys)).await?
-            };
-            for (listed, entry) in &known {
+            for (listed, entry) in &self.entries(batch, need(&keys)).await? {
                 opened.push(listed.uid);
                 for (key, found) in keys.iter().zip(found.iter_mut()) {
                     if matches(key, entry) {
@@ -310,12 +305,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         batch: &[Listed],
         need: Need,
     ) -> std::result::Result<Vec<(Listed, Entry)>, Failure> {
-        let sorted = self.sort(batch, need).await??;
+        let sorted = self.sort(batch, need).await?;
         if sorted.unknown.is_empty() {
             return Ok(sorted.known);
         }
-        self.open_all(&sorted.unknown).await??;
-        Ok(self.sort(batch, need).await??.known)
+        self.open_all(&sorted.unknown).await?;
+        Ok(self.sort(batch, need).await?.known)
     }
 
     /// The messages that match, ascending.
