@@ -4,7 +4,7 @@
 //! Rows are sealed with a key of this device; of a mailbox the file knows a name that tells nothing.
 
 use crate::entry::{Entry, Keywords, Need};
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use sealpost_crypto::local::LocalKey;
 use std::{
     collections::{HashMap, HashSet},
@@ -111,11 +111,17 @@ impl Index {
     pub(crate) fn place(&self, mailbox: &str, uid_validity: u32) -> Result<Place> {
         let name = self.key.name(mailbox.as_bytes());
         let sql = self.sql();
-        sql.prepare_cached("INSERT OR IGNORE INTO mailbox (name, uid_validity) VALUES (?1, ?2)")?
-            .execute(params![name, uid_validity])?;
-        let id = sql
-            .prepare_cached("SELECT id FROM mailbox WHERE name = ?1 AND uid_validity = ?2")?
-            .query_row(params![name, uid_validity], |row| row.get(0))?;
+        let mut select =
+            sql.prepare_cached("SELECT id FROM mailbox WHERE name = ?1 AND uid_validity = ?2")?;
+        let mut known = || select.query_row(params![name, uid_validity], |row| row.get(0)).optional();
+        // Nearly always: nothing is written then, and nobody who writes is waited for.
+        let id = if let Some(id) = known()? {
+            id
+        } else {
+            sql.prepare_cached("INSERT OR IGNORE INTO mailbox (name, uid_validity) VALUES (?1, ?2)")?
+                .execute(params![name, uid_validity])?;
+            known()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?
+        };
         Ok(Place { name, uid_validity, id })
     }
 
@@ -368,7 +374,7 @@ fn prepare(path: &Path) -> Result<Connection> {
     // mailbox, times 2^32, and its UID.
     sql.execute_batch(
         "CREATE TABLE IF NOT EXISTS mailbox (
-            id INTEGER PRIMARY KEY,
+            id INTEGER PRIMARY KEY AUTOINCREMENT, -- never one that another mailbox had
             name BLOB NOT NULL,
             uid_validity INTEGER NOT NULL,
             messages INTEGER NOT NULL DEFAULT 0, -- how far it is indexed
@@ -474,6 +480,19 @@ mod tests {
         assert!(matches!(index.look(&sent, &[1], Need::Head).unwrap()[&1], Known::Opened(_)));
         assert_eq!(Index::indexed(&path), Some(Indexed { messages: 1, left: 0 }));
         assert_eq!(Index::indexed(&dir.path().join("none")), None);
+    }
+
+    #[test]
+    fn what_is_learnt_of_a_mailbox_that_was_forgotten_is_told_of_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = Index::open(&dir.path().join("index"), LocalKey::generate()).unwrap();
+        let gone = index.place("gone", 1).unwrap();
+        index.forget_other_mailboxes(&[]).unwrap();
+        let new = index.place("new", 1).unwrap();
+        // A session that has it open still.
+        index.learn_kinds(&gone, &[(1, true)]).unwrap();
+        assert!(index.look(&new, &[1], Need::Brief).unwrap().is_empty());
+        assert!(index.settled(&new).unwrap().is_empty());
     }
 
     #[test]
