@@ -26,15 +26,7 @@ pub fn list(args: &List, context: &Context) -> Outcome {
     }
     let entries = block_on(context.client.list(&args.mailbox))??;
     let out = context.output;
-    Pager::show(out, || {
-        for entry in &entries {
-            row(out, entry, 0)?;
-        }
-        if entries.is_empty() {
-            out.line(format!("{} is empty", one_line(&args.mailbox)))?;
-        }
-        Ok(())
-    })?;
+    show(out, entries.iter().map(|entry| (entry, 0)), &is_empty(&args.mailbox))?;
     let messages: Vec<Value> = entries.iter().map(object).collect();
     out.object(&json!({ "mailbox": args.mailbox, "messages": messages }))?;
     Ok(ExitCode::SUCCESS)
@@ -44,15 +36,7 @@ pub fn list(args: &List, context: &Context) -> Outcome {
 fn threads(mailbox: &str, context: &Context) -> Outcome {
     let (lines, total) = opened("Reading", context, async |mail| mail.threads(mailbox).await)?;
     let out = context.output;
-    Pager::show(out, || {
-        for line in &lines {
-            row(out, &line.entry, line.depth)?;
-        }
-        if lines.is_empty() {
-            out.line(format!("{} is empty", one_line(mailbox)))?;
-        }
-        Ok(())
-    })?;
+    show(out, lines.iter().map(|line| (&line.entry, line.depth)), &is_empty(mailbox))?;
     more(out, lines.len(), total)?;
     let messages = lines.iter().map(|line| {
         let mut object = object(&line.entry);
@@ -70,15 +54,8 @@ pub fn search(args: &Search, context: &Context) -> Outcome {
     let key = query::parse(&text).map_err(Failure::usage)?;
     let found = opened("Searching", context, async |mail| mail.search(&args.mailbox, key).await)?;
     let out = context.output;
-    Pager::show(out, || {
-        for entry in &found.messages {
-            row(out, entry, 0)?;
-        }
-        if found.messages.is_empty() {
-            out.line(format!("nothing in {} matches", one_line(&args.mailbox)))?;
-        }
-        Ok(())
-    })?;
+    let none = format!("nothing in {} matches", one_line(&args.mailbox));
+    show(out, found.messages.iter().map(|entry| (entry, 0)), &none)?;
     more(out, found.messages.len(), found.total)?;
     let messages: Vec<Value> = found.messages.iter().map(object).collect();
     out.object(&json!({
@@ -105,6 +82,27 @@ fn opened<T>(
     });
     bar.finish_and_clear();
     Ok(done??)
+}
+
+/// Messages with how deep they stand; or that there are none.
+fn show<'a>(
+    out: Output,
+    rows: impl ExactSizeIterator<Item = (&'a ListEntry, usize)>,
+    none: &str,
+) -> Result<(), Failure> {
+    Pager::show(out, || {
+        if rows.len() == 0 {
+            out.line(none)?;
+        }
+        for (entry, depth) in rows {
+            row(out, entry, depth)?;
+        }
+        Ok(())
+    })
+}
+
+fn is_empty(mailbox: &str) -> String {
+    format!("{} is empty", one_line(mailbox))
 }
 
 fn more(out: Output, shown: usize, total: usize) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! Octets that several readers share: a message as fetched, or sealed octets on their way in or out. Plain text never
 //! goes here, with one exception: mail that arrived as plain text.
 
+use sha2::{Digest as _, Sha256};
 use std::{
     fs::File,
     io::{self, Read},
@@ -84,6 +85,16 @@ impl Read for SpoolReader {
         self.at += n as u64;
         Ok(n)
     }
+}
+
+/// SHA-256 of all that is read.
+pub(crate) fn sha256(reader: impl Read) -> io::Result<[u8; 32]> {
+    let mut hash = Sha256::new();
+    for_each_chunk(reader, |chunk| {
+        hash.update(chunk);
+        Ok(())
+    })?;
+    Ok(hash.finalize().into())
 }
 
 /// Reads to the end in pieces.

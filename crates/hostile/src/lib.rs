@@ -14,9 +14,11 @@
 
 mod attack;
 mod authority;
+mod between;
 pub mod letter;
 mod line;
 mod lines;
+mod listening;
 mod mail;
 mod mail_attack;
 mod middle;

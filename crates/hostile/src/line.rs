@@ -1,5 +1,6 @@
 //! A line to a server that can break, and be mended: octets pass as they are.
 
+use crate::listening::Listening;
 use std::{
     collections::VecDeque,
     io,
@@ -11,9 +12,8 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::watch,
-    task::{JoinHandle, JoinSet},
 };
 
 /// A running line; it breaks for good when dropped.
@@ -26,38 +26,32 @@ pub struct Line {
     carries: Arc<Mutex<VecDeque<u64>>>,
     connections: Arc<AtomicU64>,
     refused: Arc<AtomicU64>,
-    task: JoinHandle<()>,
+    _listening: Listening,
 }
 
 impl Line {
     /// From a free port at the address of `server` to `server`.
     pub async fn to(server: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind((server.ip(), 0)).await?;
-        let address = listener.local_addr()?;
         let (state, watched) = watch::channel((true, 0));
         let carries = Arc::<Mutex<VecDeque<u64>>>::default();
         let (connections, refused) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
         let (plan, count, no) = (carries.clone(), connections.clone(), refused.clone());
-        let task = tokio::spawn(async move {
-            let mut running = JoinSet::new();
-            while let Ok((near, _)) = listener.accept().await {
-                while running.try_join_next().is_some() {}
-                let mut watched = watched.clone();
-                if !watched.borrow_and_update().0 {
-                    no.fetch_add(1, Ordering::SeqCst);
-                    continue;
+        let listening = Listening::start((server.ip(), 0).into(), move |near| {
+            let mut watched = watched.clone();
+            let up = watched.borrow_and_update().0;
+            let most = up.then(|| plan.lock().unwrap().pop_front().unwrap_or(u64::MAX));
+            if up { &count } else { &no }.fetch_add(1, Ordering::SeqCst);
+            async move {
+                let Some(most) = most else { return Ok(()) };
+                tokio::select! {
+                    _ = watched.changed() => Ok(()),
+                    end = carry(near, server, most) => end,
                 }
-                count.fetch_add(1, Ordering::SeqCst);
-                let most = plan.lock().unwrap().pop_front().unwrap_or(u64::MAX);
-                running.spawn(async move {
-                    tokio::select! {
-                        _ = watched.changed() => {}
-                        _ = carry(near, server, most) => {}
-                    }
-                });
             }
         });
-        Ok(Self { address, state, carries, connections, refused, task })
+        let listening = listening.await?;
+        let address = listening.address;
+        Ok(Self { address, state, carries, connections, refused, _listening: listening })
     }
 
     /// Ends all connections; new ones come through.
@@ -88,12 +82,6 @@ impl Line {
     /// How many came through.
     pub fn connections(&self) -> u64 {
         self.connections.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

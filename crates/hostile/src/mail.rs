@@ -1,8 +1,12 @@
 //! The mail server that turned hostile: a man in the middle before IMAP, who changes what the honest server says. He
 //! knows as much of the protocol as a lie needs.
 
-use crate::mail_attack::{MailAttack, Said};
-use rustls::{ClientConfig, pki_types::ServerName};
+use crate::{
+    between::Between,
+    listening::Listening,
+    mail_attack::{MailAttack, Said},
+};
+use rustls::ClientConfig;
 use std::{
     collections::HashMap,
     io,
@@ -14,10 +18,9 @@ use tokio::{
         AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
         ReadHalf, WriteHalf,
     },
-    net::{TcpListener, TcpStream},
-    task::{JoinHandle, JoinSet},
+    net::TcpStream,
 };
-use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+use tokio_rustls::{TlsAcceptor, client, server};
 
 #[derive(Default)]
 struct State {
@@ -28,10 +31,7 @@ struct State {
 #[derive(Clone)]
 struct Shared {
     state: Arc<Mutex<State>>,
-    acceptor: TlsAcceptor,
-    connector: TlsConnector,
-    honest: SocketAddr,
-    name: ServerName<'static>,
+    between: Between,
 }
 
 /// A running man in the middle before IMAP; stops when dropped.
@@ -39,36 +39,26 @@ pub struct MailMiddle {
     /// Where he listens.
     pub address: SocketAddr,
     state: Arc<Mutex<State>>,
-    task: JoinHandle<()>,
+    _listening: Listening,
 }
 
 impl MailMiddle {
-    /// Listens on `listen` with what `acceptor` shows, in front of the server `name` at `honest`.
+    /// Listens on `listen` with what `acceptor` shows, in front of the server `honest`: its name and where it is.
     pub async fn start(
         listen: SocketAddr,
         acceptor: TlsAcceptor,
-        (name, honest): (&str, SocketAddr),
+        honest: (&str, SocketAddr),
         client: Arc<ClientConfig>,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind(listen).await?;
-        let address = listener.local_addr()?;
         let state = Arc::<Mutex<State>>::default();
-        let shared = Shared {
-            state: Arc::clone(&state),
-            acceptor,
-            connector: TlsConnector::from(client),
-            honest,
-            name: ServerName::try_from(name.to_owned()).map_err(io::Error::other)?,
-        };
-        let task = tokio::spawn(async move {
-            let mut sessions = JoinSet::new();
-            while let Ok((client, _)) = listener.accept().await {
-                let shared = shared.clone();
-                // A connection that breaks off is its two ends' own affair.
-                sessions.spawn(async move { drop(shared.session(client).await) });
-            }
+        let between = Between::new(acceptor, honest, client)?;
+        let shared = Shared { state: Arc::clone(&state), between };
+        let listening = Listening::start(listen, move |client| {
+            let shared = shared.clone();
+            async move { shared.session(client).await }
         });
-        Ok(Self { address, state, task })
+        let listening = listening.await?;
+        Ok(Self { address: listening.address, state, _listening: listening })
     }
 
     /// From now on he does this too, in sessions that run already as well.
@@ -87,12 +77,6 @@ impl MailMiddle {
     }
 }
 
-impl Drop for MailMiddle {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 type Front = server::TlsStream<TcpStream>;
 type Back = client::TlsStream<TcpStream>;
 /// The command that belongs to a tag, in capitals.
@@ -100,12 +84,10 @@ type Asked = Mutex<HashMap<String, String>>;
 
 impl Shared {
     async fn session(&self, client: TcpStream) -> io::Result<()> {
-        let server = TcpStream::connect(self.honest).await?;
-        client.set_nodelay(true)?;
-        server.set_nodelay(true)?;
-        let (from_client, to_client) = tokio::io::split(self.acceptor.accept(client).await?);
+        let server = self.between.reach(&client).await?;
+        let (from_client, to_client) = tokio::io::split(self.between.acceptor.accept(client).await?);
         let (from_server, to_server) =
-            tokio::io::split(self.connector.connect(self.name.clone(), server).await?);
+            tokio::io::split(self.between.connector.connect(self.between.name.clone(), server).await?);
         let asked = Asked::default();
         tokio::select! {
             ended = self.commands(BufReader::new(from_client), to_server, &asked) => ended,

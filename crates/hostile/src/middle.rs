@@ -3,9 +3,11 @@
 
 use crate::{
     attack::{Attack, Flood, is},
+    between::Between,
     lines::Lines,
+    listening::Listening,
 };
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::ClientConfig;
 use std::{
     io,
     net::SocketAddr,
@@ -14,10 +16,9 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
+    net::TcpStream,
 };
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::TlsAcceptor;
 
 /// How the port begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +43,7 @@ struct State {
 struct Shared {
     state: Arc<Mutex<State>>,
     door: Door,
-    acceptor: TlsAcceptor,
-    connector: TlsConnector,
-    honest: SocketAddr,
-    name: ServerName<'static>,
+    between: Between,
 }
 
 /// A running man in the middle; stops when dropped.
@@ -53,39 +51,28 @@ pub struct Middle {
     /// Where he listens.
     pub address: SocketAddr,
     state: Arc<Mutex<State>>,
-    task: JoinHandle<()>,
+    _listening: Listening,
 }
 
 impl Middle {
-    /// Listens on `listen` with what `acceptor` shows, in front of the server `name` at `honest`.
+    /// Listens on `listen` with what `acceptor` shows, in front of the server `honest`: its name and where it is.
     pub async fn start(
         listen: SocketAddr,
         door: Door,
         acceptor: TlsAcceptor,
-        (name, honest): (&str, SocketAddr),
+        honest: (&str, SocketAddr),
         client: Arc<ClientConfig>,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind(listen).await?;
-        let address = listener.local_addr()?;
         let state = Arc::<Mutex<State>>::default();
-        let shared = Shared {
-            state: Arc::clone(&state),
-            door,
-            acceptor,
-            connector: TlsConnector::from(client),
-            honest,
-            name: ServerName::try_from(name.to_owned()).map_err(io::Error::other)?,
-        };
-        let task = tokio::spawn(async move {
-            let mut sessions = tokio::task::JoinSet::new();
-            while let Ok((client, _)) = listener.accept().await {
-                let shared = shared.clone();
-                shared.state.lock().unwrap().connections += 1;
-                // A connection that breaks off is its two ends' own affair.
-                sessions.spawn(async move { drop(shared.session(client).await) });
-            }
+        let between = Between::new(acceptor, honest, client)?;
+        let shared = Shared { state: Arc::clone(&state), door, between };
+        let listening = Listening::start(listen, move |client| {
+            let shared = shared.clone();
+            shared.state.lock().unwrap().connections += 1;
+            async move { shared.session(client).await }
         });
-        Ok(Self { address, state, task })
+        let listening = listening.await?;
+        Ok(Self { address: listening.address, state, _listening: listening })
     }
 
     /// From now on he does this too.
@@ -119,29 +106,21 @@ impl Middle {
     }
 }
 
-impl Drop for Middle {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 impl Shared {
     async fn session(&self, client: TcpStream) -> io::Result<()> {
-        let server = TcpStream::connect(self.honest).await?;
-        client.set_nodelay(true)?;
-        server.set_nodelay(true)?;
+        let server = self.between.reach(&client).await?;
         match self.door {
             Door::Implicit => {
-                let client = self.acceptor.accept(client).await?;
-                let server = self.connector.connect(self.name.clone(), server).await?;
+                let client = self.between.acceptor.accept(client).await?;
+                let server = self.between.connector.connect(self.between.name.clone(), server).await?;
                 self.converse(client, server, true).await?;
             }
             Door::StartTls => {
                 let Some((client, server)) = self.converse(client, server, true).await? else {
                     return Ok(());
                 };
-                let server = self.connector.connect(self.name.clone(), server).await?;
-                let client = self.acceptor.accept(client).await?;
+                let server = self.between.connector.connect(self.between.name.clone(), server).await?;
+                let client = self.between.acceptor.accept(client).await?;
                 self.converse(client, server, false).await?;
             }
         }

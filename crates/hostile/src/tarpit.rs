@@ -1,19 +1,15 @@
 //! A server that never gets to the point: it takes connections and holds on to whoever made them.
 
-use crate::{attack::Flood, lines::Lines, middle::without_end};
+use crate::{attack::Flood, lines::Lines, listening::Listening, middle::without_end};
 use std::{
     io,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
-    task::JoinHandle,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
 /// A running tarpit on a free port of 127.0.0.1; stops when dropped.
@@ -22,7 +18,7 @@ pub struct Tarpit {
     pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
     heard: Arc<AtomicU64>,
-    task: JoinHandle<()>,
+    _listening: Listening,
 }
 
 impl Tarpit {
@@ -33,28 +29,21 @@ impl Tarpit {
         greeting: &'static str,
         flood: Option<Flood>,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
         let connections = Arc::<AtomicUsize>::default();
         let heard = Arc::<AtomicU64>::default();
         let (count, log) = (Arc::clone(&connections), Arc::clone(&heard));
-        let task = tokio::spawn(async move {
-            let mut sessions = tokio::task::JoinSet::new();
-            while let Ok((client, _)) = listener.accept().await {
-                count.fetch_add(1, Ordering::SeqCst);
-                let (acceptor, log) = (acceptor.clone(), Arc::clone(&log));
-                sessions.spawn(async move {
-                    let _ = match acceptor {
-                        Some(acceptor) => match acceptor.accept(client).await {
-                            Ok(client) => hold(client, greeting, flood, &log).await,
-                            Err(error) => Err(error),
-                        },
-                        None => hold(client, greeting, flood, &log).await,
-                    };
-                });
+        let listening = Listening::start((Ipv4Addr::LOCALHOST, 0).into(), move |client| {
+            count.fetch_add(1, Ordering::SeqCst);
+            let (acceptor, log) = (acceptor.clone(), Arc::clone(&log));
+            async move {
+                match acceptor {
+                    Some(acceptor) => hold(acceptor.accept(client).await?, greeting, flood, &log).await,
+                    None => hold(client, greeting, flood, &log).await,
+                }
             }
         });
-        Ok(Self { address, connections, heard, task })
+        let listening = listening.await?;
+        Ok(Self { address: listening.address, connections, heard, _listening: listening })
     }
 
     /// Octets that were said to it, inside TLS where there is TLS; not counted while it floods.
@@ -81,10 +70,4 @@ where
         heard.fetch_add(line.len() as u64 + 1, Ordering::SeqCst);
     }
     Ok(())
-}
-
-impl Drop for Tarpit {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }

@@ -1,24 +1,19 @@
 //! Camel, the mail library of Evolution, which uses NOTIFY: `tests/interop/evolution.py`.
 
 use super::{Home, Login, World};
-use crate::{support::tools, tree::root};
+use crate::support::tools;
 use std::process::Command;
 
 /// A script that uses it.
 pub fn camel(home: &Home, login: &Login, script: &str) -> Command {
-    let mut python = home.program("/usr/bin/python3");
+    let mut python = home.script(script, login, &[login.imap]);
     python
-        .env("PASSWORD", &login.password)
         .env(
             "EDS_CAMEL_PROVIDER_DIR",
             tools().join("evolution/usr/lib/evolution-data-server/camel-providers"),
         )
         // Its settings are those of nobody.
-        .env("GSETTINGS_BACKEND", "memory")
-        .arg(root().join("tests/interop").join(script))
-        .args([login.host, &login.imap.to_string()])
-        .arg(&login.ca)
-        .arg(&login.user);
+        .env("GSETTINGS_BACKEND", "memory");
     python
 }
 

@@ -18,6 +18,7 @@ mod thunderbird;
 use crate::{
     server::{ALICE, ALL_PORTS, Client, Server, Setup, TOKEN},
     support::{run_with, stdout},
+    tree::root,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::{
@@ -75,6 +76,19 @@ impl Home {
             .env("NSS_WRAPPER_HOSTS", &self.hosts)
             .current_dir(&self.folder);
         command
+    }
+
+    /// `tests/interop/NAME HOST PORT… CA USER`, with the password in PASSWORD.
+    fn script(&self, name: &str, login: &Login, ports: &[u16]) -> Command {
+        let mut python = self.program("/usr/bin/python3");
+        python
+            .env("PASSWORD", &login.password)
+            .arg(root().join("tests/interop").join(name))
+            .arg(login.host)
+            .args(ports.iter().map(u16::to_string))
+            .arg(&login.ca)
+            .arg(&login.user);
+        python
     }
 }
 

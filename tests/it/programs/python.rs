@@ -1,18 +1,19 @@
 //! IMAPClient, which Python programs use: `tests/interop/client.py`.
 
-use super::{ALICE, HOST, TOKEN, World};
-use crate::{support::tools, tree::root};
+use super::{Home, Login, World};
+use crate::support::tools;
+use std::process::Command;
+
+/// A script that uses it.
+pub fn imapclient(home: &Home, login: &Login, script: &str) -> Command {
+    let mut python = home.script(script, login, &[login.imap]);
+    python.env("PYTHONPATH", tools().join("python"));
+    python
+}
 
 #[test]
 fn imapclient_idles_moves_and_searches() {
     let world = World::new();
-    let mut python = world.program("/usr/bin/python3");
-    python
-        .env("PYTHONPATH", tools().join("python"))
-        .env("PASSWORD", TOKEN)
-        .arg(root().join("tests/interop/client.py"))
-        .args([HOST, &world.port("imaps").to_string()])
-        .arg(world.ca())
-        .arg(ALICE);
+    let mut python = imapclient(&world.home, &world.login(), "client.py");
     assert!(World::succeed(&mut python).ends_with("ok\n"));
 }

@@ -1,7 +1,6 @@
 //! Thunderbird, in a virtual display: `tests/interop/thunderbird.py`.
 
-use super::{ALICE, HOST, TOKEN, World, append, flags, message};
-use crate::tree::root;
+use super::{World, append, flags, message};
 use std::collections::BTreeMap;
 
 #[test]
@@ -9,15 +8,9 @@ fn thunderbird_lists_the_inbox_reads_a_message_and_deletes_another() {
     let world = World::new();
     let mut alice = world.alice();
     append(&mut alice, "INBOX", "", 1..6);
-    let mut python = world.program("/usr/bin/python3");
-    python
-        .env("PASSWORD", TOKEN)
-        .arg(root().join("tests/interop/thunderbird.py"))
-        .args([HOST, &world.port("imaps").to_string()])
-        .arg(world.ca())
-        .arg(ALICE)
-        .arg(world.home("profile"))
-        .args((1..6).map(|number| format!("message {number}")));
+    let login = world.login();
+    let mut python = world.home.script("thunderbird.py", &login, &[login.imap]);
+    python.arg(world.home("profile")).args((1..6).map(|number| format!("message {number}")));
     let said = World::succeed(&mut python);
     let seen: serde_json::Value = serde_json::from_str(&said).unwrap_or_else(|e| panic!("{e}: {said}"));
     let (_, body) =

@@ -341,7 +341,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         with_modseq: bool,
     ) -> Result<()> {
         let mut wanted = Self::server_items(asked, with_modseq);
-        if asked.items.iter().any(parts::sets_seen) {
+        if asked.items.iter().any(FetchItem::sets_seen) {
             // Whatever is read of a message marks it as seen.
             let text = Some(SectionText::HeaderFields { names: vec!["DATE".to_owned()], not: false });
             let section = Section { part: Vec::new(), text };

@@ -318,7 +318,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     async fn ask_for_octets(&mut self, asked: Option<(&Asked<'_>, bool)>, which: &[Listed]) -> Result<Tag> {
         let mut wanted =
             asked.map_or_else(|| vec![FetchItem::Uid], |(asked, modseq)| Self::server_items(asked, modseq));
-        let peek = asked.is_none_or(|(asked, _)| !asked.items.iter().any(parts::sets_seen));
+        let peek = asked.is_none_or(|(asked, _)| !asked.items.iter().any(FetchItem::sets_seen));
         wanted.push(FetchItem::Section { section: Section::default(), peek, partial: None });
         self.send_fetch(which, wanted).await
     }

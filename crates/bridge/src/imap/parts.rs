@@ -44,17 +44,6 @@ pub(super) fn is_content(item: &FetchItem) -> bool {
     )
 }
 
-/// Whether an item sets \Seen (RFC 9051 §6.4.5, RFC 3501 §6.4.5).
-pub(super) fn sets_seen(item: &FetchItem) -> bool {
-    matches!(
-        item,
-        FetchItem::Section { peek: false, .. }
-            | FetchItem::Binary { peek: false, .. }
-            | FetchItem::Rfc822
-            | FetchItem::Rfc822Text
-    )
-}
-
 /// Whether an entry of the index answers an item without the message's octets.
 pub(super) fn is_indexed(item: &FetchItem) -> bool {
     match item {

@@ -7,11 +7,10 @@ use super::{
 };
 use crate::{
     bridge::Fetched,
-    spool::{Spool, SpoolReader, for_each_chunk},
+    spool::{self, Spool, SpoolReader},
 };
 use sealpost_crypto::seal::{FILE_KEY_OCTETS, FileKey};
 use sealpost_proto::message::{Header, MAX_HEADER_OCTETS};
-use sha2::{Digest as _, Sha256};
 use std::{
     io::{self, Read as _},
     sync::Arc,
@@ -127,15 +126,7 @@ impl Again {
 }
 
 fn sha256(source: &Arc<Spool>) -> io::Result<[u8; 32]> {
-    if let Spool::Memory(octets) = &**source {
-        return Ok(Sha256::digest(octets).into());
-    }
-    let mut hash = Sha256::new();
-    for_each_chunk(SpoolReader::new(source.clone()), |chunk| {
-        hash.update(chunk);
-        Ok(())
-    })?;
-    Ok(hash.finalize().into())
+    spool::sha256(SpoolReader::new(source.clone()))
 }
 
 #[cfg(test)]

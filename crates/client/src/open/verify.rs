@@ -1,13 +1,12 @@
 //! Which key a signature fits, on the first try or on the second (profile §6).
 
 use super::Facts;
-use crate::spool::{Spool, SpoolReader, for_each_chunk};
+use crate::spool::{self, Spool, SpoolReader, for_each_chunk};
 use sealpost_proto::{
     key::PublicKey,
     message::{SenderSignature, SignatureInput},
     time::Timestamp,
 };
-use sha2::{Digest as _, Sha256};
 use std::{
     io::{self, Read},
     sync::Arc,
@@ -32,12 +31,7 @@ impl Signed {
     }
 
     pub(super) fn sha256(&self) -> io::Result<[u8; 32]> {
-        let mut hash = Sha256::new();
-        for_each_chunk(self.reader(), |chunk| {
-            hash.update(chunk);
-            Ok(())
-        })?;
-        Ok(hash.finalize().into())
+        spool::sha256(self.reader())
     }
 
     /// The first of `keys` that the signature fits.

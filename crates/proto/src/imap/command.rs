@@ -487,6 +487,19 @@ pub enum FetchItem {
     BinarySize(Vec<NonZeroU32>),
 }
 
+impl FetchItem {
+    /// Whether it sets \Seen (RFC 9051 §6.4.5, RFC 3501 §6.4.5, RFC 3516 §4.2).
+    pub fn sets_seen(&self) -> bool {
+        matches!(
+            self,
+            Self::Section { peek: false, .. }
+                | Self::Binary { peek: false, .. }
+                | Self::Rfc822
+                | Self::Rfc822Text
+        )
+    }
+}
+
 /// `section-spec`
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Section {

@@ -90,7 +90,7 @@ impl Session {
     ) -> Result<(u32, bool), Refusal> {
         let store = self.ctx.store.clone();
         let view = self.view()?;
-        let sets_seen = !view.read_only && items.iter().any(sets_seen);
+        let sets_seen = !view.read_only && items.iter().any(FetchItem::sets_seen);
         let wants = Wants {
             rest: !items.iter().all(by_mark),
             index: items.iter().any(wants_index),
@@ -304,17 +304,6 @@ pub(super) async fn parse(
 
 fn text_section(text: SectionText) -> Section {
     Section { part: Vec::new(), text: Some(text) }
-}
-
-/// Whether an item sets \Seen (RFC 9051 §6.4.5, RFC 3501 §6.4.5).
-fn sets_seen(item: &FetchItem) -> bool {
-    matches!(
-        item,
-        FetchItem::Section { peek: false, .. }
-            | FetchItem::Binary { peek: false, .. }
-            | FetchItem::Rfc822
-            | FetchItem::Rfc822Text
-    )
 }
 
 /// Whether an item is known without the rest of an entry.

@@ -1,29 +1,15 @@
 //! IMAPClient through the bridge: its whole surface, and a mixed mailbox held against its octets.
 
 use super::{
-    super::{World, number_of, tree},
+    super::{World, number_of, python::imapclient, tree},
     Bridged,
 };
-use crate::{support::tools, tree::root};
-use std::{fs, process::Command};
-
-fn imapclient(world: &Bridged, script: &str) -> Command {
-    let login = world.login();
-    let mut python = world.home.program("/usr/bin/python3");
-    python
-        .env("PYTHONPATH", tools().join("python"))
-        .env("PASSWORD", &login.password)
-        .arg(root().join("tests/interop").join(script))
-        .args([login.host, &login.imap.to_string()])
-        .arg(&login.ca)
-        .arg(&login.user);
-    python
-}
+use std::fs;
 
 #[test]
 fn imapclient_idles_moves_and_searches_through_the_bridge() {
     let world = Bridged::new();
-    assert!(World::succeed(&mut imapclient(&world, "client.py")).ends_with("ok\n"));
+    assert!(World::succeed(&mut imapclient(&world.home, &world.login(), "client.py")).ends_with("ok\n"));
 }
 
 #[test]
@@ -32,7 +18,7 @@ fn imapclient_is_told_the_truth_of_a_mixed_mailbox() {
     let mixed = world.fill();
     let folder = world.home.at("got");
     fs::create_dir(&folder).expect("made");
-    assert_eq!(World::succeed(imapclient(&world, "mixed.py").arg(&folder)), "ok\n");
+    assert_eq!(World::succeed(imapclient(&world.home, &world.login(), "mixed.py").arg(&folder)), "ok\n");
     let mut numbers = Vec::new();
     for octets in tree(&folder).into_values() {
         let text = String::from_utf8(octets).expect("UTF-8");

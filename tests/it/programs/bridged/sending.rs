@@ -7,20 +7,14 @@ use super::{
 use crate::{
     bridge::{literal, wait_for, without_verdict},
     support::{run_with, stderr},
-    tree::root,
 };
 
 #[test]
 fn smtplib_sends_and_is_refused_in_words() {
     let world = Bridged::new();
     let login = world.login();
-    let mut python = world.home.program("/usr/bin/python3");
-    python
-        .env("PASSWORD", &login.password)
-        .arg(root().join("tests/interop/sending.py"))
-        .args([login.host, &login.submission.to_string()])
-        .arg(&login.ca)
-        .args([&login.user, "bob@example.com", "carol@example.net"]);
+    let mut python = world.home.script("sending.py", &login, &[login.submission]);
+    python.args(["bob@example.com", "carol@example.net"]);
     assert_eq!(World::succeed(&mut python), "ok\n");
     let mut bob = world.bob.imap();
     wait_for(&mut bob, 3);

@@ -4,10 +4,7 @@ use super::{
     super::{World, message},
     Bridged, ComesOut,
 };
-use crate::{
-    bridge::{literal, wait_for, without_verdict},
-    tree::root,
-};
+use crate::bridge::{literal, wait_for, without_verdict};
 use std::fs;
 
 #[test]
@@ -15,15 +12,12 @@ fn thunderbird_reads_tags_keeps_and_writes_through_the_bridge() {
     let world = Bridged::new();
     let mixed = world.fill();
     let login = world.login();
-    let mut python = world.home.program("/usr/bin/python3");
-    python
-        .env("PASSWORD", &login.password)
-        .arg(root().join("tests/interop/thunderbird_bridge.py"))
-        .args([login.host, &login.imap.to_string(), &login.submission.to_string()])
-        .arg(&login.ca)
-        .arg(&login.user)
-        .arg(world.home.at("profile"))
-        .args([&mixed.len().to_string(), "bob@example.com", "carol@example.net"]);
+    let mut python = world.home.script("thunderbird_bridge.py", &login, &[login.imap, login.submission]);
+    python.arg(world.home.at("profile")).args([
+        &mixed.len().to_string(),
+        "bob@example.com",
+        "carol@example.net",
+    ]);
     let said = World::succeed(&mut python);
     let seen: serde_json::Value = serde_json::from_str(&said).unwrap_or_else(|e| panic!("{e}: {said}"));
     let text = seen["text"].as_str().expect("the text of a message");
