@@ -103,22 +103,7 @@ def write(alice, to, display, path):
     """Alice writes in Thunderbird: the picture is taken before she presses Send."""
     with alice.thunderbird(display) as program:
         program.open("Inbox")
-        program.run(
-            """
-            const fields = Cc["@mozilla.org/messengercompose/composefields;1"].createInstance(Ci.nsIMsgCompFields);
-            fields.to = arguments[0];
-            fields.subject = arguments[1];
-            fields.body = arguments[2];
-            const params = Cc["@mozilla.org/messengercompose/composeparams;1"].createInstance(Ci.nsIMsgComposeParams);
-            params.type = Ci.nsIMsgCompType.New;
-            params.format = Ci.nsIMsgCompFormat.PlainText;
-            params.composeFields = fields;
-            MailServices.compose.OpenComposeWindowWithParams(null, params);
-            return true;
-            """,
-            f"{to.name} <{to.address}>", SUBJECT, LETTER,
-        )
-        until("the window to write in", lambda: program.run("return !!compose?.gMsgCompose?.editor;"))
+        program.compose(f"{to.name} <{to.address}>", SUBJECT, LETTER)
         program.run(
             """
             compose.moveTo(0, 0);

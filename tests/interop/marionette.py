@@ -254,6 +254,23 @@ class Thunderbird:
     def select(self, subject):
         self.run("pane.threadTree.selectedIndex = arguments[0]; return true;", self.listed().index(subject))
 
+    def compose(self, to, subject, text):
+        """Opens a window to write in, with this written, and waits for it."""
+        self.run(
+            """
+            const fields = Cc["@mozilla.org/messengercompose/composefields;1"].createInstance(Ci.nsIMsgCompFields);
+            [fields.to, fields.subject, fields.body] = arguments;
+            const params = Cc["@mozilla.org/messengercompose/composeparams;1"].createInstance(Ci.nsIMsgComposeParams);
+            params.type = Ci.nsIMsgCompType.New;
+            params.format = Ci.nsIMsgCompFormat.PlainText;
+            params.composeFields = fields;
+            MailServices.compose.OpenComposeWindowWithParams(null, params);
+            return true;
+            """,
+            to, subject, text,
+        )
+        until("the window to write in", lambda: self.run("return !!compose?.gMsgCompose?.editor;"))
+
     def text(self):
         """The text of the message that is shown; empty while there is none."""
         return self.run(

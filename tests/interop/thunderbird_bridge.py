@@ -15,20 +15,7 @@ TEXT = "Dear Bob,\n\nthe answer is größer, topic99.\n.\nFrom here on\n"
 
 
 def write(program, to, subject, command):
-    program.run(
-        """
-        const fields = Cc["@mozilla.org/messengercompose/composefields;1"].createInstance(Ci.nsIMsgCompFields);
-        [fields.to, fields.subject, fields.body] = arguments;
-        const params = Cc["@mozilla.org/messengercompose/composeparams;1"].createInstance(Ci.nsIMsgComposeParams);
-        params.type = Ci.nsIMsgCompType.New;
-        params.format = Ci.nsIMsgCompFormat.PlainText;
-        params.composeFields = fields;
-        MailServices.compose.OpenComposeWindowWithParams(null, params);
-        return true;
-        """,
-        to, subject, TEXT,
-    )
-    until("the window to write in", lambda: program.run("return !!compose?.gMsgCompose?.editor;"))
+    program.compose(to, subject, TEXT)
     program.run("compose.setTimeout(() => compose.goDoCommand(arguments[0]), 0); return true;", command)
 
 

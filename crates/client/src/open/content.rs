@@ -201,6 +201,8 @@ fn read_from(mut reader: impl Read, take: &Take) -> Result<Content, OpenError> {
         Some(failed) => failed,
         None => OpenError::Io(e),
     })?;
+    let (asked, from) = (mailboxes(&header, "Reply-To"), mailboxes(&header, "From"));
+    let asks_others = asked.iter().any(|to| from.iter().all(|from| from.canonical() != to.canonical()));
     let mut content = Content {
         from: addresses(&header, "From").join(", "),
         to: addresses(&header, "To"),
@@ -209,17 +211,13 @@ fn read_from(mut reader: impl Read, take: &Take) -> Result<Content, OpenError> {
         subject: text(&header, "Subject"),
         message_id: ids(&header, "Message-ID").into_iter().next().unwrap_or_default(),
         references: references(&header),
-        reply_to: Some(mailboxes(&header, "Reply-To"))
-            .filter(|answers| !answers.is_empty())
-            .unwrap_or_else(|| mailboxes(&header, "From")),
+        reply_to: if asked.is_empty() { from } else { asked },
         recipients: ["To", "Cc"].map(|name| mailboxes(&header, name)),
         ..Content::default()
     };
     collector.show(&mut content);
-    let (asked, from) = (mailboxes(&header, "Reply-To"), mailboxes(&header, "From"));
-    if !asked.is_empty() && asked.iter().any(|to| from.iter().all(|from| from.canonical() != to.canonical()))
-    {
-        let asked: Vec<String> = asked.iter().map(|to| safe_line(&to.to_string())).collect();
+    if asks_others {
+        let asked: Vec<String> = content.reply_to.iter().map(|to| safe_line(&to.to_string())).collect();
         content.notes.push(format!("an answer goes to {}, as its Reply-To says", asked.join(", ")));
     }
     if overfull {
