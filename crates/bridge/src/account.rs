@@ -5,7 +5,7 @@ use crate::{
     index::{Index, IndexError, Place},
 };
 use sealpost_client::{
-    bridge::{AtHand, BridgeSecrets, Identity, Judging, Moment},
+    bridge::{BridgeSecrets, Identity, Judging, Moment},
     client::Client,
     error::ClientError,
 };
@@ -129,8 +129,8 @@ impl Account {
         Ok(identity)
     }
 
-    pub(crate) async fn judging(&self, at_hand: Option<AtHand>) -> Result<Judging, BridgeError> {
-        Ok(self.client.judging(at_hand).await?)
+    pub(crate) async fn judging(&self) -> Result<Judging, BridgeError> {
+        Ok(self.client.judging().await?)
     }
 
     /// A mailbox's place in the index.

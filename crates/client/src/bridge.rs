@@ -120,9 +120,6 @@ pub struct Judging {
     begun: VecDeque<Trace>,
 }
 
-/// What is known of keys and messages, kept from one judging to the next so that it need not be read again.
-pub struct AtHand(Stamp, Trust);
-
 /// A message whose header was read.
 pub struct Incoming {
     unjudged: Unjudged,
@@ -219,9 +216,9 @@ impl Client {
         Moment([folder.stamp::<Account>(), folder.stamp::<Secrets>(), folder.stamp::<Trust>()])
     }
 
-    /// Takes the folder, with what the last one left at hand.
-    pub async fn judging(&self, at_hand: Option<AtHand>) -> Result<Judging, ClientError> {
-        let state = State::load_with(self, at_hand.map(|AtHand(stamp, trust)| (stamp, trust))).await?;
+    /// Takes the folder.
+    pub async fn judging(&self) -> Result<Judging, ClientError> {
+        let state = State::load(self).await?;
         let lookup = state.account.lookup(self)?;
         let identities = Arc::new(state.secrets.ready()?);
         let own = Arc::new(state.own_keys());
@@ -314,14 +311,11 @@ impl Judging {
     }
 
     /// Writes down what was learnt and lets go.
-    pub async fn finish(mut self) -> Result<AtHand, ClientError> {
+    pub async fn finish(mut self) -> Result<(), ClientError> {
         let saved = self.state.save();
         if let Some(session) = self.session.take() {
             session.home.quit().await;
         }
-        saved?;
-        // While the folder is still held: nobody else can have written it.
-        let stamp = self.state.locked.stamp::<Trust>();
-        Ok(AtHand(stamp, self.state.trust))
+        saved
     }
 }

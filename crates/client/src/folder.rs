@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `account.json` | address, home server, name server, roots, MX port |
 //! | `secrets.json` | seed, login hash, salts, cost, retired seeds, sealed or in the open (see `vault`); never the password |
-//! | `trust.json` | pins, keywords of domains, replay and first-seen memory, look-ups |
+//! | `trust.json` | pins, keywords of domains, look-ups |
+//! | `memory.db` | replay and first-seen memory (see `memory`) |
 //! | `seen.json` | verdicts and subjects of messages read here |
 //! | `lock` | taken by each command that writes |
 //!
@@ -109,6 +110,11 @@ impl Folder {
         }
     }
 
+    /// Where a file of this name is.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
     /// What tells whether a file was replaced.
     pub(crate) fn stamp<T: Stored>(&self) -> Stamp {
         let metadata = fs::metadata(self.dir.join(T::NAME)).ok();
@@ -145,11 +151,7 @@ impl Folder {
         let VersionOnly { version } =
             serde_json::from_slice(octets).map_err(|e| error("cannot understand", &path, &place(&e)))?;
         if version > VERSION {
-            return Err(error(
-                "cannot use",
-                &path,
-                &"it was written by a newer Sealpost; use that one or a folder of its own (--dir)",
-            ));
+            return Err(newer(&path));
         }
         serde_json::from_slice(octets).map_err(|e| error("cannot understand", &path, &place(&e)))
     }
@@ -206,7 +208,16 @@ impl std::io::Write for Counter {
     }
 }
 
-fn error(what: &'static str, path: &Path, reason: &dyn std::fmt::Display) -> ClientError {
+/// A file of a form that this program does not know.
+pub(crate) fn newer(path: &Path) -> ClientError {
+    error(
+        "cannot use",
+        path,
+        &"it was written by a newer Sealpost; use that one or a folder of its own (--dir)",
+    )
+}
+
+pub(crate) fn error(what: &'static str, path: &Path, reason: &dyn std::fmt::Display) -> ClientError {
     ClientError::Folder { what, path: path.to_owned(), reason: reason.to_string() }
 }
 

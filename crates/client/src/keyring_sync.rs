@@ -6,12 +6,12 @@
 use crate::{
     client::Client,
     error::ClientError,
+    memory::Seen,
     secrets::RetiredSeed,
     session::{Session, in_force_since, smtp},
     state::State,
     trust::{
         RecoveryMark, Trust, facts,
-        memory::{from_hex, hex},
         pins::{Learnt, Pin},
     },
 };
@@ -31,6 +31,9 @@ use sha2::{Digest as _, Sha256};
 
 /// Attempts when another device of the same user is quicker (profile §9).
 const ATTEMPTS: usize = 3;
+
+/// Entries of memory of each kind that a keyring is made with: as many as may fit, and it drops what does not.
+const EXPORTED_MAX: u32 = 8_000;
 
 /// What lay on the server.
 pub(crate) enum Fetched {
@@ -97,7 +100,7 @@ impl Client {
         let signers = signers(state, chain);
         match Keyring::open(&state.secrets.identities(), &sealed, &state.account.address, &signers, least) {
             Ok((theirs, serial)) => {
-                let keyring = merge(state, theirs, self.env.clock.now());
+                let keyring = merge(state, theirs, self.env.clock.now())?;
                 if let Some(own) = &mut state.trust.own {
                     own.serial = serial;
                 }
@@ -121,7 +124,10 @@ impl Client {
         old: &SecretKey,
         chain: &Chain,
     ) -> Result<(Vec<u8>, u64), ClientError> {
-        let mut keyring = stored.unwrap_or_else(|| export(state));
+        let mut keyring = match stored {
+            Some(keyring) => keyring,
+            None => export(state)?,
+        };
         let until = chain.retired_at(&old.public()).unwrap_or_else(|| self.env.clock.now());
         let from = in_force_since(state, chain, &old.public()).unwrap_or(until);
         keyring.retired.push(keyring::Retired::new(old.clone(), from, until));
@@ -146,7 +152,7 @@ impl Client {
         let mut notes = Vec::new();
         let (replaces, keyring) = match self.fetch_keyring(state, session, chain).await? {
             // Enrolment anew: what an earlier account of this folder left behind is no claim on this one.
-            Fetched::None | Fetched::Gone => (None, export(state)),
+            Fetched::None | Fetched::Gone => (None, export(state)?),
             Fetched::Merged { sha256, keyring } => (Some(sha256), *keyring),
             // Replacing it would lose for good what a page in a drawer can bring back.
             waiting @ Fetched::Unreadable { waits: true, .. } => {
@@ -161,7 +167,7 @@ impl Client {
                     "the keyring of the forgotten password cannot be opened and was replaced".to_owned(),
                 );
                 self.begin_serial(state);
-                (Some(sha256), export(state))
+                (Some(sha256), export(state)?)
             }
         };
         self.put(state, session, replaces, &keyring).await.map_err(smtp)?;
@@ -215,7 +221,7 @@ impl Client {
         for _ in 0..ATTEMPTS {
             let chain = session.published(&address, self).await?.chain;
             let (replaces, keyring) = match self.fetch_keyring(state, session, &chain).await? {
-                Fetched::None => (None, export(state)),
+                Fetched::None => (None, export(state)?),
                 Fetched::Merged { sha256, keyring } => (Some(sha256), *keyring),
                 fault @ (Fetched::Unreadable { .. } | Fetched::Gone) => {
                     return Err(ClientError::Refused(fault.fault().unwrap_or_default()));
@@ -286,7 +292,7 @@ fn signers(state: &State, chain: &Chain) -> Vec<PublicKey> {
 }
 
 /// What this device knows, as a keyring.
-pub(crate) fn export(state: &State) -> Keyring {
+pub(crate) fn export(state: &State) -> Result<Keyring, ClientError> {
     let mut keyring = Keyring::default();
     for retired in &state.secrets.retired {
         keyring.retired.push(keyring::Retired::new(retired.key(), retired.from, retired.until));
@@ -299,27 +305,31 @@ pub(crate) fn export(state: &State) -> Keyring {
             keyring.domains.insert(domain, keywords.clone());
         }
     }
-    for (name, seen) in &state.trust.replay.0 {
-        if let Some(sha256) = from_hex(&seen.sha256) {
-            keyring.replay.insert(name.clone(), FirstPayload { sha256, first_seen: seen.at });
+    for (name, seen, at) in state.memory.newest(EXPORTED_MAX)? {
+        match seen {
+            Seen::Payload(sha256) => {
+                keyring.replay.insert(name, FirstPayload { sha256, first_seen: at });
+            }
+            Seen::Input => {
+                keyring.seen.insert(name, at);
+            }
         }
     }
     keyring.recovery =
         state.trust.recovery.as_ref().map(|r| keyring::Recovery { key: r.key.clone(), since: r.since });
-    keyring.seen.extend(state.trust.first_seen.0.iter().map(|(name, moment)| (name.clone(), moment.0)));
-    keyring
+    Ok(keyring)
 }
 
 /// Merges `theirs` with what this device knows, takes the result over, and returns it with everything that only the
 /// keyring holds.
-pub(crate) fn merge(state: &mut State, mut theirs: Keyring, now: Timestamp) -> Keyring {
-    let mut keyring = export(state);
+pub(crate) fn merge(state: &mut State, mut theirs: Keyring, now: Timestamp) -> Result<Keyring, ClientError> {
+    let mut keyring = export(state)?;
     let trust = &state.trust;
     theirs.pins.retain(|address, pin| trust.forgotten.get(address).is_none_or(|at| pin.since > at.0));
     theirs.domains.retain(|domain, _| !trust.reset_domains.contains(domain.as_str()));
     keyring.merge(theirs, |address, ours, theirs| choose(trust, address, ours, theirs, now));
-    import(state, &keyring);
-    keyring
+    import(state, &mut keyring)?;
+    Ok(keyring)
 }
 
 /// Which of two pins: the one the statement chain leads to; without a chain the later one, since only the user's own
@@ -341,7 +351,7 @@ fn choose(
     }
 }
 
-fn import(state: &mut State, keyring: &Keyring) {
+fn import(state: &mut State, keyring: &mut Keyring) -> Result<(), ClientError> {
     let current = state.secrets.current_public();
     for retired in &keyring.retired {
         let public = retired.key.public();
@@ -370,10 +380,15 @@ fn import(state: &mut State, keyring: &Keyring) {
     for (domain, keywords) in &keyring.domains {
         trust.domains.entry(domain.as_str().to_owned()).or_default().extend(keywords.iter().cloned());
     }
-    for (name, payload) in &keyring.replay {
-        trust.replay.learn_hex(name.clone(), &hex(&payload.sha256), payload.first_seen);
+    // What is older than what was exported may be known here all the same, and then the earlier moment is the right one.
+    for (name, payload) in &mut keyring.replay {
+        let learnt = state.memory.learn(name, Seen::Payload(payload.sha256), payload.first_seen)?;
+        if let Seen::Payload(sha256) = learnt.seen {
+            *payload = FirstPayload { sha256, first_seen: learnt.at };
+        }
     }
-    for (name, moment) in &keyring.seen {
-        trust.first_seen.learn_key(name.clone(), *moment);
+    for (name, moment) in &mut keyring.seen {
+        *moment = state.memory.learn(name, Seen::Input, *moment)?.at;
     }
+    Ok(())
 }

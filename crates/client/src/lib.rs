@@ -22,6 +22,7 @@ pub mod lock;
 mod login;
 mod lookups;
 mod mailbox;
+mod memory;
 mod mime;
 pub mod open;
 mod protection;

@@ -4,18 +4,16 @@ use crate::{
     client::Client,
     error::ClientError,
     mailbox::{Mail, imap_error},
+    memory::{Seen, input_name, payload_name},
     open::{Content, Facts, Message, OpenError, Opened, Summary, Take, Verdict},
     seen::{SeenMessage, SeenMessages},
     session::Session,
     spool::Spool,
     state::State,
-    trust::{
-        facts::{Asked, OwnKeys, gather, needs_lookup},
-        memory::hex,
-    },
+    trust::facts::{Asked, OwnKeys, gather, needs_lookup},
     ui::Progress,
 };
-use sealpost_crypto::seal::Identities;
+use sealpost_crypto::{hex, seal::Identities};
 use sealpost_lookup::Lookup;
 use sealpost_proto::{
     address::{Address, Mailbox},
@@ -161,7 +159,7 @@ impl Client {
             failed = self.look_up_sender(state, lookup, session, address, mailbox).await;
             asked = true;
         }
-        let facts = facts_for(state, own, &unjudged, failed.clone(), now);
+        let facts = facts_for(state, own, &unjudged, failed.clone(), now)?;
         Ok(Facing { unjudged, facts, identities, failed, asked })
     }
 
@@ -182,7 +180,7 @@ impl Client {
         let failed = self.look_up_sender(state, lookup, session, address, mailbox).await;
         let Tried { source, identities, .. } = tried;
         let unjudged = blocking(move || Unjudged::read(source)).await?;
-        let facts = facts_for(state, &state.own_keys(), &unjudged, failed.clone(), self.env.clock.now());
+        let facts = facts_for(state, &state.own_keys(), &unjudged, failed.clone(), self.env.clock.now())?;
         let facing = Facing { unjudged, facts, identities, failed, asked: true };
         blocking(move || facing.decide()).await
     }
@@ -218,9 +216,10 @@ impl Client {
         let now = self.env.clock.now();
         let proven = opened.payload_sha256.filter(|_| counts(opened.verdict));
         if let (Some(address), Some(payload)) = (address, proven) {
-            let mut changed = state.trust.first_seen.learn(address, input, now);
+            let mut changed = state.memory.learn(&input_name(address, input), Seen::Input, now)?.news;
             if let Some(id) = message_id {
-                changed |= state.trust.replay.learn(address, id, &payload, now);
+                let name = payload_name(address, id);
+                changed |= state.memory.learn(&name, Seen::Payload(payload), now)?.news;
             }
             changed |= state.trust.learn_signs(address);
             if changed {
@@ -229,7 +228,7 @@ impl Client {
         }
         let Some(place) = place else { return Ok(()) };
         let mut seen: SeenMessages = state.locked.read()?.unwrap_or_default();
-        let payload = opened.payload_sha256.map(|p| hex(&p));
+        let payload = opened.payload_sha256.map(|p| hex::encode(&p));
         if let Some(payload) = &payload
             && let Some(other) = seen.copy_of(place.mailbox, place.uid_validity, place.uid, payload)
         {
@@ -296,17 +295,15 @@ fn facts_for(
     unjudged: &Unjudged,
     lookup_failed: Option<String>,
     now: Timestamp,
-) -> Facts {
-    match &unjudged.address() {
-        Some(sender) => {
-            let signature_input = unjudged.message.signature_input_sha256();
-            let message_id = unjudged.message.message_id();
-            let asked = Asked { sender, message_id, signature_input, own: own.clone(), lookup_failed, now };
-            gather(&state.trust, &asked)
-        }
-        // No sender, no keys: whatever is signed here is nobody's.
-        None => Facts { own_addresses: own.addresses.clone(), now, ..Facts::default() },
-    }
+) -> Result<Facts, ClientError> {
+    // No sender, no keys: whatever is signed here is nobody's.
+    let Some(sender) = &unjudged.address() else {
+        return Ok(Facts { own_addresses: own.addresses.clone(), now, ..Facts::default() });
+    };
+    let message = &unjudged.message;
+    let input = message.signature_input_sha256();
+    let earlier = state.memory.earlier(sender, message.message_id(), &input)?;
+    Ok(gather(&state.trust, &Asked { sender, earlier, own: own.clone(), lookup_failed, now }))
 }
 
 /// A message whose outer header was read.

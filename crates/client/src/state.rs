@@ -3,7 +3,8 @@
 use crate::{
     client::{Client, Settings},
     error::ClientError,
-    folder::{Folder, Locked, Stamp, Stored},
+    folder::{Folder, Locked, Stored},
+    memory::Memory,
     secrets::Secrets,
     stored,
     trust::{Trust, facts::OwnKeys},
@@ -88,6 +89,7 @@ pub(crate) struct State {
     pub account: Account,
     pub secrets: Secrets,
     pub trust: Trust,
+    pub memory: Memory,
     place: Place,
     vault: Arc<Vault>,
     ui: Arc<dyn Ui>,
@@ -103,24 +105,17 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// Reads the folder without locking it.
     pub(crate) fn load(client: &Client) -> Result<Self, ClientError> {
-        Self::load_with_place(client, None).map(|(snapshot, _)| snapshot)
+        Self::load_with_place(client).map(|(snapshot, _)| snapshot)
     }
 
-    /// `at_hand` is taken for what the file holds, where that was not replaced since.
-    fn load_with_place(
-        client: &Client,
-        at_hand: Option<(Stamp, Trust)>,
-    ) -> Result<(Self, Place), ClientError> {
+    fn load_with_place(client: &Client) -> Result<(Self, Place), ClientError> {
         let folder = Folder::new(&client.settings.dir);
         let account = folder.read::<Account>()?.ok_or_else(|| no_account(client))?;
         let (secrets, place) = client.vault.load(&folder)?;
         if secrets.current_public().is_none() {
             return Err(no_account(client));
         }
-        let trust = match at_hand {
-            Some((stamp, trust)) if stamp == folder.stamp::<Trust>() => trust,
-            _ => folder.read()?.unwrap_or_default(),
-        };
+        let trust = folder.read()?.unwrap_or_default();
         Ok((Self { account, secrets, trust }, place))
     }
 }
@@ -132,22 +127,15 @@ pub(crate) fn no_account(client: &Client) -> ClientError {
 impl State {
     /// Locks and reads the folder of an account that is set up.
     pub(crate) async fn load(client: &Client) -> Result<Self, ClientError> {
-        Self::load_with(client, None).await
-    }
-
-    /// The same with trust as it was left a moment ago, which is long after many messages.
-    pub(crate) async fn load_with(
-        client: &Client,
-        at_hand: Option<(Stamp, Trust)>,
-    ) -> Result<Self, ClientError> {
         let folder = Folder::new(&client.settings.dir);
         if folder.read::<Account>()?.is_none() {
             return Err(no_account(client));
         }
         let locked = folder.lock(&client.env.ui).await?;
-        let (Snapshot { account, secrets, trust }, place) = Snapshot::load_with_place(client, at_hand)?;
+        let (Snapshot { account, secrets, trust }, place) = Snapshot::load_with_place(client)?;
+        let memory = Memory::open(&locked)?;
         let (vault, ui) = (Arc::clone(&client.vault), Arc::clone(&client.env.ui));
-        Ok(Self { locked, account, secrets, trust, place, vault, ui })
+        Ok(Self { locked, account, secrets, trust, memory, place, vault, ui })
     }
 
     /// Locks the folder for `enrol` or `login`, making it where it does not exist; whatever an earlier, unfinished
@@ -169,13 +157,15 @@ impl State {
         }
         let (secrets, place) = client.vault.load(&locked)?;
         let trust = locked.read()?.unwrap_or_default();
+        let memory = Memory::open(&locked)?;
         let (vault, ui) = (Arc::clone(&client.vault), Arc::clone(&client.env.ui));
-        Ok(Self { locked, account, secrets, trust, place, vault, ui })
+        Ok(Self { locked, account, secrets, trust, memory, place, vault, ui })
     }
 
     /// Writes everything. Secrets go first: what they hold cannot be had again.
     pub(crate) fn save(&mut self) -> Result<(), ClientError> {
         self.vault.save(&self.locked, &self.secrets, &mut self.place, &self.account.address, &self.ui)?;
+        self.memory.save()?;
         self.locked.write(&self.trust)?;
         self.locked.write(&self.account)
     }

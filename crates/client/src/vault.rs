@@ -275,7 +275,7 @@ impl Door {
 
 fn entry_name() -> String {
     // As random as a key, and of half its length.
-    crate::trust::memory::hex(&LocalKey::generate().expose()[..16])
+    sealpost_crypto::hex::encode(&LocalKey::generate().expose()[..16])
 }
 
 fn unusable(why: &dyn std::fmt::Display) -> ClientError {

@@ -4,6 +4,8 @@
 use crate::{
     client::Client,
     error::ClientError,
+    folder::Folder,
+    memory::Memory,
     open::{Check, Facts, Message, OpenError, Verdict},
     read::{MESSAGE_MAX, blocking},
     state::{Snapshot, own_keys},
@@ -73,15 +75,10 @@ impl Client {
                         "the sender's server was not asked now; `sealpost key lookup {sender}` asks it"
                     ));
                 }
-                let signature_input = message.signature_input_sha256();
-                let asked = Asked {
-                    sender,
-                    message_id: message_id.as_deref(),
-                    signature_input,
-                    own,
-                    lookup_failed: None,
-                    now,
-                };
+                let memory = Memory::look(&Folder::new(&self.settings.dir))?;
+                let input = message.signature_input_sha256();
+                let earlier = memory.earlier(sender, message_id.as_deref(), &input)?;
+                let asked = Asked { sender, earlier, own, lookup_failed: None, now };
                 facts = gather(trust, &asked);
             }
         } else {

@@ -1,7 +1,7 @@
 //! Everything that needs a password or a private key: derivation, sealing, signing. Bytes in, bytes out; no mail.
 
 pub mod aside;
-mod hex;
+pub mod hex;
 pub mod kdf;
 pub mod key;
 pub mod keyring;

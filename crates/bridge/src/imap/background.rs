@@ -182,7 +182,6 @@ impl Session<Empty> {
             self.held = None;
             self.program.flush().await?;
         }
-        self.at_hand = None;
         Ok(())
     }
 

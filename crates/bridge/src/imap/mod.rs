@@ -33,7 +33,6 @@ use crate::{
 };
 use ends::{Came, Lost, Program, Server};
 use resume::{Opened, View};
-use sealpost_client::bridge::AtHand;
 use sealpost_proto::imap::{
     Atom, Body, Command, FetchItem, Names, Received, Tag, parse, receive::LiteralHead,
 };
@@ -147,8 +146,6 @@ struct Session<S> {
     held: Option<Held>,
     /// Messages that FETCH comes to next.
     ahead: Option<fetch::Ahead>,
-    /// Between two batches of a command, what the client knows of keys and messages.
-    at_hand: Option<AtHand>,
     /// A FETCH has asked for a part whose transfer encoding is not known: how it is to end.
     undecoded: Option<Vec<u8>>,
     notified: notify::Notified,
@@ -208,7 +205,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             selected: None,
             held: None,
             ahead: None,
-            at_hand: None,
             undecoded: None,
             notified: notify::Notified::default(),
             provisional: HashMap::new(),
@@ -396,8 +392,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         };
         for _ in 0..resume::REPEATS {
             let done = self.command(command.clone()).await;
-            // It may be long.
-            self.at_hand = None;
             match done {
                 Err(End::Lost(error)) if !self.amid && resume::may_be_repeated(&command) => {
                     Box::pin(self.resume(&error, true)).await?;

@@ -182,7 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         which: &[Listed],
     ) -> std::result::Result<(), Failure> {
         let tag = self.ask_for_octets(asked, which).await?;
-        let judging = self.account.judging(self.at_hand.take()).await?;
+        let judging = self.account.judging().await?;
         let asked = asked.map(|(asked, _)| *asked);
         let mut opening = Opening { asked, judging, learning: Learning::default(), failure: None };
         let opened = self.judge_all(&mut opening, &tag, which).await;
@@ -196,8 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         if let Some(error) = failure {
             return Err(error.into());
         }
-        self.at_hand = Some(finished?);
-        Ok(())
+        Ok(finished?)
     }
 
     async fn judge_all(&mut self, opening: &mut Opening<'_>, tag: &Tag, which: &[Listed]) -> Result<()> {

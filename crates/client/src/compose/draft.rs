@@ -2,9 +2,10 @@
 
 use super::{
     Carried, ComposeError, Composition, Line, MAX_VISIBLE_RECIPIENTS, NO_VISIBLE_RECIPIENT, address_field,
-    hex, is_message_id, label, media_type,
+    is_message_id, label, media_type,
     source::{Attachment, Segment},
 };
+use sealpost_crypto::hex;
 use sealpost_proto::{
     address::{Address, Mailbox},
     message::write,
@@ -66,10 +67,10 @@ impl Composition {
         }
         people += &address_field("To", &draft.to);
         people += &address_field("Cc", &draft.cc);
-        let message_id = format!("<{}@{}>", hex(&label(entropy, "message-id")), draft.from.domain());
+        let message_id = format!("<{}@{}>", hex::encode(&label(entropy, "message-id")), draft.from.domain());
         let date_field = write::words_field("Date", [date.to_rfc5322().as_str()]);
         let message_id_field = write::words_field("Message-ID", [message_id.as_str()]);
-        let boundary = format!("=_{}", hex(&label(entropy, "boundary")));
+        let boundary = format!("=_{}", hex::encode(&label(entropy, "boundary")));
         let (content_type, transfer_encoding, body) = body(&draft, &boundary)?;
         let lines = vec![
             Line::Field(people.clone().into_bytes()),

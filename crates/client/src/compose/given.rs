@@ -2,10 +2,11 @@
 //! Message-ID and MIME-Version are added where they are missing; what only the network writes is taken out.
 
 use super::{
-    ComposeError, Composition, Line, MAX_VISIBLE_RECIPIENTS, NO_VISIBLE_RECIPIENT, address_field, hex,
+    ComposeError, Composition, Line, MAX_VISIBLE_RECIPIENTS, NO_VISIBLE_RECIPIENT, address_field,
     is_message_id, label, source::Segment,
 };
 use crate::staged::Staged;
+use sealpost_crypto::hex;
 use sealpost_proto::{
     address::{Address, Mailbox},
     message::{Field, Header, MailboxList, write},
@@ -105,7 +106,7 @@ impl Composition {
             let id = id.ok_or(ComposeError::MessageId)?;
             (id.clone(), write::words_field("Message-ID", [id.as_str()]))
         } else {
-            let id = format!("<{}@{}>", hex(&label(given.entropy, "message-id")), given.own.domain());
+            let id = format!("<{}@{}>", hex::encode(&label(given.entropy, "message-id")), given.own.domain());
             let field = write::words_field("Message-ID", [id.as_str()]);
             (id, added(&mut lines, field))
         };
@@ -124,7 +125,7 @@ impl Composition {
         let message_id_field = match given.purpose {
             Purpose::Send => message_id_field,
             Purpose::Keep => {
-                let id = format!("<{}@{}>", hex(&label(given.entropy, "kept")), given.own.domain());
+                let id = format!("<{}@{}>", hex::encode(&label(given.entropy, "kept")), given.own.domain());
                 write::words_field("Message-ID", [id.as_str()])
             }
         };

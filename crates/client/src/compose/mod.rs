@@ -19,7 +19,6 @@ pub(crate) use seven_bit::seven_bit;
 use crate::{
     protection,
     spool::{Spool, for_each_chunk, spool},
-    trust::memory::hex,
 };
 use sealpost_crypto::{key::SecretKey, seal};
 use sealpost_proto::{

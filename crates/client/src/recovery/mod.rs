@@ -100,7 +100,7 @@ impl Client {
             Fetched::Unreadable { sha256, waits: true, .. } if lost => {
                 self.begin_serial(&mut state);
                 state.trust.recovery = Some(self.next_mark(&state, None));
-                let keyring = export(&state);
+                let keyring = export(&state)?;
                 self.put(&mut state, &mut session, Some(sha256), &keyring).await.map_err(smtp)?;
                 state.trust.waits_for_kit = false;
             }
@@ -186,7 +186,7 @@ impl Client {
             let least = state.trust.own.as_ref().map_or(0, |own| own.serial);
             let (theirs, serial) =
                 Keyring::recover(&kit, &sealed, &address, least).map_err(|e| not_recovered(&e))?;
-            let keyring = self.take_over(&mut state, theirs, serial, &chain);
+            let keyring = self.take_over(&mut state, theirs, serial, &chain)?;
             // On the disk before anything else happens: what came back must not be lost again.
             state.save()?;
             let replaces = Sha256::digest(&sealed).into();
@@ -209,7 +209,13 @@ impl Client {
     }
 
     /// Takes over what the kit opened: the key that was in force is a retired one now.
-    fn take_over(&self, state: &mut State, mut theirs: Keyring, serial: u64, chain: &Chain) -> Keyring {
+    fn take_over(
+        &self,
+        state: &mut State,
+        mut theirs: Keyring,
+        serial: u64,
+        chain: &Chain,
+    ) -> Result<Keyring, ClientError> {
         let now = self.env.clock.now();
         if let Some(old) = theirs.current.take() {
             let public = old.public();
@@ -218,11 +224,11 @@ impl Client {
             let from = in_force_since(state, chain, &public).unwrap_or(until);
             state.secrets.retire(&old, from, until);
         }
-        let keyring = merge(state, theirs, now);
+        let keyring = merge(state, theirs, now)?;
         if let Some(own) = &mut state.trust.own {
             own.serial = serial;
         }
-        keyring
+        Ok(keyring)
     }
 }
 

@@ -12,16 +12,23 @@ use sealpost_proto::{address::Address, key::PublicKey, statement::Chain, time::T
 pub(crate) struct Asked<'a> {
     /// Sender, canonical.
     pub sender: &'a Address,
-    /// Message-ID with its angle brackets.
-    pub message_id: Option<&'a str>,
-    /// SHA-256 of the signature input.
-    pub signature_input: [u8; 32],
+    /// What memory holds of it.
+    pub earlier: Earlier,
     /// Who we are.
     pub own: OwnKeys,
     /// Why the look-up failed, if one was made and failed.
     pub lookup_failed: Option<String>,
     /// The present moment.
     pub now: Timestamp,
+}
+
+/// What replay and first-seen memory hold of a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Earlier {
+    /// The payload first seen under its sender and Message-ID, and when.
+    pub payload: Option<([u8; 32], Timestamp)>,
+    /// When its signature input was first seen.
+    pub input: Option<Timestamp>,
 }
 
 /// One's own addresses and keys; for these no look-up is made.
@@ -39,18 +46,15 @@ pub(crate) struct OwnKeys {
 pub(crate) fn gather(trust: &Trust, asked: &Asked<'_>) -> Facts {
     let sender = asked.sender;
     let from_self = sender.is_of(&asked.own.addresses);
-    let replay = asked.message_id.and_then(|id| trust.replay.get(sender, id));
+    let Earlier { payload, input } = asked.earlier;
     // A message whose payload was seen has been seen, even where another device read it and only the keyring tells.
-    let first_seen = [trust.first_seen.get(sender, &asked.signature_input), replay.map(|(_, at)| at)]
-        .into_iter()
-        .flatten()
-        .min();
+    let first_seen = [input, payload.map(|(_, at)| at)].into_iter().flatten().min();
     let mut facts = Facts {
         own_addresses: asked.own.addresses.clone(),
         from_self,
         signs: trust.signs(sender),
         first_seen,
-        payloads_seen: replay.into_iter().map(|(payload, _)| payload).collect(),
+        payloads_seen: payload.into_iter().map(|(payload, _)| payload).collect(),
         lookup_failed: asked.lookup_failed.clone(),
         now: asked.now,
         ..Facts::default()

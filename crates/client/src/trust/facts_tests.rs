@@ -51,14 +51,11 @@ fn observed(published: Option<u8>, authenticated: bool, chain: Vec<SignedStateme
 }
 
 fn facts(trust: &Trust, sender: &Address) -> Facts {
-    let asked = Asked {
-        sender,
-        message_id: Some("<1@example.com>"),
-        signature_input: [9; 32],
-        own: own(),
-        lookup_failed: None,
-        now: NOW,
-    };
+    facts_with(trust, sender, Earlier::default())
+}
+
+fn facts_with(trust: &Trust, sender: &Address, earlier: Earlier) -> Facts {
+    let asked = Asked { sender, earlier, own: own(), lookup_failed: None, now: NOW };
     gather(trust, &asked)
 }
 
@@ -147,18 +144,18 @@ fn look_ups_for_reading_are_made_daily() {
 
 #[test]
 fn r08_memory_tells_when_a_message_was_first_seen() {
-    let mut trust = Trust::default();
-    assert_eq!(facts(&trust, &bob()).first_seen, None);
-    trust.first_seen.learn(&bob(), &[9; 32], Timestamp(50));
-    assert_eq!(facts(&trust, &bob()).first_seen, Some(Timestamp(50)));
-    // Another device saw the payload earlier; the keyring tells.
-    trust.replay.learn(&bob(), "<1@example.com>", &[3; 32], Timestamp(40));
-    let known = facts(&trust, &bob());
-    assert_eq!(known.first_seen, Some(Timestamp(40)));
-    assert_eq!(known.payloads_seen, [[3; 32]]);
-    // Not of another sender.
-    assert_eq!(facts(&trust, &me()).first_seen, None);
-    assert!(facts(&trust, &me()).payloads_seen.is_empty());
+    let trust = Trust::default();
+    let (seen, payload) = (Some(Timestamp(50)), Some(([3; 32], Timestamp(40))));
+    for (earlier, first_seen, payloads) in [
+        (Earlier::default(), None, 0),
+        (Earlier { input: seen, payload: None }, Some(Timestamp(50)), 0),
+        // Another device saw the payload earlier; the keyring tells.
+        (Earlier { input: seen, payload }, Some(Timestamp(40)), 1),
+        (Earlier { input: None, payload }, Some(Timestamp(40)), 1),
+    ] {
+        let known = facts_with(&trust, &bob(), earlier);
+        assert_eq!((known.first_seen, known.payloads_seen.len()), (first_seen, payloads), "{earlier:?}");
+    }
 }
 
 #[test]

@@ -1,13 +1,10 @@
-//! Whom this client trusts, and why: pins, keywords of domains, replay and first-seen memory, the state of one's own
-//! key. [`policy`] decides on sending, [`facts`] gathers what a verdict needs; both are pure functions of this state.
+//! Whom this client trusts, and why: pins, keywords of domains, the state of one's own key. [`policy`] decides on sending, [`facts`] gathers what a verdict needs; both are pure functions of this state.
 
 pub(crate) mod facts;
-pub(crate) mod memory;
 pub(crate) mod pins;
 pub mod policy;
 
 use crate::{folder::Stored, stored};
-use memory::{FirstSeen, Moment, Replay};
 use pins::{Observation, Pin};
 use sealpost_lookup::Keyword;
 use sealpost_proto::{
@@ -37,12 +34,6 @@ pub(crate) struct Trust {
     /// When each domain was last seen to offer all that is remembered of it.
     #[serde(default)]
     pub offered: BTreeMap<String, Moment>,
-    /// Payloads seen by (sender, Message-ID).
-    #[serde(default)]
-    pub replay: Replay,
-    /// Signature inputs seen, and when first.
-    #[serde(default)]
-    pub first_seen: FirstSeen,
     /// Contacts that were forgotten, and when: an older pin in the keyring does not bring them back.
     #[serde(with = "stored::by_address", default)]
     pub forgotten: BTreeMap<Address, Moment>,
@@ -58,6 +49,11 @@ pub(crate) struct Trust {
     #[serde(default)]
     pub waits_for_kit: bool,
 }
+
+/// A moment in the folder's form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Moment(#[serde(with = "stored::time")] pub Timestamp);
 
 /// Which recovery kit counts, and since when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
