@@ -36,8 +36,8 @@ pub(crate) struct Memory {
     path: PathBuf,
     /// Behind a lock only so that a state may be lent across threads.
     sql: Mutex<Connection>,
-    /// A transaction has begun.
-    learning: bool,
+    /// Something was learnt that is not saved.
+    learnt: bool,
 }
 
 /// What is remembered under a name.
@@ -86,7 +86,10 @@ impl Memory {
         let made = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
         made.map_err(|e| error("cannot open", &path, &e))?;
         let sql = Connection::open_with_flags(&path, FLAGS);
-        Self::of(path, sql)
+        let memory = Self::of(path, sql)?;
+        // From now on: what is read costs no look at the file's locks, and what is learnt is seen at once.
+        memory.sql().execute_batch("BEGIN").map_err(|e| error("cannot read", &memory.path, &e))?;
+        Ok(memory)
     }
 
     /// To look only, beside commands that write; empty where there is none.
@@ -102,7 +105,7 @@ impl Memory {
 
     fn of(path: PathBuf, sql: rusqlite::Result<Connection>) -> Result<Self, ClientError> {
         match sql.and_then(|sql| prepare(&sql).map(|version| (sql, version))) {
-            Ok((sql, VERSION)) => Ok(Self { path, sql: Mutex::new(sql), learning: false }),
+            Ok((sql, VERSION)) => Ok(Self { path, sql: Mutex::new(sql), learnt: false }),
             Ok(_) => Err(newer(&path)),
             Err(e) => Err(error("cannot read", &path, &e)),
         }
@@ -145,10 +148,7 @@ impl Memory {
             return Ok(Learnt { seen, at: known, news: false });
         }
         let sql = self.sql.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if !self.learning {
-            sql.execute_batch("BEGIN IMMEDIATE")?;
-            self.learning = true;
-        }
+        self.learnt = true;
         match known {
             Some((id, ..)) => sql
                 .prepare_cached("UPDATE seen SET at = ?2, payload = ?3 WHERE id = ?1")?
@@ -196,14 +196,11 @@ impl Memory {
 
     /// Writes what was learnt.
     pub(crate) fn save(&mut self) -> Result<(), ClientError> {
-        if !self.learning {
-            return Ok(());
+        if std::mem::take(&mut self.learnt) {
+            let sql = self.sql();
+            let saved = bound(&sql, ENTRIES_MAX).and_then(|()| sql.execute_batch("COMMIT; BEGIN"));
+            saved.map_err(|e| error("cannot write", &self.path, &e))?;
         }
-        let sql = self.sql();
-        let saved = bound(&sql, ENTRIES_MAX).and_then(|()| sql.execute_batch("COMMIT"));
-        drop(sql);
-        saved.map_err(|e| error("cannot write", &self.path, &e))?;
-        self.learning = false;
         Ok(())
     }
 }

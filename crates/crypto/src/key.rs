@@ -39,6 +39,11 @@ impl SecretKey {
         Self { signing, public }
     }
 
+    /// The public half on Curve25519's other form (RFC 7748), as age's stanzas have it.
+    pub(crate) fn montgomery(&self) -> [u8; 32] {
+        self.signing.verifying_key().to_montgomery().to_bytes()
+    }
+
     /// The seed; keep it out of logs and errors.
     pub fn seed(&self) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(self.signing.to_bytes())

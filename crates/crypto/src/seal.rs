@@ -5,6 +5,7 @@
 //! length do not fill the memory, and only the stanza kinds of profile §6 are opened.
 
 mod file_key;
+mod unwrap;
 
 pub use file_key::{FILE_KEY_OCTETS, FileKey, Identities, open_keyed, open_with};
 

@@ -1,9 +1,9 @@
 //! Opening a file more than once: the first time gives the key of the file, which opens it again without a recipient's
 //! private key, at a tenth of the cost.
 
-use super::{Opened, SealError, age_identity, armoured, decrypt_error, decryptor};
+use super::{Opened, SealError, armoured, decrypt_error, decryptor, unwrap::Ready};
 use crate::key::SecretKey;
-use age::{DecryptError, secrecy::ExposeSecret as _, ssh};
+use age::{DecryptError, secrecy::ExposeSecret as _};
 use age_core::format::{self, Stanza};
 use std::{
     cell::RefCell,
@@ -33,13 +33,13 @@ impl FileKey {
 /// Private keys made ready for many files.
 pub struct Identities {
     keys: Vec<SecretKey>,
-    ready: Vec<ssh::Identity>,
+    ready: Vec<Ready>,
 }
 
 impl Identities {
     /// In the order in which they are tried.
     pub fn new(keys: Vec<SecretKey>) -> Result<Self, SealError> {
-        let ready = keys.iter().map(age_identity).collect::<Result<_, _>>()?;
+        let ready = keys.iter().map(Ready::new).collect::<Result<_, _>>()?;
         Ok(Self { keys, ready })
     }
 
@@ -76,7 +76,7 @@ fn decrypt<'a, R: BufRead + 'a>(identity: &dyn age::Identity, input: R) -> Resul
 
 /// Tries identities in their order, and keeps what the first that fits unwraps.
 struct Recorder<'a> {
-    identities: &'a [ssh::Identity],
+    identities: &'a [Ready],
     found: RefCell<Option<FileKey>>,
 }
 
