@@ -2,10 +2,16 @@
 //! (profile §5, §6). No private key is in reach of this crate.
 
 use crate::base64;
-use curve25519_dalek::edwards::CompressedEdwardsY;
+use curve25519_dalek::constants::EIGHT_TORSION;
 use ed25519_dalek::{Signature as Ed25519Signature, VerifyingKey};
 use rsa::{BigUint, RsaPublicKey, pkcs1v15};
 use sha2::{Digest, Sha256, Sha512};
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::{Arc, LazyLock},
+};
 
 /// Key type names inside the blob (RFC 8709 §4, RFC 4253 §6.6).
 const SSH_ED25519: &str = "ssh-ed25519";
@@ -52,17 +58,52 @@ impl Algorithm {
 }
 
 /// A checked public key: on the curve, canonical, not of small order; RSA 3072 to 4096 bits with e = 65537.
-/// Equality and order are those of the OpenSSH blob.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PublicKey {
+/// Equality and order are those of the OpenSSH blob. Cheap to clone.
+#[derive(Clone)]
+pub struct PublicKey(Arc<Checked>);
+
+struct Checked {
     blob: Vec<u8>,
+    material: Material,
+}
+
+impl PartialEq for PublicKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.blob() == other.blob()
+    }
+}
+
+impl Eq for PublicKey {}
+
+impl PartialOrd for PublicKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for PublicKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.blob().cmp(other.blob())
+    }
+}
+
+impl Hash for PublicKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.blob().hash(state);
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PublicKey").field(&self.fingerprint()).finish()
+    }
 }
 
 impl PublicKey {
     /// Checks and takes an OpenSSH key blob (51 bytes for Ed25519), nothing before or behind it.
     pub fn from_blob(blob: &[u8]) -> Result<Self, KeyError> {
-        parse(blob)?;
-        Ok(Self { blob: blob.to_vec() })
+        let material = parse(blob)?;
+        Ok(Self(Arc::new(Checked { blob: blob.to_vec(), material })))
     }
 
     /// From the 32 bytes of RFC 8032 §5.1.5.
@@ -104,18 +145,20 @@ impl PublicKey {
 
     /// The algorithm.
     pub fn algorithm(&self) -> Algorithm {
-        // The two key types have blobs of different lengths, and both were parsed before.
-        if self.blob.len() == ED25519_BLOB_OCTETS { Algorithm::Ed25519 } else { Algorithm::Rsa }
+        match &self.0.material {
+            Material::Ed25519(_) => Algorithm::Ed25519,
+            Material::Rsa(_) => Algorithm::Rsa,
+        }
     }
 
     /// The blob.
     pub fn blob(&self) -> &[u8] {
-        &self.blob
+        &self.0.blob
     }
 
     /// `AAAAC3NzaC1lZDI1NTE5…`
     pub fn key_string(&self) -> String {
-        base64::encode(&self.blob)
+        base64::encode(self.blob())
     }
 
     /// The twice-encoded form.
@@ -130,14 +173,14 @@ impl PublicKey {
 
     /// OpenSSH's `SHA256:…`.
     pub fn fingerprint(&self) -> String {
-        format!("SHA256:{}", base64::encode_unpadded(Sha256::digest(&self.blob)))
+        format!("SHA256:{}", base64::encode_unpadded(Sha256::digest(self.blob())))
     }
 
     /// The raw point for Ed25519.
     pub fn ed25519(&self) -> Option<[u8; 32]> {
-        match parse(&self.blob) {
-            Ok(Material::Ed25519(key)) => Some(key.to_bytes()),
-            _ => None,
+        match &self.0.material {
+            Material::Ed25519(key) => Some(key.to_bytes()),
+            Material::Rsa(_) => None,
         }
     }
 
@@ -151,13 +194,12 @@ impl PublicKey {
 
     /// The same over a message that comes in pieces, in bounded memory.
     pub fn verifier(&self, signature: &[u8]) -> Result<StreamVerifier, BadSignature> {
-        match parse(&self.blob).map_err(|_| BadSignature)? {
+        match &self.0.material {
             Material::Ed25519(key) => {
                 let signature = Ed25519Signature::from_slice(signature).map_err(|_| BadSignature)?;
-                // The equation is checked by recomputing R and comparing encodings, so that a non-canonical R never
-                // fits; small order is asked here. `verify_stream` refuses S >= L.
-                let r = CompressedEdwardsY(*signature.r_bytes()).decompress().ok_or(BadSignature)?;
-                if r.is_small_order() {
+                // The equation is checked by recomputing R and comparing encodings, so that what is no point, or has another
+                // encoding, never fits; small order is asked here. `verify_stream` refuses S >= L.
+                if SMALL_ORDER.contains(signature.r_bytes()) {
                     return Err(BadSignature);
                 }
                 let inner = key.verify_stream(&signature).map_err(|_| BadSignature)?;
@@ -165,7 +207,7 @@ impl PublicKey {
             }
             Material::Rsa(key) => {
                 let signature = pkcs1v15::Signature::try_from(signature).map_err(|_| BadSignature)?;
-                let key = pkcs1v15::VerifyingKey::new(key);
+                let key = pkcs1v15::VerifyingKey::new(RsaPublicKey::clone(key));
                 Ok(StreamVerifier(Inner::Rsa(Box::new((key, signature, Sha512::new())))))
             }
         }
@@ -234,8 +276,12 @@ pub enum KeyError {
 /// What a checked blob holds.
 enum Material {
     Ed25519(VerifyingKey),
-    Rsa(RsaPublicKey),
+    Rsa(Box<RsaPublicKey>),
 }
+
+/// The canonical encodings of the eight points of small order.
+static SMALL_ORDER: LazyLock<[[u8; 32]; 8]> =
+    LazyLock::new(|| EIGHT_TORSION.map(|point| point.compress().to_bytes()));
 
 fn parse(blob: &[u8]) -> Result<Material, KeyError> {
     if blob.len() > MAX_BLOB_OCTETS {
@@ -261,7 +307,9 @@ fn parse(blob: &[u8]) -> Result<Material, KeyError> {
             return Err(KeyError::RsaBounds);
         }
         // Refuses an even modulus.
-        RsaPublicKey::new(modulus, BigUint::from(65_537_u32)).map(Material::Rsa).map_err(|_| KeyError::Blob)
+        RsaPublicKey::new(modulus, BigUint::from(65_537_u32))
+            .map(|key| Material::Rsa(Box::new(key)))
+            .map_err(|_| KeyError::Blob)
     } else if name.is_ascii() && !name.is_empty() {
         Err(KeyError::Algorithm)
     } else {
@@ -272,11 +320,18 @@ fn parse(blob: &[u8]) -> Result<Material, KeyError> {
 /// RFC 8032 §5.1.3 with the checks dalek leaves out: the encoding is the canonical one of its point, and the point
 /// is not one of the eight of small order (nobody's key; anyone could read what is sealed to it).
 fn ed25519(bytes: [u8; 32]) -> Result<VerifyingKey, KeyError> {
-    let point = CompressedEdwardsY(bytes).decompress().ok_or(KeyError::WeakPoint)?;
-    if point.compress().to_bytes() != bytes || point.is_small_order() {
+    let key = VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::WeakPoint)?;
+    if key.is_weak() || !has_canonical_y(&bytes) {
         return Err(KeyError::WeakPoint);
     }
-    VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::WeakPoint)
+    Ok(key)
+}
+
+/// Whether y is below 2^255 - 19. A sign without an x to have it, the other way not to be canonical, have the points of
+/// y = 1 and y = -1 alone, which are of small order.
+fn has_canonical_y(bytes: &[u8; 32]) -> bool {
+    let [low, middle @ .., high] = bytes;
+    high & 0x7f != 0x7f || middle.iter().any(|b| *b != 0xff) || *low < 0xed
 }
 
 /// `string` of RFC 4251 §5.

@@ -268,6 +268,18 @@ mod rand_chacha_like {
 }
 
 proptest! {
+    /// Canonical and strong is what comes out as it went in and is not of small order.
+    #[test]
+    fn points_are_taken_as_their_definition_has_it(random: [u8; 32], low: u8, high in prop_oneof![Just(0x7f_u8), Just(0xff)]) {
+        let mut at_the_edge = [0xff; 32];
+        (at_the_edge[0], at_the_edge[31]) = (low, high);
+        for octets in [random, at_the_edge] {
+            let point = curve25519_dalek::edwards::CompressedEdwardsY(octets).decompress();
+            let good = point.is_some_and(|p| p.compress().to_bytes() == octets && !p.is_small_order());
+            prop_assert_eq!(PublicKey::from_ed25519(&octets).is_ok(), good);
+        }
+    }
+
     #[test]
     fn parsers_never_panic(bytes: Vec<u8>, text in "\\PC{0,90}") {
         let _ = PublicKey::from_blob(&bytes);
