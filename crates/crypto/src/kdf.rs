@@ -8,7 +8,7 @@ use sealpost_proto::{
 };
 use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// Octets of a password in NFC and UTF-8 (profile §3).
 pub const MAX_PASSWORD_OCTETS: usize = 1_024;
@@ -116,7 +116,9 @@ const STACK_OCTETS: usize = 256 * 1024;
 #[inline(never)]
 #[allow(clippy::large_stack_arrays, reason = "that is what it is for")]
 fn clear_stack() {
-    std::hint::black_box(&[0_u8; STACK_OCTETS]);
+    // Written, one by one and volatile: a borrowed constant would be promoted to a static, and the stack left as it is.
+    let mut octets = [0_u8; STACK_OCTETS];
+    octets.zeroize();
 }
 
 /// Why a derivation could not run.

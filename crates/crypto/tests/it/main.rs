@@ -5,5 +5,6 @@
 mod age;
 mod secrets;
 mod ssh;
+mod stack;
 mod tool;
 mod vectors;
