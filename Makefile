@@ -8,7 +8,7 @@ CARGO ?= cargo
 help: ## List what can be done
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-check: ## Format, lints, licences: all that is not a test
+check: ## Format, lints, links of the documentation, licences: all that is not a test
 	./scripts/check
 
 fmt:

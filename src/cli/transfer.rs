@@ -10,8 +10,12 @@ pub struct Import {
     /// An mbox file, a folder of them (Thunderbird, mutt), or a Maildir (both layouts)
     #[arg(value_name = "PATH", conflicts_with = "from")]
     pub path: Option<PathBuf>,
-    /// Another server: imaps://user@host[:port], or imap://… for STARTTLS
-    #[arg(long, value_name = "URL")]
+    // An attribute, since rustdoc would take the brackets for a link and `--help` would show what escapes them.
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "Another server: imaps://user@host[:port], or imap://… for STARTTLS"
+    )]
     pub from: Option<String>,
     /// Read the password for --from from FILE instead of asking for it
     #[arg(long, value_name = "FILE", requires = "from")]
@@ -63,8 +67,11 @@ pub struct Export {
 /// Whose mail is imported or exported, where it is not that of the client's folder.
 #[derive(Debug, Args)]
 pub struct TransferAccount {
-    /// Sign in to this account by an app password instead: imaps://user@host[:port] or imap://…
-    #[arg(long, value_name = "URL")]
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "Sign in to this account by an app password instead: imaps://user@host[:port] or imap://…"
+    )]
     pub account: Option<String>,
     /// Read the app password for --account from FILE instead of asking for it
     #[arg(long, value_name = "FILE", requires = "account")]

@@ -74,13 +74,13 @@ pub struct SignedIn {
 /// Why a login failed. Each maps to one reply in SMTP, IMAP and POP3.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
-    /// 535 / NO [AUTHENTICATIONFAILED] / -ERR [AUTH]; already delayed to constant time.
+    /// `535` / `NO [AUTHENTICATIONFAILED]` / `-ERR [AUTH]`; already delayed to constant time.
     #[error("the address or the password is wrong")]
     Invalid,
-    /// 421 4.7.0 / BYE.
+    /// `421 4.7.0` / `BYE`.
     #[error("too many failed logins from this network; try again in ten minutes")]
     TooMany,
-    /// 454 4.7.0 / NO [UNAVAILABLE].
+    /// `454 4.7.0` / `NO [UNAVAILABLE]`.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -159,7 +159,7 @@ impl Conn {
         tokio::time::timeout_at(deadline, self.read()).await.ok().transpose()
     }
 
-    /// Writes all and flushes; an error after [`WRITE_TIMEOUT`].
+    /// Writes all and flushes; an error after `WRITE_TIMEOUT`.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let compressed;
         let bytes = if self.is_compressed() {

@@ -357,7 +357,7 @@ impl ComposeError {
     }
 }
 
-/// Takes out what [`ComposeError::into_io`] put in.
+/// Takes out what `ComposeError::into_io` put in.
 impl From<io::Error> for ComposeError {
     fn from(e: io::Error) -> Self {
         e.downcast::<Self>().unwrap_or_else(Self::Io)

@@ -1,4 +1,5 @@
-//! Whom this client trusts, and why: pins, keywords of domains, the state of one's own key. [`policy`] decides on sending, [`facts`] gathers what a verdict needs; both are pure functions of this state.
+//! Whom this client trusts, and why: pins, keywords of domains, the state of one's own key. [`policy`] decides on
+//! sending, `facts` gathers what a verdict needs; both are pure functions of this state.
 
 pub(crate) mod facts;
 pub(crate) mod pins;

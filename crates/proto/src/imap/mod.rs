@@ -1,9 +1,9 @@
 //! IMAP4rev1 (RFC 3501) and IMAP4rev2 (RFC 9051), both sides, sans-IO.
 //!
 //! [`receive`] cuts octets into commands and responses; [`parse`] and [`encode`] turn commands into values and back;
-//! [`response`] writes a server's responses, [`reply`] reads them; [`mime`] finds the parts of a message, [`section`] what FETCH asks of them, and
-//! [`structure`] writes ENVELOPE and BODYSTRUCTURE; [`keys`] are what
-//! [`sort`] and [`thread`] compare, and [`found`] writes what was found. Why a codec of our own: `docs/decisions/0004-imap-codec.md`.
+//! [`response`] writes a server's responses, [`mod@reply`] reads them; [`mime`] finds the parts of a message, [`section`]
+//! what FETCH asks of them, and [`structure`] writes ENVELOPE and BODYSTRUCTURE; [`keys`] are what [`sort`] and [`thread`]
+//! compare, and [`found`] writes what was found. Why a codec of our own: `docs/decisions/0004-imap-codec.md`.
 //!
 //! An extension adds: variants in [`command`], an arm in [`parse`] and [`encode`], a code or line in [`response`].
 

@@ -1,7 +1,7 @@
 //! What FETCH, SEARCH, SORT and THREAD want to know of a message without opening it, made once when it is stored
 //! (`NewMessage::index`, opaque to the store): ENVELOPE, BODY and BODYSTRUCTURE as they go out, when it says it was
 //! sent, what it answers, and where each part lies. What SORT and THREAD compare else stands in the ENVELOPE: see
-//! [`Keys`]. [`stored`] has the layout.
+//! [`Keys`]. `stored` has the layout.
 
 mod stored;
 

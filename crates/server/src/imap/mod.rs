@@ -1,7 +1,7 @@
 //! The IMAP server (RFC 3501, RFC 9051): one session a connection, driven by the codec in `sealpost_proto::imap`.
 //!
-//! [`session`] reads commands and writes replies; a file for each group of verbs holds their handlers, which return
-//! a [`session::Done`] and never end a session by themselves.
+//! `session` reads commands and writes replies; a file for each group of verbs holds their handlers, which return
+//! a `session::Done` and never end a session by themselves.
 
 mod append;
 mod batches;

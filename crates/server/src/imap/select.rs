@@ -17,7 +17,7 @@ use sealpost_store::{StoreError, account::AccountId, mailbox::MailboxId};
 impl Session {
     /// SELECT and EXAMINE. A failure leaves nothing selected (RFC 9051 §6.3.2).
     ///
-    /// No [UNSEEN] is told: it would need a walk through the mailbox, and RFC 3501 §6.3.1 lets clients assume nothing
+    /// No `[UNSEEN]` is told: it would need a walk through the mailbox, and RFC 3501 §6.3.1 lets clients assume nothing
     /// where it is missing.
     pub(super) async fn select(
         &mut self,
