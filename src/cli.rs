@@ -96,7 +96,8 @@ pub enum Command {
     /// Words stand anywhere in a message, all of them in it; "several words" in quotes belong together, NOT word (or -word) must
     /// not be there, A OR B is either. from:, to:, cc:, subject:, body: look in one place; since:, before:, on: take a date
     /// (2026-01-31), larger:, smaller: a size (100K), is: one of read, unread, answered, flagged, draft, sealed, signed,
-    /// withheld. Sealed mail is opened once, for an index on this device that `sealpost bridge` shares.
+    /// withheld. All mailboxes are searched, and each message found is shown with its own, which `read --mailbox` takes.
+    /// Sealed mail is opened once, for an index on this device that `sealpost bridge` shares.
     Search(Search),
     /// Save attachments; no file is ever overwritten
     ///

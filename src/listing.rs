@@ -10,7 +10,7 @@ use crate::{
 };
 use sealpost_bridge::{
     BridgeError,
-    local::{LocalMail, MESSAGES_MAX},
+    local::{Found, LocalMail, MESSAGES_MAX},
 };
 use sealpost_client::{client::ListEntry, open::Verdict, query};
 use serde_json::{Value, json};
@@ -18,6 +18,8 @@ use std::{io, process::ExitCode};
 
 /// Deepest answers that are moved to the right; those below stand beside them.
 const DEPTH_MAX: usize = 12;
+/// Widest column of mailboxes; longer names push their own line to the right.
+const MAILBOX_COLUMNS: usize = 24;
 
 /// `sealpost list`.
 pub fn list(args: &List, context: &Context) -> Outcome {
@@ -52,19 +54,82 @@ fn threads(mailbox: &str, context: &Context) -> Outcome {
 pub fn search(args: &Search, context: &Context) -> Outcome {
     let text = args.query.join(" ");
     let key = query::parse(&text).map_err(Failure::usage)?;
-    let found = opened("Searching", context, async |mail| mail.search(&args.mailbox, key).await)?;
+    let mailboxes = match &args.mailbox {
+        Some(mailbox) => vec![mailbox.clone()],
+        None => block_on(context.client.mailboxes())??,
+    };
+    let mut hits = opened("Searching", context, async |mail| {
+        let mut hits = Hits::default();
+        for mailbox in &mailboxes {
+            hits.add(mailbox, mail.search(mailbox, key.clone()).await?);
+        }
+        Ok(hits)
+    })?;
+    hits.keep_newest(args.mailbox.is_none());
     let out = context.output;
-    let none = format!("nothing in {} matches", one_line(&args.mailbox));
-    show(out, found.messages.iter().map(|entry| (entry, 0)), &none)?;
-    more(out, found.messages.len(), found.total)?;
-    let messages: Vec<Value> = found.messages.iter().map(object).collect();
+    match &args.mailbox {
+        Some(mailbox) => {
+            let none = format!("nothing in {} matches", one_line(mailbox));
+            show(out, hits.found.iter().map(|(_, entry)| (entry, 0)), &none)?;
+        }
+        None => hits.show(out)?,
+    }
+    more(out, hits.found.len(), hits.total)?;
+    let messages = hits.found.iter().map(|(mailbox, entry)| {
+        let mut object = object(entry);
+        object["mailbox"] = (*mailbox).into();
+        object
+    });
     out.object(&json!({
         "mailbox": args.mailbox,
         "query": text,
-        "messages": messages,
-        "total": found.total,
+        "messages": messages.collect::<Vec<_>>(),
+        "total": hits.total,
     }))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was found, each with its mailbox.
+#[derive(Default)]
+struct Hits<'a> {
+    found: Vec<(&'a str, ListEntry)>,
+    /// How many there are in all.
+    total: usize,
+}
+
+impl<'a> Hits<'a> {
+    fn add(&mut self, mailbox: &'a str, found: Found) {
+        self.total += found.total;
+        self.found.extend(found.messages.into_iter().map(|entry| (mailbox, entry)));
+        // What is dropped now would be at the end.
+        if self.found.len() > 2 * MESSAGES_MAX {
+            self.keep_newest(true);
+        }
+    }
+
+    /// The newest at the end. A mailbox by itself is in its order already; what lies in several is put into the order in
+    /// which it arrived, which is the server's word: a sender could date a message to stand anywhere.
+    fn keep_newest(&mut self, of_several: bool) {
+        if of_several {
+            self.found.sort_by_key(|(_, entry)| entry.arrived);
+        }
+        self.found.drain(..self.found.len().saturating_sub(MESSAGES_MAX));
+    }
+
+    /// For people, with the mailbox of each before its UID, which is a number in that mailbox.
+    fn show(&self, out: Output) -> Result<(), Failure> {
+        let width = self.found.iter().map(|(mailbox, _)| one_line(mailbox).chars().count()).max();
+        let width = width.unwrap_or_default().min(MAILBOX_COLUMNS);
+        Pager::show(out, || {
+            if self.found.is_empty() {
+                out.line("nothing in any mailbox matches")?;
+            }
+            for (mailbox, entry) in &self.found {
+                row(out, &format!("{:<width$} ", one_line(mailbox)), entry, 0)?;
+            }
+            Ok(())
+        })
+    }
 }
 
 /// Asks the local index.
@@ -95,7 +160,7 @@ fn show<'a>(
             out.line(none)?;
         }
         for (entry, depth) in rows {
-            row(out, entry, depth)?;
+            row(out, "", entry, depth)?;
         }
         Ok(())
     })
@@ -112,8 +177,8 @@ fn more(out: Output, shown: usize, total: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// A message in a line.
-fn row(out: Output, entry: &ListEntry, depth: usize) -> io::Result<()> {
+/// A message in a line; `depth` says how deep it stands below what it answers.
+fn row(out: Output, begin: &str, entry: &ListEntry, depth: usize) -> io::Result<()> {
     let unseen = !entry.flags.iter().any(|f| f.eq_ignore_ascii_case("\\Seen"));
     let verdict = entry.verdict.map_or(String::new(), |v| format!("  [{}]", v.name()));
     let answers = match depth {
@@ -121,7 +186,7 @@ fn row(out: Output, entry: &ListEntry, depth: usize) -> io::Result<()> {
         depth => "  ".repeat(depth.min(DEPTH_MAX) - 1) + "└ ",
     };
     let line = format!(
-        "{:>6} {} {:<31} {:<28} {answers}{}",
+        "{begin}{:>6} {} {:<31} {:<28} {answers}{}",
         entry.uid,
         if unseen { '*' } else { ' ' },
         one_line(&entry.date),
@@ -142,4 +207,43 @@ fn object(entry: &ListEntry) -> Value {
         "size": entry.size,
         "verdict": entry.verdict.map(Verdict::name),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sealpost_client::imap::Meta;
+    use sealpost_proto::time::Timestamp;
+
+    fn found(arrived: impl Iterator<Item = i64>, total: usize) -> Found {
+        let entry = |arrived| {
+            let meta = Meta { internal_date: Some(Timestamp(arrived)), ..Meta::default() };
+            ListEntry::of(&meta, None)
+        };
+        Found { messages: arrived.map(entry).collect(), total }
+    }
+
+    #[test]
+    fn of_several_mailboxes_the_newest_messages_are_kept() {
+        let mut hits = Hits::default();
+        hits.add("INBOX", found([10, 30, 20].into_iter(), 3));
+        hits.keep_newest(false);
+        let order = |hits: &Hits| {
+            hits.found.iter().map(|(m, e)| (m.to_string(), e.arrived.unwrap().0)).collect::<Vec<_>>()
+        };
+        let of = |all: &[(&str, i64)]| all.iter().map(|(m, n)| ((*m).to_owned(), *n)).collect::<Vec<_>>();
+        assert_eq!(order(&hits), of(&[("INBOX", 10), ("INBOX", 30), ("INBOX", 20)]), "as the server has it");
+        hits.add("Sent", found([5, 25].into_iter(), 2));
+        hits.keep_newest(true);
+        let all = [("Sent", 5), ("INBOX", 10), ("INBOX", 20), ("Sent", 25), ("INBOX", 30)];
+        assert_eq!((order(&hits), hits.total), (of(&all), 5));
+        // However many there are, no more are held than twice what is told.
+        for n in 0..9 {
+            hits.add("Archive", found(100..1_100, 5_000 + n));
+            assert!(hits.found.len() <= 2 * MESSAGES_MAX);
+        }
+        hits.keep_newest(true);
+        assert_eq!((hits.found.len(), hits.total), (MESSAGES_MAX, 45_041));
+        assert!(hits.found.iter().all(|(mailbox, _)| *mailbox == "Archive"));
+    }
 }

@@ -60,9 +60,9 @@ pub struct List {
 /// `sealpost search`.
 #[derive(Debug, Args)]
 pub struct Search {
-    /// Mailbox
-    #[arg(long, value_name = "M", default_value = "INBOX")]
-    pub mailbox: String,
+    /// Look into this mailbox only, instead of all
+    #[arg(long, value_name = "M")]
+    pub mailbox: Option<String>,
     /// What to look for
     #[arg(value_name = "QUERY", required = true)]
     pub query: Vec<String>,

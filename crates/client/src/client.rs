@@ -178,6 +178,10 @@ impl Client {
     pub async fn original(&self, at: &MessageAt, carry: Carry) -> Result<Original, ClientError> {
         self.original_message(at, carry).await
     }
+    /// The mailboxes that hold messages of their own, INBOX first.
+    pub async fn mailboxes(&self) -> Result<Vec<String>, ClientError> {
+        self.list_mailboxes().await
+    }
     /// `list`: newest last.
     pub async fn list(&self, mailbox: &str) -> Result<Vec<ListEntry>, ClientError> {
         self.list_messages(mailbox).await

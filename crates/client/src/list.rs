@@ -4,7 +4,7 @@
 use crate::{
     client::Client,
     error::ClientError,
-    imap::Meta,
+    imap::{Folder, Meta},
     mailbox::{Mail, imap_error},
     open::{Summary, Verdict},
     read::{Place, blocking},
@@ -13,7 +13,10 @@ use crate::{
     state::State,
 };
 use sealpost_lookup::Lookup;
-use sealpost_proto::imap::{SearchKey, SequenceSet};
+use sealpost_proto::{
+    imap::{SearchKey, SequenceSet},
+    time::Timestamp,
+};
 use std::collections::BTreeSet;
 
 /// One line of `list`.
@@ -21,6 +24,8 @@ use std::collections::BTreeSet;
 pub struct ListEntry {
     /// UID.
     pub uid: u32,
+    /// When it arrived (INTERNALDATE), where the server says it: the order of messages of several mailboxes.
+    pub arrived: Option<Timestamp>,
     /// `Date:` as written, else the day of arrival. Beside a verdict, that of the message that was judged.
     pub date: String,
     /// From, decoded. Beside a verdict, that of the message that was judged.
@@ -47,6 +52,17 @@ const FAILED_LOOKUPS_MAX: usize = 3;
 const HIDDEN_SUBJECT: &str = "[...]";
 
 impl Client {
+    /// The mailboxes that hold messages of their own, INBOX first.
+    pub(crate) async fn list_mailboxes(&self) -> Result<Vec<String>, ClientError> {
+        let mut state = State::load(self).await?;
+        let lookup = state.account.lookup(self)?;
+        let mut mail = self.mail(&mut state, &lookup).await?;
+        let folders = mail.list().await.map_err(imap_error)?;
+        let _ = mail.logout().await;
+        self.finish(state, &lookup, None).await?;
+        Ok(with_messages(folders))
+    }
+
     pub(crate) async fn list_messages(&self, mailbox: &str) -> Result<Vec<ListEntry>, ClientError> {
         let mut state = State::load(self).await?;
         let lookup = state.account.lookup(self)?;
@@ -127,6 +143,20 @@ impl Client {
     }
 }
 
+/// The names of those that can be opened and do not merely show what lies in others (RFC 9051 §7.3.1, RFC 6154 §2): every
+/// message once. INBOX first, the others by name.
+fn with_messages(folders: Vec<Folder>) -> Vec<String> {
+    const NOTHING_OF_THEIR_OWN: [&str; 4] = ["\\Noselect", "\\NonExistent", "\\All", "\\Flagged"];
+    let mut names: Vec<String> = folders
+        .into_iter()
+        .filter(|folder| !NOTHING_OF_THEIR_OWN.iter().any(|attribute| folder.has(attribute)))
+        .map(|folder| folder.name)
+        .collect();
+    names.sort_by_cached_key(|name| (!name.eq_ignore_ascii_case("INBOX"), name.clone()));
+    names.dedup();
+    names
+}
+
 /// Whether a message was judged and may be shown, but what a list shows of it was not kept, as when it was only answered.
 fn is_incomplete(message: &SeenMessage) -> bool {
     message.from_and_date.is_none()
@@ -155,13 +185,14 @@ impl ListEntry {
 
     fn with(meta: &Meta, summary: Summary, verdict: Option<Verdict>) -> Self {
         let date = if summary.date.is_empty() {
-            meta.internal_date.map(sealpost_proto::time::Timestamp::to_rfc5322).unwrap_or_default()
+            meta.internal_date.map(Timestamp::to_rfc5322).unwrap_or_default()
         } else {
             summary.date
         };
         let withheld = verdict.is_some_and(Verdict::is_withheld);
         Self {
             uid: meta.uid,
+            arrived: meta.internal_date,
             date,
             from: summary.from,
             subject: if withheld { HIDDEN_SUBJECT.to_owned() } else { summary.subject },
@@ -169,5 +200,32 @@ impl ListEntry {
             size: meta.size,
             verdict,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_is_in_one_of_the_mailboxes() {
+        let folder = |name: &str, attributes: &[&str]| Folder {
+            name: name.to_owned(),
+            attributes: attributes.iter().map(|a| (*a).to_owned()).collect(),
+            delimiter: Some('/'),
+        };
+        let folders = vec![
+            folder("Archive", &["\\Archive"]),
+            folder("lists", &["\\Noselect", "\\HasChildren"]),
+            folder("lists/rust", &[]),
+            folder("gone", &["\\nonexistent"]),
+            folder("Everything", &["\\All"]),
+            folder("Starred", &["\\Flagged"]),
+            folder("inbox", &[]),
+            folder("Trash", &["\\Trash"]),
+            folder("Archive", &[]),
+        ];
+        assert_eq!(with_messages(folders), ["inbox", "Archive", "Trash", "lists/rust"]);
+        assert_eq!(with_messages(Vec::new()), Vec::<String>::new());
     }
 }

@@ -32,13 +32,18 @@ fn sealed_mail_is_found_by_what_is_in_it() {
     // Nothing there yet.
     let (status, found) = demo.json(0, &["search", "oak"]);
     assert_eq!((status, subjects(&found).len()), (0, 0), "{found}");
+    let output = run(demo.client(0).args(["search", "oak"]));
+    assert_eq!(
+        (output.status.code(), stdout(&output).as_str()),
+        (Some(0), "nothing in any mailbox matches\n")
+    );
     let last = [("Picnic", "under the big Oak, Grüße"), ("Grüße", "nothing new"), ("Third", "an oak again")]
         .map(|(subject, text)| send(&demo, subject, text))[2]
         .clone();
     demo.read_when_there(0, &last);
     import(&demo, 0, &[b"From: shop@example.org\r\nSubject: Oak table\r\nDate: Mon, 23 Nov 2020 21:36:00 +0000\r\n\r\ncheap\r\n"]);
     let look = |query: &[&str]| {
-        let mut args = vec!["search"];
+        let mut args = vec!["search", "--mailbox", "INBOX"];
         args.extend(query);
         let (status, found) = demo.json(0, &args);
         assert_eq!((status, &found["total"]), (0, &subjects(&found).len().into()), "{query:?}: {found}");
@@ -57,7 +62,7 @@ fn sealed_mail_is_found_by_what_is_in_it() {
         assert_eq!(look(&["[...]"]), Vec::<String>::new(), "what stands outside is not the subject");
     };
     check();
-    let (_, found) = demo.json(0, &["search", "subject:picnic"]);
+    let (_, found) = demo.json(0, &["search", "--mailbox", "INBOX", "subject:picnic"]);
     assert_eq!(
         (&found["messages"][0]["verdict"], &found["messages"][0]["from"]),
         (&"sender not yet confirmed".into(), &"bob@example.com".into())
@@ -71,11 +76,11 @@ fn sealed_mail_is_found_by_what_is_in_it() {
     drop(imap);
     drop(bridge);
     // For people, and in another mailbox.
-    let output = run(demo.client(0).args(["search", "oak"]));
+    let output = run(demo.client(0).args(["search", "--mailbox", "INBOX", "oak"]));
     assert_eq!((output.status.code(), stdout(&output).lines().count()), (Some(0), 3), "{}", stderr(&output));
     let output = run(demo.client(1).args(["search", "--mailbox", "Sent", "oak", "again"]));
     assert!(stdout(&output).contains("Third"), "{}{}", stdout(&output), stderr(&output));
-    let output = run(demo.client(0).args(["search", "nowhere"]));
+    let output = run(demo.client(0).args(["search", "--mailbox", "INBOX", "nowhere"]));
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), "nothing in INBOX matches\n"));
     for (args, status, said) in [
         (vec!["search", "since:yesterday"], 2, "2026-01-31"),
@@ -90,6 +95,57 @@ fn sealed_mail_is_found_by_what_is_in_it() {
         let octets = std::fs::read(file).expect("readable");
         assert!(memchr(&octets, b"under the big") && memchr(&octets, b"UNDER THE BIG"));
     }
+}
+
+/// A person who looks for something does not know where it lies: all mailboxes are searched, also beside a bridge.
+#[test]
+fn all_mailboxes_are_searched_unless_one_is_named() {
+    let demo = Demo::start(&["--no-limits"]);
+    // What came lies in INBOX, what Alice sent in Sent, and what she filed years ago in a mailbox of her own.
+    let first = send(&demo, "Picnic", "under the big oak");
+    demo.read_when_there(0, &first);
+    let (status, sent) = demo.json(0, &["send", "--reply", "last", "/dev/null"]);
+    assert_eq!(status, 0, "{sent}");
+    let bridge = Bridge::start(&demo, 0, &[]);
+    let mut imap = bridge.imap();
+    assert!(imap.imap("CREATE \"Trees of M&APw-nchen\"").contains("a OK "));
+    let filed = "From: alice@example.net\r\nSubject: Picnic of old\r\n\r\nunder a small one\r\n";
+    imap.send(format!(
+        "a APPEND \"Trees of M&APw-nchen\" \"23-Nov-2020 21:36:00 +0000\" {{{}+}}\r\n{filed}\r\n",
+        filed.len()
+    ));
+    let answer = imap.tagged();
+    assert!(answer.contains("a OK "), "{answer}");
+    drop(imap);
+    let rows = |found: &Value| {
+        let row = |m: &Value| ["mailbox", "subject"].map(|name| m[name].as_str().expect("text").to_owned());
+        found["messages"].as_array().expect("a list").iter().map(row).collect::<Vec<_>>()
+    };
+    let check = || {
+        let (status, found) = demo.json(0, &["search", "subject:picnic"]);
+        // As they arrived, wherever they are.
+        let want = [["Trees of München", "Picnic of old"], ["INBOX", "Picnic"], ["Sent", "Re: Picnic"]];
+        assert_eq!((status, rows(&found)), (0, want.map(|row| row.map(str::to_owned)).to_vec()), "{found}");
+        assert_eq!((&found["total"], &found["mailbox"]), (&3.into(), &Value::Null));
+        let uid = found["messages"][2]["uid"].to_string();
+        let (_, message) = demo.json(0, &["read", "--mailbox", "Sent", &uid]);
+        assert_eq!(message["subject"], "Re: Picnic", "the UID is one of that mailbox");
+        let (status, found) = demo.json(0, &["search", "subject:picnic", "--mailbox", "Sent"]);
+        assert_eq!((status, rows(&found)), (0, vec![["Sent", "Re: Picnic"].map(str::to_owned)]));
+        assert_eq!((&found["total"], &found["mailbox"]), (&1.into(), &"Sent".into()));
+    };
+    check();
+    drop(bridge);
+    check();
+    let output = run(demo.client(0).args(["search", "subject:picnic NOT subject:re:"]));
+    let text = stdout(&output);
+    let begin = |line: &str| text.lines().any(|row| row.starts_with(line) && row.contains("Picnic"));
+    assert!(
+        begin("INBOX                 1 ") && begin("Trees of München      1 "),
+        "{text}{}",
+        stderr(&output)
+    );
+    assert_eq!((text.lines().count(), output.status.code()), (2, Some(0)), "{text}");
 }
 
 /// Whether this is nowhere in there.
