@@ -52,6 +52,9 @@ fn show(report: &KeyReport, title: &str, context: &Context) -> Outcome {
     let out = context.output;
     out.line(out.paint(Style::Bold, &format!("{title} ({})", report.address)))?;
     out.line(format!("Key          {}", report.key.openssh()))?;
+    for also in report.addresses.iter().filter(|also| **also != report.address) {
+        out.line(format!("Also         {also}"))?;
+    }
     out.line(format!("Fingerprint  {}", report.fingerprint))?;
     out.line(format!("In words     {}", report.words))?;
     out.line(format!("Created      {}", report.created.to_rfc3339()))?;

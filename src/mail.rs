@@ -74,6 +74,7 @@ pub fn send(args: &Send, context: &Context) -> Outcome {
     let parse = |list: &[String]| list.iter().map(|a| mailbox(a)).collect::<Result<Vec<_>, _>>();
     let reply = args.reply.as_deref().map(which).transpose()?;
     let request = SendRequest {
+        from: args.from.as_deref().map(mailbox).transpose()?,
         to: parse(&args.to)?,
         cc: parse(&args.cc)?,
         bcc: parse(&args.bcc)?,

@@ -54,6 +54,7 @@ pub fn reply(args: &Reply, context: &Context) -> Outcome {
     let original = block_on(context.client.original(&at, Carry::Nothing))??;
     tell(context.output, &original)?;
     plan.again = again("reply", &at.mailbox, &original, &[]);
+    plan.comes_from(&original, context.output)?;
     if plan.start.to.is_empty() {
         let (to, cc) = original.recipients(args.all);
         plan.start.to = to;
@@ -87,6 +88,7 @@ pub fn forward(args: &Forward, context: &Context) -> Outcome {
             .filter_map(|(given, option)| given.then_some(option))
             .collect();
     plan.again = again("forward", &at.mailbox, &original, &options);
+    plan.comes_from(&original, context.output)?;
     plan.subject = plan.subject.or_else(|| original.forward_subject());
     let Some(theirs) = &original.content else {
         return Err(Failure::new(Exit::Withheld, "its content is withheld, and it is not forwarded"));
@@ -156,6 +158,7 @@ impl<'a> Plan<'a> {
         Ok(Self {
             writing,
             start: Edited {
+                from: writing.from.as_deref().map(mailbox).transpose()?,
                 to: parse(&writing.to)?,
                 cc: parse(&writing.cc)?,
                 bcc: parse(&writing.bcc)?,
@@ -170,6 +173,18 @@ impl<'a> Plan<'a> {
             speaks_for_itself: false,
             again,
         })
+    }
+
+    /// The address that was written to, unless another one was chosen; said, since it is not the usual one.
+    fn comes_from(&mut self, original: &Original, out: Output) -> io::Result<()> {
+        if self.start.from.is_none()
+            && self.writing.resume.is_none()
+            && let Some(from) = original.from()
+        {
+            out.line(format!("From {}, which it was written to", one_line(&from.to_string())))?;
+            self.start.from = Some(from);
+        }
+        Ok(())
     }
 
     fn carry_out(mut self, context: &Context) -> Outcome {
@@ -285,6 +300,7 @@ impl<'a> Plan<'a> {
         context: &Context,
     ) -> Outcome {
         let request = SendRequest {
+            from: edited.from.clone(),
             to: edited.to.clone(),
             cc: edited.cc.clone(),
             bcc: edited.bcc.clone(),
@@ -348,6 +364,9 @@ fn at_home(path: PathBuf, home: Option<&Path>) -> PathBuf {
 
 /// Whom it goes to, once more before it goes.
 fn summary(out: Output, edited: &Edited) -> io::Result<()> {
+    if let Some(from) = &edited.from {
+        out.line(format!("From     {}", one_line(&from.to_string())))?;
+    }
     for (name, list) in [("To", &edited.to), ("Cc", &edited.cc), ("Bcc", &edited.bcc)] {
         if !list.is_empty() {
             let list: Vec<String> = list.iter().map(|mailbox| one_line(&mailbox.to_string())).collect();

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 /// `sealpost send`.
 #[derive(Debug, Args)]
 pub struct Send {
+    /// Which of your addresses it comes from; with --reply the one that was written to, else your primary one
+    #[arg(long, value_name = "ADDR")]
+    pub from: Option<String>,
     /// Recipient; may be repeated
     #[arg(long, value_name = "ADDR", required_unless_present = "reply")]
     pub to: Vec<String>,

@@ -7,6 +7,9 @@ use std::path::PathBuf;
 /// What the commands that write have in common.
 #[derive(Debug, Args)]
 pub struct Writing {
+    /// Which of your addresses it comes from, instead of the one that was written to, or your primary one
+    #[arg(long, value_name = "ADDR")]
+    pub from: Option<String>,
     /// Recipient; may be repeated
     #[arg(long, value_name = "ADDR")]
     pub to: Vec<String>,
@@ -26,7 +29,7 @@ pub struct Writing {
     #[arg(long)]
     pub edit: bool,
     /// Go on with a message that was kept in FILE, header lines and all
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "cc", "bcc", "subject", "attach", "text"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to", "cc", "bcc", "subject", "attach", "text"])]
     pub resume: Option<PathBuf>,
     #[command(flatten)]
     pub policy: SendPolicy,

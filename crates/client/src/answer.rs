@@ -82,6 +82,7 @@ pub struct Original {
     pub thread: Thread,
     /// To mark it.
     pub link: Link,
+    /// One's own addresses, the primary one first.
     own: Vec<Address>,
 }
 
@@ -187,9 +188,8 @@ impl Original {
         let Some(content) = &self.content else { return (Vec::new(), Vec::new()) };
         let is_own = |mailbox: &Mailbox| mailbox.canonical().is_of(&self.own);
         let [to, cc] = &content.recipients;
-        let mine = !content.reply_to.is_empty() && content.reply_to.iter().all(is_own);
         // An answer to what one wrote oneself goes to whom it went.
-        let (first, others): (&[Mailbox], Vec<&Mailbox>) = if mine && !to.is_empty() {
+        let (first, others): (&[Mailbox], Vec<&Mailbox>) = if self.is_from_self() && !to.is_empty() {
             (to, cc.iter().collect())
         } else {
             (&content.reply_to, to.iter().chain(cc).collect())
@@ -212,6 +212,24 @@ impl Original {
         }
         let cc = if all { take(others, false) } else { Vec::new() };
         (to, cc)
+    }
+
+    /// Which of one's own addresses an answer is From, with the `+detail` that it was written to: the first in To, else in
+    /// Cc; for what one wrote oneself the one that it was from. `None` for the primary one, as where none is named.
+    pub fn from(&self) -> Option<Mailbox> {
+        let content = self.content.as_ref()?;
+        let is_own = |mailbox: &&Mailbox| mailbox.canonical().is_of(&self.own);
+        let [to, cc] = &content.recipients;
+        let named = if self.is_from_self() { &content.reply_to } else { to };
+        let from = named.iter().chain(cc).find(is_own)?;
+        (Some(&from.canonical()) != self.own.first()).then(|| from.clone())
+    }
+
+    /// Whether one wrote it oneself.
+    fn is_from_self(&self) -> bool {
+        self.content.as_ref().is_some_and(|content| {
+            !content.reply_to.is_empty() && content.reply_to.iter().all(|m| m.canonical().is_of(&self.own))
+        })
     }
 
     /// `Re: …`; `None` where the content is withheld.
@@ -254,7 +272,7 @@ mod tests {
             carried: Vec::new(),
             thread: Thread::default(),
             link: Link { mailbox: "INBOX".into(), uid_validity: 1, uid: 1, forwarded: false },
-            own: vec![Address::parse("me@x.org").unwrap()],
+            own: ["me@x.org", "sales@y.org"].map(|own| Address::parse(own).unwrap()).to_vec(),
         }
     }
 
@@ -277,6 +295,31 @@ mod tests {
         let withheld = Original { content: None, ..original("a@x.org", "me@x.org", "") };
         assert_eq!(withheld.recipients(true), (Vec::new(), Vec::new()));
         assert_eq!((withheld.reply_subject(), withheld.forward_subject()), (None, None));
+    }
+
+    #[test]
+    fn answers_come_from_where_it_was_written_to() {
+        for (reply_to, to, cc, want) in [
+            ("a@x.org", "me@x.org", "", ""),
+            ("a@x.org", "ME@X.org", "", ""),
+            ("a@x.org", "b@x.org", "", ""),
+            ("a@x.org", "", "", ""),
+            ("a@x.org", "sales@y.org", "", "sales@y.org"),
+            ("a@x.org", "b@x.org Sales@Y.org me@x.org", "", "Sales@Y.org"),
+            ("a@x.org", "b@x.org me@x.org sales@y.org", "", ""),
+            ("a@x.org", "b@x.org", "c@x.org sales@y.org", "sales@y.org"),
+            ("a@x.org", "me@x.org", "sales@y.org", ""),
+            ("a@x.org", "Me+List@x.org", "", "Me+List@x.org"),
+            ("a@x.org", "mean@x.org me@y.org", "", ""),
+            // One's own message.
+            ("sales@y.org", "b@x.org me@x.org", "", "sales@y.org"),
+            ("me@x.org", "b@x.org", "sales@y.org", ""),
+        ] {
+            let original = original(reply_to, to, cc);
+            assert_eq!(original.from(), boxes(want).pop(), "{reply_to} {to} {cc}");
+        }
+        let withheld = Original { content: None, ..original("a@x.org", "sales@y.org", "") };
+        assert_eq!(withheld.from(), None);
     }
 
     #[test]

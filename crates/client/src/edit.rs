@@ -1,4 +1,4 @@
-//! A message in an editor: To, Cc, Bcc, Subject and files to attach as header lines on top, an empty line, the text.
+//! A message in an editor: From, To, Cc, Bcc, Subject and files to attach as header lines on top, an empty line, the text.
 //! Pure: no editor, no file.
 
 use sealpost_proto::{
@@ -10,11 +10,13 @@ use std::path::PathBuf;
 /// Widest line of addresses.
 const COLUMNS: usize = 76;
 /// The fields, as they are written and in this order.
-const FIELDS: [&str; 5] = ["To", "Cc", "Bcc", "Subject", "Attach"];
+const FIELDS: [&str; 6] = ["From", "To", "Cc", "Bcc", "Subject", "Attach"];
 
 /// A message as a person edits it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Edited {
+    /// From, where it is not the account's primary address.
+    pub from: Option<Mailbox>,
     /// To.
     pub to: Vec<Mailbox>,
     /// Cc.
@@ -37,11 +39,14 @@ pub enum EditError {
     #[error("line {0} is no header line; leave an empty line between the header lines and the text")]
     NotAField(usize),
     /// A field that means nothing here.
-    #[error("line {0}: there is no header line {1:?} here; To, Cc, Bcc, Subject and Attach are taken")]
+    #[error("line {0}: there is no header line {1:?} here; From, To, Cc, Bcc, Subject and Attach are taken")]
     Unknown(usize, String),
     /// Several subjects.
     #[error("line {0}: there are two Subject lines; leave one")]
     TwoSubjects(usize),
+    /// Several senders.
+    #[error("line {0}: there are two addresses in From; leave one")]
+    TwoSenders(usize),
     /// Not addresses.
     #[error(
         "line {0}: {1:?} has something that is no mail address; write addresses with commas between them"
@@ -56,6 +61,9 @@ impl Edited {
     /// As it stands in the editor.
     pub fn to_text(&self) -> String {
         let mut out = String::new();
+        if let Some(from) = &self.from {
+            addresses(&mut out, "From", std::slice::from_ref(from));
+        }
         for (name, list) in [("To", &self.to), ("Cc", &self.cc), ("Bcc", &self.bcc)] {
             addresses(&mut out, name, list);
         }
@@ -112,8 +120,10 @@ impl Edited {
             fields.push((number, known, value.trim().to_owned()));
         }
         edited.text = rest.replace("\r\n", "\n").replace('\r', "\n");
+        let mut from = Vec::new();
         for (number, name, value) in fields {
             let list = match name {
+                "From" => &mut from,
                 "To" => &mut edited.to,
                 "Cc" => &mut edited.cc,
                 "Bcc" => &mut edited.bcc,
@@ -135,7 +145,11 @@ impl Edited {
                 return Err(EditError::Address(number, value));
             }
             list.extend(read.mailboxes.into_iter().map(|named| named.mailbox));
+            if from.len() > 1 {
+                return Err(EditError::TwoSenders(number));
+            }
         }
+        edited.from = from.pop();
         edited.subject = subject.unwrap_or_default();
         Ok(edited)
     }
@@ -206,6 +220,10 @@ mod tests {
         };
         assert_eq!(Edited::parse(text), Ok(want));
         assert_eq!(Edited::parse("").unwrap(), Edited::default());
+        let text = Edited { from: boxes("me+list@x.org").pop(), ..Edited::default() }.to_text();
+        assert_eq!(text, "From: me+list@x.org\nTo:\nCc:\nBcc:\nSubject:\n\n");
+        assert_eq!(Edited::parse(&text).unwrap().from, boxes("me+list@x.org").pop());
+        assert_eq!(Edited::parse("From: Me <me@x.org>\nFrom:\n\n").unwrap().from, boxes("me@x.org").pop());
         assert_eq!(Edited::parse("Subject: x").unwrap().subject, "x");
         assert!(Edited::parse("To: a@x.org\n\n \n").unwrap().is_empty());
         assert_eq!(Edited::parse("Attach:\n a b\n").unwrap().attachments, ["a b"]);
@@ -220,7 +238,10 @@ mod tests {
             ("Hello Bob,\n", EditError::NotAField(1)),
             ("To: a@x.org\nDear Bob: hello\n", EditError::NotAField(2)),
             (" a@x.org\n", EditError::NotAField(1)),
-            ("To: a@x.org\nFrom: b@x.org\n\n", EditError::Unknown(2, "From".into())),
+            ("To: a@x.org\nSender: b@x.org\n\n", EditError::Unknown(2, "Sender".into())),
+            ("From: a@x.org, b@x.org\n\n", EditError::TwoSenders(1)),
+            ("From: a@x.org\nTo: b@x.org\nfrom: a@x.org\n\n", EditError::TwoSenders(3)),
+            ("From: me\n\n", EditError::Address(1, "me".into())),
             ("Subject: a\nsubject: b\n\n", EditError::TwoSubjects(2)),
             ("To: a@x.org b\n\n", EditError::Address(1, "a@x.org b".into())),
             ("To: a@x.org,\n nobody\n\n", EditError::Address(1, "a@x.org, nobody".into())),
@@ -249,12 +270,13 @@ mod tests {
             text in "(\\PC|\n){0,200}",
         ) {
             let to: Vec<Mailbox> = to.iter().map(|a| Mailbox::parse(a).unwrap()).collect();
-            let edited = Edited { cc: to.clone(), bcc: to.clone(), to, subject, attachments: files, text };
+            let from = to.first().cloned();
+            let edited = Edited { from, cc: to.clone(), bcc: to.clone(), to, subject, attachments: files, text };
             prop_assert_eq!(Edited::parse(&edited.to_text()), Ok(edited));
         }
 
         #[test]
-        fn never_panics(text in "(To|Cc|Bcc|Subject|Attach|X|:| |\n|\r\n|,|<|>|\"|\\(|a@b.org|\u{1b}|ü){0,60}") {
+        fn never_panics(text in "(From|To|Cc|Bcc|Subject|Attach|X|:| |\n|\r\n|,|<|>|\"|\\(|a@b.org|\u{1b}|ü){0,60}") {
             if let Ok(edited) = Edited::parse(&text) {
                 prop_assert!(write::is_header_text(&edited.subject));
                 prop_assert_eq!(Edited::parse(&edited.to_text()), Ok(edited));

@@ -6,7 +6,7 @@ use crate::{
     compose::{Carried, ComposeError, Composition, Copy, Draft, Outgoing},
     error::ClientError,
     mailbox::{Mail, imap_error},
-    session::{Session, is_lost_reply, mailbox, smtp},
+    session::{Session, is_lost_reply, own_mailbox, smtp},
     state::State,
     submit::HomeError,
     trust::{
@@ -27,6 +27,9 @@ use std::{path::PathBuf, sync::Arc};
 /// What the user wants sent.
 #[derive(Debug, Clone, Default)]
 pub struct SendRequest {
+    /// From, one of the account's addresses, also with `+detail`. `None` with `reply`: the one that was written to; else the
+    /// primary address.
+    pub from: Option<Mailbox>,
     /// To; empty with `reply`: the sender of that message.
     pub to: Vec<Mailbox>,
     /// Cc.
@@ -235,9 +238,10 @@ impl Client {
         let subject = subject.ok_or_else(|| {
             ClientError::Decide("the message has no subject; give one with --subject".to_owned())
         })?;
+        let from = request.from.clone().or_else(|| answered.as_ref()?.from());
         let thread = answered.map_or_else(|| request.thread.clone(), |answered| answered.thread);
         Ok(Draft {
-            from: mailbox(&state.account.address)?,
+            from: own_mailbox(state, from)?,
             to,
             cc: request.cc.clone(),
             bcc: request.bcc.clone(),
@@ -366,7 +370,7 @@ impl Client {
             let keys: Vec<PublicKey> = members.iter().filter_map(|n| recipients[*n].key.clone()).collect();
             let outgoing = self.compose(state, composition, copy, keys, form).await?;
             let to: Vec<&Mailbox> = members.iter().map(|n| &recipients[*n].mailbox).collect();
-            let results = self.submit(state, lookup, session, &outgoing, &to).await;
+            let results = self.submit(state, lookup, session, &outgoing, composition.from(), &to).await;
             for (at, n) in members.into_iter().enumerate() {
                 let taken = match &results {
                     Ok(results) => results.get(at).cloned().unwrap_or(Ok(())),
@@ -411,6 +415,7 @@ impl Client {
         lookup: &Lookup,
         session: &mut Option<Session>,
         outgoing: &Outgoing,
+        from: &Mailbox,
         to: &[&Mailbox],
     ) -> Result<Vec<Result<(), (String, bool)>>, ClientError> {
         let session = match session {
@@ -419,7 +424,9 @@ impl Client {
         };
         let total = outgoing.size();
         let envelope = Envelope {
-            reverse_path: Some(path(&mailbox(&state.account.address)?)),
+            // Receivers write it into the message (RFC 5321 §4.4, Return-Path): another one of the account's addresses
+            // would be told to those who were not to know it, and policies compare both (RFC 7489 §3.1.2).
+            reverse_path: Some(path(from)),
             recipients: to.iter().map(|m| path(m)).collect(),
             // Senders write 7-bit only (profile §6).
             eight_bit: false,

@@ -3,6 +3,7 @@
 
 use crate::{
     client::Client,
+    compose::ComposeError,
     error::ClientError,
     secrets::{Credentials, RetiredSeed},
     state::State,
@@ -338,6 +339,15 @@ fn has_sealpost(home: &Home) -> bool {
 /// A canonical address as a mailbox to ask for.
 pub(crate) fn mailbox(address: &Address) -> Result<Mailbox, ClientError> {
     Mailbox::parse(address.as_str()).map_err(|e| ClientError::Refused(format!("{address}: {e}")))
+}
+
+/// One's own address that a message is From: the chosen one, else the primary one.
+pub(crate) fn own_mailbox(state: &State, chosen: Option<Mailbox>) -> Result<Mailbox, ClientError> {
+    match chosen {
+        None => mailbox(&state.account.address),
+        Some(chosen) if chosen.canonical().is_of(&state.own_keys().addresses) => Ok(chosen),
+        Some(chosen) => Err(ComposeError::NotYours(chosen.to_string()).into()),
+    }
 }
 
 /// An error of a conversation, by what the user can do about it.

@@ -3,6 +3,7 @@
 mod finding;
 mod pty;
 mod reading;
+mod senders;
 mod writing;
 
 use crate::support::{Demo, run_with};

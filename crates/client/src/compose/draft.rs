@@ -84,7 +84,7 @@ impl Composition {
             Line::Field(format!("Content-Transfer-Encoding: {transfer_encoding}\r\n").into_bytes()),
         ];
         let outer = people + &date_field + &message_id_field;
-        Self::of_lines(message_id, outer, lines, body)
+        Self::of_lines(draft.from, message_id, outer, lines, body)
     }
 }
 

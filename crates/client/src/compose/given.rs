@@ -66,12 +66,12 @@ impl Composition {
             Purpose::Keep => address_field(name, &mailboxes(field)),
         };
         let mut lines = Vec::with_capacity(header.fields().len() + 5);
-        let mut outer = if let Some(field) = from {
-            outside("From", field)
+        let (from, mut outer) = if let Some((mailbox, field)) = from {
+            (mailbox, outside("From", field))
         } else {
             let field = address_field("From", std::slice::from_ref(given.own));
             lines.push(Line::Field(field.clone().into_bytes()));
-            field
+            (given.own.clone(), field)
         };
         match (to, cc) {
             _ if visible.is_empty() => outer += &write::words_field("To", [NO_VISIBLE_RECIPIENT]),
@@ -131,7 +131,7 @@ impl Composition {
         };
         outer = outer + &date + &message_id_field;
         let body = vec![Segment::Body(message.clone(), body)];
-        Ok(Taken { composition: Self::of_lines(message_id, outer, lines, body)?, visible })
+        Ok(Taken { composition: Self::of_lines(from, message_id, outer, lines, body)?, visible })
     }
 }
 
@@ -148,14 +148,14 @@ fn one<'a>(header: &'a Header, name: &'static str) -> Result<Option<&'a Field>, 
 }
 
 /// From: none yet, or one that is ours.
-fn from<'a>(header: &'a Header, given: &Given<'_>) -> Result<Option<&'a Field>, ComposeError> {
+fn from<'a>(header: &'a Header, given: &Given<'_>) -> Result<Option<(Mailbox, &'a Field)>, ComposeError> {
     let Some(field) = one(header, "From")? else { return Ok(None) };
     let list = MailboxList::parse(field.value());
-    let address = list.exactly_one().ok_or(ComposeError::From)?.mailbox.canonical();
-    if address.is_of(given.addresses) {
-        Ok(Some(field))
+    let mailbox = list.exactly_one().ok_or(ComposeError::From)?.mailbox.clone();
+    if mailbox.canonical().is_of(given.addresses) {
+        Ok(Some((mailbox, field)))
     } else {
-        Err(ComposeError::NotYours(address.to_string()))
+        Err(ComposeError::NotYours(mailbox.canonical().to_string()))
     }
 }
 

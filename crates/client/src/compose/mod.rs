@@ -51,6 +51,7 @@ const NO_VISIBLE_RECIPIENT: &str = "undisclosed-recipients:;";
 
 /// A message with its Date, Message-ID and boundaries fixed, so that all its copies are the same octets but for Bcc.
 pub struct Composition {
+    from: Mailbox,
     message_id: String,
     /// From, To, Cc, Date and Message-ID as they stand outside.
     outer: String,
@@ -115,17 +116,22 @@ impl Read for OutgoingReader {
 
 impl Composition {
     fn of_lines(
+        from: Mailbox,
         message_id: String,
         outer: String,
         lines: Vec<Line>,
         body: Vec<Segment>,
     ) -> Result<Self, ComposeError> {
-        let composition = Self { message_id, outer, lines, body, payload_sha256: OnceLock::new() };
+        let composition = Self { from, message_id, outer, lines, body, payload_sha256: OnceLock::new() };
         let head = composition.payload_head(&Copy::Sent);
         if head.iter().map(|(piece, _)| piece.len()).sum::<usize>() > MAX_HEADER_OCTETS {
             return Err(ComposeError::HeaderTooLong);
         }
         Ok(composition)
+    }
+    /// The one From mailbox.
+    pub fn from(&self) -> &Mailbox {
+        &self.from
     }
     /// With its angle brackets.
     pub fn message_id(&self) -> &str {

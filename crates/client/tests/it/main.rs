@@ -14,6 +14,7 @@ mod mail;
 mod message;
 mod middle;
 mod recovery;
+mod senders;
 mod trust;
 
 use sealpost_hostile::world;

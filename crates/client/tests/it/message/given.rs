@@ -122,6 +122,7 @@ fn nobody_visible_is_said_outside() {
     let composed = format!("From: al+x@example.net\r\nBcc: bob@example.com\r\n{DATE}{ID}{MIME}\r\nx\r\n");
     let taken = take(composed.as_bytes(), Purpose::Send).unwrap();
     assert!(taken.visible.is_empty());
+    assert_eq!(taken.composition.from(), &mailbox("al+x@example.net"), "the envelope names no other address");
     let copy = Copy::Blind(mailbox("bob@example.com"));
     let octets = octets(&taken.composition.sealed(&copy, &[bob().public()], &alice()).unwrap());
     assert!(text(&octets).starts_with("From: al+x@example.net\r\nTo: undisclosed-recipients:;\r\n"));
