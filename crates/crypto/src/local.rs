@@ -1,34 +1,37 @@
 //! Rows of a file on this device, sealed with a key that this device keeps: what an index holds of opened messages.
 
 use crate::key::SecretKey;
-use chacha20poly1305::{
-    KeyInit as _, XChaCha20Poly1305, XNonce,
-    aead::{Aead as _, Payload},
-};
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac as _};
 use rand_core::{OsRng, RngCore as _};
 use sha2::Sha256;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// Octets of a nonce, drawn anew for each row: of 192 random bits none comes twice.
-const NONCE_OCTETS: usize = 24;
-
-/// A key of this device.
+/// A key of this device, for AES-256-GCM-SIV (RFC 8452). A nonce is drawn for each row; should one come twice among 2^48, it
+/// tells whether two rows are the same, and nothing else.
 #[derive(Clone)]
-pub struct LocalKey(Zeroizing<[u8; 32]>);
+pub struct LocalKey(Arc<Ready>);
+
+struct Ready {
+    octets: Zeroizing<[u8; 32]>,
+    cipher: LessSafeKey,
+}
 
 impl LocalKey {
     /// From 32 random octets.
     pub fn new(octets: Zeroizing<[u8; 32]>) -> Self {
-        Self(octets)
+        // 32 octets are what this cipher wants.
+        let key = UnboundKey::new(&AES_256_GCM_SIV, &*octets).unwrap_or_else(|_| unreachable!());
+        Self(Arc::new(Ready { octets, cipher: LessSafeKey::new(key) }))
     }
 
     /// A new one.
     pub fn generate() -> Self {
         let mut octets = Zeroizing::new([0; 32]);
         OsRng.fill_bytes(octets.as_mut_slice());
-        Self(octets)
+        Self::new(octets)
     }
 
     /// The key that goes with a key pair: whoever has the password of an account can make it again, nobody else. HKDF-SHA-256
@@ -39,37 +42,45 @@ impl LocalKey {
         Hkdf::<Sha256>::new(None, key.seed().as_slice())
             .expand(b"sealpost device v1", octets.as_mut_slice())
             .unwrap_or_else(|_| unreachable!());
-        Self(octets)
+        Self::new(octets)
     }
 
     /// For the file it is kept in.
     pub fn expose(&self) -> &[u8; 32] {
-        &self.0
+        &self.0.octets
     }
 
-    /// Nonce and sealed octets. `place` says where the row stands: it opens nowhere else.
+    /// Nonce, sealed octets, tag. `place` says where the row stands: it opens nowhere else.
     pub fn seal(&self, place: &[u8], plain: &[u8]) -> Vec<u8> {
-        let mut nonce = [0; NONCE_OCTETS];
+        let cipher = &self.0.cipher;
+        let mut row = Vec::with_capacity(NONCE_LEN + plain.len() + cipher.algorithm().tag_len());
+        let mut nonce = [0; NONCE_LEN];
         OsRng.fill_bytes(&mut nonce);
-        let cipher = XChaCha20Poly1305::new(self.0.as_slice().into());
-        let sealed = cipher.encrypt(XNonce::from_slice(&nonce), Payload { msg: plain, aad: place });
-        // Only a row of 256 GiB is refused.
-        [&nonce[..], &sealed.unwrap_or_default()].concat()
+        row.extend_from_slice(&nonce);
+        row.extend_from_slice(plain);
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let tag = cipher.seal_in_place_separate_tag(nonce, Aad::from(place), &mut row[NONCE_LEN..]);
+        // Refused are rows of 64 GiB alone.
+        let tag = tag.unwrap_or_else(|_| unreachable!());
+        row.extend_from_slice(tag.as_ref());
+        row
     }
 
     /// Inverse of [`LocalKey::seal`]; `None` for what was damaged, put elsewhere, or sealed with another key.
     pub fn open(&self, place: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        let (nonce, sealed) = sealed.split_at_checked(NONCE_OCTETS)?;
-        let cipher = XChaCha20Poly1305::new(self.0.as_slice().into());
-        let plain = cipher.decrypt(XNonce::from_slice(nonce), Payload { msg: sealed, aad: place }).ok()?;
-        Some(Zeroizing::new(plain))
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>()?;
+        let mut octets = Zeroizing::new(sealed.to_vec());
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let plain = self.0.cipher.open_in_place(nonce, Aad::from(place), &mut octets).ok()?.len();
+        octets.truncate(plain);
+        Some(octets)
     }
 
     /// A name for `text` that tells nothing of it: HMAC-SHA-256 (RFC 2104), cut to 16 octets.
     pub fn name(&self, text: &[u8]) -> [u8; 16] {
         // HMAC takes keys of any length.
         let mut mac =
-            <Hmac<Sha256> as hmac::Mac>::new_from_slice(self.0.as_slice()).unwrap_or_else(|_| unreachable!());
+            <Hmac<Sha256> as hmac::Mac>::new_from_slice(self.expose()).unwrap_or_else(|_| unreachable!());
         mac.update(b"sealpost local name");
         mac.update(text);
         let tag: [u8; 32] = mac.finalize().into_bytes().into();
@@ -99,6 +110,23 @@ mod tests {
         assert_ne!(sealed, key.seal(b"row 1", b"a subject"));
         assert_eq!(key.name(b"INBOX"), key.name(b"INBOX"));
         assert_ne!(key.name(b"INBOX"), other.name(b"INBOX"));
+    }
+
+    #[test]
+    fn it_is_the_cipher_of_rfc_8452() {
+        // Appendix C.2: key 01 00…, nonce 03 00…, plaintext 01 00…, no additional data.
+        let first = |octet| {
+            let mut octets = [0; 32];
+            octets[0] = octet;
+            octets
+        };
+        let (key, nonce) = (LocalKey::new(Zeroizing::new(first(1))), first(3));
+        let sealed = [
+            0xc2, 0xef, 0x32, 0x8e, 0x5c, 0x71, 0xc8, 0x3b, 0x84, 0x31, 0x22, 0x13, 0x0f, 0x73, 0x64, 0xb7,
+            0x61, 0xe0, 0xb9, 0x74, 0x27, 0xe3, 0xdf, 0x28,
+        ];
+        let row = [&nonce[..NONCE_LEN], &sealed].concat();
+        assert_eq!(key.open(b"", &row).as_deref().map(Vec::as_slice), Some(&first(1)[..8]));
     }
 
     #[test]
