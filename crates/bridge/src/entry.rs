@@ -2,15 +2,20 @@
 
 use sealpost_client::open::{Again, Described, Opened, Verdict};
 use sealpost_proto::imap::response;
+use std::ops::Range;
 use zeroize::Zeroizing;
 
 /// Version of the form in which entries are stored; others are made anew.
-const VERSION: u8 = 7;
+const VERSION: u8 = 8;
+/// Octets of an entry as it is stored, before its first text.
+const FIXED_OCTETS: usize = 14;
 
 /// How much of an entry is asked for: its parts are sealed apart, since some are long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Need {
-    /// Keywords, size, ENVELOPE, BODY, BODYSTRUCTURE, PREVIEW.
+    /// Keywords.
+    Keywords,
+    /// Size, ENVELOPE, BODY, BODYSTRUCTURE, PREVIEW.
     Brief,
     /// The header too.
     Head,
@@ -27,20 +32,38 @@ pub(crate) struct Entry {
     pub(crate) size: u64,
     /// Octets that it has more as shown than at the server: the verdict. Sealed mail has fewer, which counts as none.
     pub(crate) growth: u32,
-    /// ENVELOPE.
-    pub(crate) envelope: Zeroizing<Vec<u8>>,
-    /// BODY.
-    pub(crate) body: Zeroizing<Vec<u8>>,
-    /// BODYSTRUCTURE.
-    pub(crate) body_structure: Zeroizing<Vec<u8>>,
-    /// PREVIEW.
-    pub(crate) preview: Zeroizing<Vec<u8>>,
     /// What opens it again.
     pub(crate) again: Again,
+    /// Its brief part as it is stored, before it is sealed; see [`Need`].
+    brief: Zeroizing<Vec<u8>>,
+    /// Where in that the texts are.
+    texts: [Range<usize>; Text::COUNT],
     /// Header as shown, with the empty line; see [`Need`].
     pub(crate) head: Option<Zeroizing<Vec<u8>>>,
     /// The texts of its parts, in the form in which the server compares too (i;unicode-casemap); see [`Need`].
-    pub(crate) text: Option<Zeroizing<String>>,
+    text: Option<Zeroizing<String>>,
+}
+
+/// A text of an entry's brief part, as IMAP has it, in the order in which they are stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Text {
+    Envelope,
+    Body,
+    BodyStructure,
+    Preview,
+}
+
+impl Text {
+    const COUNT: usize = 4;
+}
+
+/// What an entry is made of; see there.
+pub(crate) struct Brief<'a> {
+    pub(crate) keywords: Keywords,
+    pub(crate) size: u64,
+    pub(crate) growth: u32,
+    pub(crate) texts: [&'a [u8]; Text::COUNT],
+    pub(crate) again: Again,
 }
 
 /// Keywords that tell a verdict, one bit each.
@@ -98,17 +121,47 @@ impl Entry {
     pub(crate) fn new(opened: &Opened, described: Described, again: Again, stored: u64) -> Self {
         let mut preview = Vec::new();
         response::string(&mut preview, described.preview.as_bytes());
-        Self {
+        let preview = Zeroizing::new(preview);
+        let brief = Brief {
             keywords: Keywords::of(opened.verdict, opened.sealed),
             size: described.size,
             growth: u32::try_from(described.size.saturating_sub(stored)).unwrap_or(u32::MAX),
-            envelope: described.envelope,
-            body: described.body,
-            body_structure: described.body_structure,
-            preview: Zeroizing::new(preview),
+            texts: [&described.envelope, &described.body, &described.body_structure, &preview],
             again,
-            text: Some(described.text),
-            head: Some(described.head),
+        };
+        Self::of(brief, described.head, described.text)
+    }
+
+    pub(crate) fn of(brief: Brief<'_>, head: Zeroizing<Vec<u8>>, text: Zeroizing<String>) -> Self {
+        let Brief { keywords, size, growth, texts, again } = brief;
+        let opener = again.to_octets();
+        let length = FIXED_OCTETS + texts.iter().map(|text| 4 + text.len()).sum::<usize>() + opener.len();
+        let mut out = Zeroizing::new(Vec::with_capacity(length));
+        out.extend([VERSION, keywords.0]);
+        out.extend(size.to_le_bytes());
+        out.extend(growth.to_le_bytes());
+        let texts = texts.map(|text| {
+            // Descriptions are bounded far below 4 GiB.
+            out.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+            let start = out.len();
+            out.extend_from_slice(text);
+            start..out.len()
+        });
+        out.extend_from_slice(&opener);
+        Self { keywords, size, growth, again, brief: out, texts, head: Some(head), text: Some(text) }
+    }
+
+    /// Of which nothing but its keywords was asked for ([`Need::Keywords`]).
+    pub(crate) fn of_keywords(keywords: Keywords) -> Self {
+        Self {
+            keywords,
+            size: 0,
+            growth: 0,
+            again: Again::not(),
+            brief: Zeroizing::default(),
+            texts: [const { 0..0 }; Text::COUNT],
+            head: None,
+            text: None,
         }
     }
 
@@ -116,13 +169,19 @@ impl Entry {
     pub(crate) fn octets(&self) -> usize {
         let (head, text) =
             (self.head.as_ref().map_or(0, |h| h.len()), self.text.as_ref().map_or(0, |t| t.len()));
-        self.envelope.len() + self.body.len() + self.body_structure.len() + head + text
+        self.brief.len() + head + text
     }
 
     /// Goes on without its header and its text.
     pub(crate) fn forget_text(&mut self) {
         self.head = Some(Zeroizing::default());
         self.text = Some(Zeroizing::default());
+    }
+
+    /// One of the texts of its brief part. To be asked for ([`Need::Brief`]).
+    pub(crate) fn brief(&self, which: Text) -> &[u8] {
+        debug_assert!(!self.brief.is_empty(), "nobody asked for more than keywords");
+        &self.brief[self.texts[which as usize].clone()]
     }
 
     /// Header as shown, with the empty line. To be asked for ([`Need::Head`]).
@@ -138,60 +197,38 @@ impl Entry {
     }
 
     /// Its brief part as it is stored, before it is sealed: version, keywords, size (8 octets, little-endian), growth
-    /// (4), then each text behind its length (4).
-    pub(crate) fn to_octets(&self) -> Zeroizing<Vec<u8>> {
-        let again = self.again.to_octets();
-        let texts = [&self.envelope, &self.body, &self.body_structure, &self.preview, &again];
-        let length = 14 + texts.iter().map(|text| 4 + text.len()).sum::<usize>();
-        let mut out = Zeroizing::new(Vec::with_capacity(length));
-        out.extend([VERSION, self.keywords.0]);
-        out.extend(self.size.to_le_bytes());
-        out.extend(self.growth.to_le_bytes());
-        for text in texts {
-            // Descriptions are bounded far below 4 GiB.
-            out.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
-            out.extend_from_slice(text);
-        }
-        out
+    /// (4), each of the texts behind its length (4), what opens it again.
+    pub(crate) fn stored(&self) -> &[u8] {
+        &self.brief
     }
 
-    /// Inverse of [`Entry::to_octets`], with what else was asked for.
+    /// Inverse of [`Entry::stored`], with what else was asked for.
     pub(crate) fn read(
-        octets: &[u8],
+        brief: Zeroizing<Vec<u8>>,
         head: Option<Zeroizing<Vec<u8>>>,
         text: Option<Zeroizing<Vec<u8>>>,
     ) -> Option<Self> {
-        let (start, mut rest) = octets.split_at_checked(14)?;
+        let start = brief.first_chunk::<FIXED_OCTETS>()?;
         if start[0] != VERSION {
             return None;
         }
+        let keywords = Keywords(start[1]);
         let size = u64::from_le_bytes(start[2..10].try_into().ok()?);
         let growth = u32::from_le_bytes(start[10..].try_into().ok()?);
-        let mut next = || -> Option<Zeroizing<Vec<u8>>> {
-            let (length, behind) = rest.split_at_checked(4)?;
-            let length = usize::try_from(u32::from_le_bytes(length.try_into().ok()?)).ok()?;
-            let (text, behind) = behind.split_at_checked(length)?;
-            rest = behind;
-            Some(Zeroizing::new(text.to_vec()))
-        };
-        let (envelope, body, body_structure, preview) = (next()?, next()?, next()?, next()?);
-        let again = Again::read(&next()?)?;
+        let mut texts = [const { 0..0 }; Text::COUNT];
+        let mut at = FIXED_OCTETS;
+        for text in &mut texts {
+            let length = brief.get(at..)?.first_chunk()?;
+            let start = at + length.len();
+            at = start.checked_add(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+            *text = start..at;
+        }
+        let again = Again::read(brief.get(at..)?)?;
         let text = match text {
             Some(mut octets) => Some(Zeroizing::new(String::from_utf8(std::mem::take(&mut *octets)).ok()?)),
             None => None,
         };
-        rest.is_empty().then_some(Self {
-            keywords: Keywords(start[1]),
-            size,
-            growth,
-            envelope,
-            body,
-            body_structure,
-            preview,
-            again,
-            head,
-            text,
-        })
+        Some(Self { keywords, size, growth, again, brief, texts, head, text })
     }
 }
 
@@ -204,33 +241,37 @@ mod tests {
     #[test]
     fn entries_are_read_back_whole_or_not_at_all() {
         let text = |text: &str| Zeroizing::new(text.as_bytes().to_vec());
-        let entry = Entry {
-            keywords: Keywords::of(Verdict::Good, true),
-            size: 1 << 40,
-            growth: 300,
-            envelope: text("(NIL)"),
-            body: text(""),
-            body_structure: text("()"),
-            preview: text("\"\""),
-            again: Again::read(&[0]).unwrap(),
-            head: Some(text("Subject: x\r\n\r\n")),
-            text: Some(Zeroizing::new(casemap("Grüße ΣΑΣ"))),
-        };
-        let octets = entry.to_octets();
-        let others = || (entry.head.clone(), Some(text(entry.text())));
-        let read = |octets: &[u8]| Entry::read(octets, others().0, others().1);
-        assert!(read(&octets).unwrap() == entry);
-        assert!(
-            Entry::read(&octets, None, None).unwrap() == Entry { head: None, text: None, ..entry.clone() }
-        );
-        assert!(Entry::read(&octets, None, Some(Zeroizing::new(vec![0xff]))).is_none());
-        for cut in 0..octets.len() {
-            assert!(read(&octets[..cut]).is_none(), "{cut}");
+        let head = || text("Subject: x\r\n\r\n");
+        let folded = casemap("Grüße ΣΑΣ");
+        for opener in [vec![0], [&[1], &[7; 40][..]].concat(), [&[2], &[7; 56][..]].concat()] {
+            let brief = Brief {
+                keywords: Keywords::of(Verdict::Good, true),
+                size: 1 << 40,
+                growth: 300,
+                texts: [b"(NIL)", b"", b"()", b"\"\""],
+                again: Again::read(&opener).unwrap(),
+            };
+            let entry = Entry::of(brief, head(), Zeroizing::new(folded.clone()));
+            let read = |octets: &[u8]| {
+                Entry::read(Zeroizing::new(octets.to_vec()), Some(head()), Some(text(&folded)))
+            };
+            let octets = entry.stored().to_vec();
+            assert!(read(&octets).unwrap() == entry);
+            let texts =
+                [Text::Envelope, Text::Body, Text::BodyStructure, Text::Preview].map(|t| entry.brief(t));
+            assert_eq!(texts, [&b"(NIL)"[..], b"", b"()", b"\"\""]);
+            let alone = Entry::read(Zeroizing::new(octets.clone()), None, None).unwrap();
+            assert!(alone == Entry { head: None, text: None, ..entry.clone() });
+            let no_text = Some(Zeroizing::new(vec![0xff]));
+            assert!(Entry::read(Zeroizing::new(octets.clone()), None, no_text).is_none());
+            for cut in 0..octets.len() {
+                assert!(read(&octets[..cut]).is_none(), "{cut}");
+            }
+            assert!(read(&[&octets[..], b"x"].concat()).is_none());
+            let mut other = octets.clone();
+            other[0] = VERSION + 1;
+            assert!(read(&other).is_none());
         }
-        assert!(read(&[&octets[..], b"x"].concat()).is_none());
-        let mut other = octets.to_vec();
-        other[0] = VERSION + 1;
-        assert!(read(&other).is_none());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::{
 use zeroize::Zeroizing;
 
 /// Layout of the tables; another one is thrown away.
-const VERSION: i32 = 7;
+const VERSION: i32 = 8;
 /// UIDs that nobody asked for, read along to save a search.
 const GAP: u32 = 4;
 
@@ -129,21 +129,29 @@ impl Index {
     pub(crate) fn look(&self, place: &Place, uids: &[u32], need: Need) -> Result<HashMap<u32, Known>> {
         let sql = self.sql();
         let mut known = HashMap::with_capacity(uids.len());
-        let (columns, rest) = match need {
-            Need::Brief => ("brief, NULL, NULL", ""),
-            Need::Head => ("brief, head, NULL", "LEFT JOIN rest USING (id)"),
-            Need::All => ("brief, head, text", "LEFT JOIN rest USING (id)"),
+        let (columns, joined) = match need {
+            Need::Keywords => ("keywords", ""),
+            Need::Brief => ("brief, NULL, NULL", "LEFT JOIN brief USING (id)"),
+            Need::Head => ("brief, head, NULL", "LEFT JOIN brief USING (id) LEFT JOIN rest USING (id)"),
+            Need::All => ("brief, head, text", "LEFT JOIN brief USING (id) LEFT JOIN rest USING (id)"),
         };
         let mut statement = sql.prepare_cached(&format!(
-            "SELECT id, kind, {columns} FROM message LEFT JOIN brief USING (id) {rest} WHERE id BETWEEN ?1 AND ?2"
+            "SELECT id, kind, {columns} FROM message {joined} WHERE id BETWEEN ?1 AND ?2"
         ))?;
         for (first, last) in runs(uids) {
             let mut rows = statement.query([place.key(first), place.key(last)])?;
             while let Some(row) = rows.next()? {
                 let uid = uid_of(row.get(0)?);
-                let is = match row.get::<_, u8>(1)? {
-                    0 => Known::AsItIs,
-                    _ => self.entry(place, uid, row)?.map_or(Known::ToOpen, |e| Known::Opened(Box::new(e))),
+                let is = if row.get::<_, u8>(1)? == 0 {
+                    Known::AsItIs
+                } else {
+                    let entry = match need {
+                        Need::Keywords => {
+                            self.keywords_in(place, uid, row.get_ref(2)?)?.map(Entry::of_keywords)
+                        }
+                        _ => self.entry(place, uid, row)?,
+                    };
+                    entry.map_or(Known::ToOpen, |entry| Known::Opened(Box::new(entry)))
                 };
                 known.insert(uid, is);
             }
@@ -161,8 +169,23 @@ impl Index {
         let parts = (open(2, Part::Brief)?, open(3, Part::Head)?, open(4, Part::Text)?);
         Ok(match parts {
             (Some(Some(brief)), head @ (None | Some(Some(_))), text @ (None | Some(Some(_)))) => {
-                Entry::read(&brief, head.flatten(), text.flatten())
+                Entry::read(brief, head.flatten(), text.flatten())
             }
+            _ => None,
+        })
+    }
+
+    /// The keywords in a column; `None` where there are none, and where they are damaged.
+    fn keywords_in(
+        &self,
+        place: &Place,
+        uid: u32,
+        column: rusqlite::types::ValueRef<'_>,
+    ) -> Result<Option<Keywords>> {
+        let sealed = column.as_blob_or_null().map_err(rusqlite::Error::from)?;
+        let bits = sealed.and_then(|sealed| self.key.open(&Part::Keywords.name(place, uid), sealed));
+        Ok(match bits.as_deref().map(Vec::as_slice) {
+            Some([bits]) => Some(Keywords::from_bits(*bits)),
             _ => None,
         })
     }
@@ -187,11 +210,8 @@ impl Index {
         let mut all = HashMap::new();
         while let Some(row) = rows.next()? {
             let uid = uid_of(row.get(0)?);
-            let sealed = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-            if let Some([bits]) =
-                self.key.open(&Part::Keywords.name(place, uid), sealed).as_deref().map(Vec::as_slice)
-            {
-                all.insert(uid, Keywords::from_bits(*bits));
+            if let Some(keywords) = self.keywords_in(place, uid, row.get_ref(1)?)? {
+                all.insert(uid, keywords);
             }
         }
         Ok(all)
@@ -234,7 +254,7 @@ impl Index {
                 let key = place.key(*uid);
                 let keywords = seal(Part::Keywords, &[entry.keywords.bits()]);
                 message.execute(params![key, keywords, entry.growth])?;
-                brief.execute(params![key, seal(Part::Brief, &entry.to_octets())])?;
+                brief.execute(params![key, seal(Part::Brief, entry.stored())])?;
                 let (head, text) =
                     (seal(Part::Head, entry.head()), seal(Part::Text, entry.text().as_bytes()));
                 rest.execute(params![key, head, text])?;
@@ -406,21 +426,18 @@ fn prepare(path: &Path) -> Result<Connection> {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::entry::Brief;
     use sealpost_client::open::Again;
 
     fn entry(subject: &str) -> Entry {
-        Entry {
+        let brief = Brief {
             keywords: Keywords::default(),
             size: 5,
             growth: 7,
-            envelope: Zeroizing::default(),
-            body: Zeroizing::default(),
-            body_structure: Zeroizing::default(),
-            preview: Zeroizing::default(),
+            texts: [b""; 4],
             again: Again::read(&[0]).unwrap(),
-            head: Some(Zeroizing::new(subject.as_bytes().to_vec())),
-            text: Some(Zeroizing::default()),
-        }
+        };
+        Entry::of(brief, Zeroizing::new(subject.as_bytes().to_vec()), Zeroizing::default())
     }
 
     #[test]

@@ -52,6 +52,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             self.program.say(b" ");
             match (answer, &content) {
                 (Answer::Written(octets), _) => self.program.say(&octets),
+                (Answer::Brief(name, text), _) => {
+                    self.program.say(name.as_bytes());
+                    self.program.say(entry.brief(text));
+                }
                 (Answer::Memory(name, octets), _) => {
                     self.program.say(format!("{name}{{{}}}\r\n", octets.len()).as_bytes());
                     self.program.say(&octets);

@@ -1,7 +1,7 @@
 //! Which octets of an opened message an item of FETCH asks for.
 
 use super::binary::{self, Decoded};
-use crate::entry::{Entry, Need};
+use crate::entry::{Entry, Need, Text};
 use sealpost_client::open::Shown;
 use sealpost_proto::{
     imap::{FetchItem, Section, SectionText, encode, mime::Structure, section},
@@ -20,6 +20,8 @@ const HEADER_MAX: u64 = 1024 * 1024;
 pub(super) enum Answer {
     /// Written out, name and value.
     Written(Vec<u8>),
+    /// What the index has of it, behind the name.
+    Brief(&'static str, Text),
     /// A literal of these octets behind the name, which ends in a space.
     Octets(String, Range<u64>),
     /// A literal in memory behind the name.
@@ -64,18 +66,23 @@ pub(super) fn need(items: &[FetchItem]) -> Need {
         matches!(item, FetchItem::Section { .. } | FetchItem::Rfc822Header)
             || is_content(item) && !is_indexed(item)
     };
-    if items.iter().any(head) { Need::Head } else { Need::Brief }
+    if items.iter().any(head) {
+        Need::Head
+    } else if items.iter().any(is_content) {
+        Need::Brief
+    } else {
+        Need::Keywords
+    }
 }
 
 /// An item that [`is_indexed`].
 pub(super) fn from_entry(item: &FetchItem, entry: &Entry) -> Answer {
-    let named = |name: &str, value: &[u8]| Answer::Written([name.as_bytes(), b" ", value].concat());
     match item {
-        FetchItem::Envelope => named("ENVELOPE", &entry.envelope),
-        FetchItem::Body => named("BODY", &entry.body),
-        FetchItem::BodyStructure => named("BODYSTRUCTURE", &entry.body_structure),
-        FetchItem::Size => named("RFC822.SIZE", entry.size.to_string().as_bytes()),
-        FetchItem::Preview { .. } => named("PREVIEW", &entry.preview),
+        FetchItem::Envelope => Answer::Brief("ENVELOPE ", Text::Envelope),
+        FetchItem::Body => Answer::Brief("BODY ", Text::Body),
+        FetchItem::BodyStructure => Answer::Brief("BODYSTRUCTURE ", Text::BodyStructure),
+        FetchItem::Preview { .. } => Answer::Brief("PREVIEW ", Text::Preview),
+        FetchItem::Size => Answer::Written(format!("RFC822.SIZE {}", entry.size).into_bytes()),
         FetchItem::Rfc822Header => Answer::Memory("RFC822.HEADER ".into(), entry.head().to_vec()),
         FetchItem::Section { section, partial, .. } => {
             let octets = match &section.text {
@@ -84,7 +91,7 @@ pub(super) fn from_entry(item: &FetchItem, entry: &Entry) -> Answer {
             };
             Answer::Memory(label(section, *partial), cut_octets(&octets, *partial))
         }
-        _ => named("X", b"NIL"),
+        _ => Answer::Written(b"X NIL".to_vec()),
     }
 }
 

@@ -347,6 +347,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::entry::Brief;
     use sealpost_client::open::Again;
     use sealpost_proto::imap::Atom;
     use zeroize::Zeroizing;
@@ -448,21 +449,16 @@ mod tests {
 
     #[test]
     fn opened_messages_match_as_the_rfc_says() {
-        let text = |text: &str| Zeroizing::new(text.as_bytes().to_vec());
-        let entry = Entry {
+        let brief = Brief {
             keywords: Keywords::default(),
             size: 100,
             growth: 0,
-            envelope: text(""),
-            body: text(""),
-            body_structure: text(""),
-            preview: text(""),
-            again: Again::read(&[0]).unwrap(),
-            head: Some(text(
-                "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n aus Basel\r\nDate: Mon, 23 Nov 2026 23:30:00 -0500\r\nTo: bob@x\r\n\r\n",
-            )),
-            text: Some(Zeroizing::new(casemap("Hello Bob"))),
+            texts: [b""; 4],
+            again: Again::not(),
         };
+        let head = "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n aus Basel\r\nDate: Mon, 23 Nov 2026 23:30:00 -0500\r\nTo: bob@x\r\n\r\n";
+        let entry =
+            Entry::of(brief, Zeroizing::new(head.as_bytes().to_vec()), Zeroizing::new(casemap("Hello Bob")));
         let header =
             |field: &str, value: &str| SearchKey::Header { field: field.into(), value: value.into() };
         for (key, want) in [

@@ -10,7 +10,7 @@ use super::{
     search::{Looked, is_known_charset},
     wire::{self, Item},
 };
-use crate::entry::{Entry, Need};
+use crate::entry::{Entry, Need, Text};
 use sealpost_client::open::field_text;
 use sealpost_proto::{
     imap::{
@@ -200,7 +200,7 @@ fn keys_of(entry: &Entry) -> Keys {
     let ids = |name: &str| header.all(name).map(Field::unfolded).collect::<Vec<_>>().join(&b' ');
     let references = references(&ids("References"), &ids("In-Reply-To"));
     let date = header.first("Date").and_then(|field| sent(&field.unfolded()));
-    Keys::new(Envelope::read(&entry.envelope).unwrap_or_default(), date, references, field_text)
+    Keys::new(Envelope::read(entry.brief(Text::Envelope)).unwrap_or_default(), date, references, field_text)
 }
 
 /// Of a plain one, as the server tells it.

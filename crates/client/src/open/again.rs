@@ -50,6 +50,11 @@ impl Opened {
 }
 
 impl Again {
+    /// Of a message that is judged anew each time.
+    pub fn not() -> Self {
+        Self(How::Not)
+    }
+
     /// Whether the message is to be judged anew.
     pub fn is_not(&self) -> bool {
         self.0 == How::Not
