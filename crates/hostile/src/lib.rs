@@ -28,7 +28,7 @@ pub mod world;
 
 pub use attack::{Attack, Flood, mallory};
 pub use authority::{Authority, Certificate};
-pub use line::Line;
+pub use line::{Breaks, Line};
 pub use mail::MailMiddle;
 pub use mail_attack::MailAttack;
 pub use middle::{Door, Middle};

@@ -11,19 +11,44 @@ use std::{
     },
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     sync::watch,
 };
+
+/// Octets carried at once.
+const CHUNK: usize = 64 * 1024;
+
+/// When a line breaks in an exchange: octets to the server, and octets back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Breaks {
+    /// The server has none of what was said.
+    BeforeItIsHeard,
+    /// The server has answered, and nothing of that arrives.
+    BeforeItIsAnswered,
+}
+
+/// A break to come.
+struct Plan {
+    /// Exchanges until then, that one included.
+    exchanges: u32,
+    how: Breaks,
+    /// Nothing comes through afterwards.
+    stays: bool,
+}
+
+/// Whether connections come through, and how often all were cut.
+type State = (bool, u64);
 
 /// A running line; it breaks for good when dropped.
 pub struct Line {
     /// Where it begins.
     pub address: SocketAddr,
     /// Whether connections come through; the number tells those apart that a cut ended.
-    state: watch::Sender<(bool, u64)>,
+    state: watch::Sender<State>,
     /// How many octets each of the next connections carries down before it breaks; without an end once these are used up.
     carries: Arc<Mutex<VecDeque<u64>>>,
+    plan: Arc<Mutex<Option<Plan>>>,
     connections: Arc<AtomicU64>,
     refused: Arc<AtomicU64>,
     _listening: Listening,
@@ -35,23 +60,26 @@ impl Line {
         let (state, watched) = watch::channel((true, 0));
         let carries = Arc::<Mutex<VecDeque<u64>>>::default();
         let (connections, refused) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
-        let (plan, count, no) = (carries.clone(), connections.clone(), refused.clone());
+        let plan = Arc::<Mutex<Option<Plan>>>::default();
+        let (most, count, no) = (carries.clone(), connections.clone(), refused.clone());
+        let (breaks, broken) = (plan.clone(), state.clone());
         let listening = Listening::start((server.ip(), 0).into(), move |near| {
             let mut watched = watched.clone();
             let up = watched.borrow_and_update().0;
-            let most = up.then(|| plan.lock().unwrap().pop_front().unwrap_or(u64::MAX));
+            let most = up.then(|| most.lock().unwrap().pop_front().unwrap_or(u64::MAX));
+            let (breaks, broken) = (breaks.clone(), broken.clone());
             if up { &count } else { &no }.fetch_add(1, Ordering::SeqCst);
             async move {
                 let Some(most) = most else { return Ok(()) };
                 tokio::select! {
                     _ = watched.changed() => Ok(()),
-                    end = carry(near, server, most) => end,
+                    end = carry(near, server, most, (&breaks, &broken)) => end,
                 }
             }
         });
         let listening = listening.await?;
         let address = listening.address;
-        Ok(Self { address, state, carries, connections, refused, _listening: listening })
+        Ok(Self { address, state, carries, plan, connections, refused, _listening: listening })
     }
 
     /// Ends all connections; new ones come through.
@@ -74,6 +102,21 @@ impl Line {
         *self.carries.lock().unwrap() = octets.into_iter().collect();
     }
 
+    /// Breaks once, in the exchange with this number from now on, the next one being the first.
+    pub fn breaks_in(&self, exchange: u32, how: Breaks) {
+        *self.plan.lock().unwrap() = Some(Plan { exchanges: exchange, how, stays: false });
+    }
+
+    /// The same, and lets no connection through afterwards until [`Line::mend`].
+    pub fn breaks_and_stays_down_in(&self, exchange: u32, how: Breaks) {
+        *self.plan.lock().unwrap() = Some(Plan { exchanges: exchange, how, stays: true });
+    }
+
+    /// Whether it was still to break; it does not now.
+    pub fn holds(&self) -> bool {
+        self.plan.lock().unwrap().take().is_some()
+    }
+
     /// How many came while it was down.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::SeqCst)
@@ -85,16 +128,64 @@ impl Line {
     }
 }
 
-async fn carry(mut near: TcpStream, server: SocketAddr, most: u64) -> io::Result<()> {
-    let mut far = TcpStream::connect(server).await?;
-    if most == u64::MAX {
-        return copy_bidirectional(&mut near, &mut far).await.map(drop);
-    }
-    let ((mut near_read, mut near_write), (far_read, mut far_write)) = (near.split(), far.split());
-    let mut far_read = far_read.take(most);
-    tokio::select! {
-        up = tokio::io::copy(&mut near_read, &mut far_write) => up?,
-        down = tokio::io::copy(&mut far_read, &mut near_write) => down?,
+type Broken<'a> = (&'a Mutex<Option<Plan>>, &'a watch::Sender<State>);
+
+async fn carry(
+    near: TcpStream,
+    server: SocketAddr,
+    mut most: u64,
+    (plan, state): Broken<'_>,
+) -> io::Result<()> {
+    let (mut near_read, mut near_write) = near.into_split();
+    let (mut far_read, mut far_write) = TcpStream::connect(server).await?.into_split();
+    let (mut up, mut down) = (vec![0; CHUNK], vec![0; CHUNK]);
+    // An exchange begins where something goes up behind something that came down.
+    let (mut answered, mut last) = (true, None);
+    let break_here = |planned: &Plan| {
+        if planned.stays {
+            state.send_modify(|(up, _)| *up = false);
+        }
     };
-    near_write.shutdown().await
+    loop {
+        tokio::select! {
+            read = near_read.read(&mut up) => {
+                let n = read?;
+                if n == 0 {
+                    return Ok(());
+                }
+                if std::mem::take(&mut answered) && let Some(planned) = due(plan) {
+                    if planned.how == Breaks::BeforeItIsHeard {
+                        break_here(&planned);
+                        return Ok(());
+                    }
+                    last = Some(planned);
+                }
+                far_write.write_all(&up[..n]).await?;
+            }
+            read = far_read.read(&mut down) => {
+                let n = read?.min(usize::try_from(most).unwrap_or(usize::MAX));
+                if let Some(planned) = &last {
+                    break_here(planned);
+                    return Ok(());
+                }
+                if n == 0 {
+                    return Ok(());
+                }
+                near_write.write_all(&down[..n]).await?;
+                most -= n as u64;
+                if most == 0 {
+                    return near_write.shutdown().await;
+                }
+                answered = true;
+            }
+        }
+    }
+}
+
+/// Counts an exchange; the break that is planned for it.
+fn due(plan: &Mutex<Option<Plan>>) -> Option<Plan> {
+    let mut plan = plan.lock().unwrap();
+    let planned = plan.as_mut()?;
+    planned.exchanges -= 1;
+    if planned.exchanges == 0 { plan.take() } else { None }
 }

@@ -6,6 +6,7 @@ mod append;
 mod extensions;
 mod imap;
 mod index;
+mod lost;
 mod notify;
 mod reconnect;
 mod submission;

@@ -12,7 +12,7 @@ use sealpost_hostile::{Line, world::World};
 const PLAIN: &[u8] = b"From: eve@example.org\r\nSubject: plain\r\n\r\nx\r\n";
 
 /// A bridge of Bob's behind a line that can break, and a session on another device of his that is not.
-async fn behind_a_line() -> (World, Line, Bridge, (Bridge, Program)) {
+pub(super) async fn behind_a_line() -> (World, Line, Bridge, (Bridge, Program)) {
     let (world, _, _) = people().await;
     let (honest, host) = (world.com.addresses.imaps[0], world.com.context.config.hostname.clone());
     world.copy("bob", "bob-elsewhere");

@@ -2,6 +2,7 @@
 
 use super::{
     Came, End, Result, Session, response,
+    resume::Numbers,
     wire::{Next, Response},
 };
 use sealpost_proto::imap::Tag;
@@ -45,7 +46,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             match self.listen_here(&done).await {
                 // It goes on over another connection, or was about to end.
                 Err(End::Lost(error)) => {
-                    Box::pin(self.resume(&error, done(&self.program.input))).await?;
+                    let waiting = done(&self.program.input);
+                    Box::pin(self.resume(&error, waiting, Numbers::Same)).await?;
                     if done(&self.program.input) {
                         return Ok(Idle::Ended(b"OK IDLE completed".to_vec()));
                     }

@@ -7,10 +7,12 @@ mod append;
 pub(crate) mod background;
 mod binary;
 mod ends;
+mod fate;
 mod fetch;
 mod guard;
 pub(crate) mod heard;
 mod idle;
+mod inquiry;
 mod listing;
 mod login;
 mod notify;
@@ -23,6 +25,7 @@ mod resume;
 mod search;
 mod sort;
 mod status;
+mod view;
 mod wire;
 
 use crate::{
@@ -32,12 +35,13 @@ use crate::{
     index::Place,
 };
 use ends::{Came, Lost, Program, Server};
-use resume::{Opened, View};
+use resume::Numbers;
 use sealpost_proto::imap::{
     Atom, Body, Command, FetchItem, Names, Received, Tag, parse, receive::LiteralHead,
 };
 use std::{collections::HashMap, io, sync::Arc};
 use tokio::io::{AsyncRead, AsyncWrite};
+use view::{Opened, View};
 use wire::{Response, response};
 use zeroize::Zeroizing;
 
@@ -243,7 +247,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             match self.wait_here().await {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
-                Err(End::Lost(error)) => Box::pin(self.resume(&error, false)).await?,
+                Err(End::Lost(error)) => Box::pin(self.resume(&error, false, Numbers::Same)).await?,
                 Err(end) => return Err(end),
             }
             if !self.program.input.is_empty() {
@@ -380,29 +384,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Ok(())
     }
 
-    /// Carries a command out, anew where the connection to the server was lost amid it and that does no harm.
-    async fn carry_out(&mut self, octets: &[u8]) -> Result<()> {
-        let command = match parse::command(octets, self.names) {
-            Ok(command) => command,
-            Err(bad) => {
-                let tag = bad.tag.as_ref().map_or("*", Tag::as_str).to_owned();
-                self.program.line(&format!("{tag} BAD {}", bad.error));
-                return Ok(());
-            }
-        };
-        for _ in 0..resume::REPEATS {
-            let done = self.command(command.clone()).await;
-            match done {
-                Err(End::Lost(error)) if !self.amid && resume::may_be_repeated(&command) => {
-                    Box::pin(self.resume(&error, true)).await?;
-                }
-                // Else what became of the command nobody knows; the mail program looks anew.
-                other => return other,
-            }
-        }
-        self.give_up()
-    }
-
     async fn command(&mut self, command: Command) -> Result<()> {
         let tag = command.tag.clone();
         self.bound |= resume::binds(&command);
@@ -457,8 +438,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 self.forward(&command).await?;
                 return Err(End::Over);
             }
+            Body::Close => {
+                // Until it is done the mailbox may have to be opened again for it.
+                let rest = self.forward(&command).await?;
+                if rest.starts_with(b"OK") {
+                    self.leave();
+                }
+            }
             _ => {
-                if matches!(command.body, Body::Close | Body::Unselect) {
+                if command.body == Body::Unselect {
                     self.leave();
                 }
                 self.forward(&command).await?;
@@ -604,7 +592,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             let (mailbox, read_only) = (mailbox.clone(), *read_only);
             match self.account.place(mailbox.as_str(), uid_validity) {
                 Ok(place) => {
-                    let view = View { mailbox, read_only, uid_validity, exists, gone: 0, modseq };
+                    let view = View { mailbox, read_only, uid_validity, exists, gone: 0, modseq, uids: None };
                     self.selected = Some(Selected { place, view });
                 }
                 Err(error) => return self.broken(&error),

@@ -5,16 +5,18 @@
 //!
 //! Message numbers are what may not change in silence. A connection of its own asks, with QRESYNC (RFC 7162 §3.2.5), which
 //! messages went since the mailbox was opened: as many as the program was told of, or the numbers are others now. It is
-//! another connection since a program that did not ENABLE QRESYNC must not be told VANISHED.
+//! another connection since a program that did not ENABLE QRESYNC must not be told VANISHED. Where the command that was lost
+//! may have removed messages itself, their UIDs were asked for before: what is missing then is told as it would have been.
 
 use super::{
     End, Result, Session,
     ends::{Lost, Server},
-    listing,
+    inquiry, listing,
+    view::{Opened, Uids, View},
     wire::{self, Response, response},
 };
 use sealpost_client::{bridge::MailConnection, error::ClientError};
-use sealpost_proto::imap::{Atom, Body, Command, MailboxName, Names, Qresync, SearchReturn, SelectParams};
+use sealpost_proto::imap::{Atom, Body, Command, Names, Qresync, SearchReturn, SelectParams, SequenceSet};
 use std::{io, num::NonZeroU32, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -34,61 +36,24 @@ pub(super) const REPEATS: u32 = 3;
 /// What a mail program is told in the end.
 const LOST: &str = "[UNAVAILABLE] The connection to the mail server was lost; sign in again";
 
-/// What a mail program believes of the mailbox that is open.
-#[derive(Debug, Clone)]
-pub(super) struct View {
-    pub(super) mailbox: MailboxName,
-    pub(super) read_only: bool,
-    pub(super) uid_validity: u32,
-    /// Messages it was told of.
-    pub(super) exists: u32,
-    /// Of those that were there or came since, the ones it was told are gone.
-    pub(super) gone: u32,
-    /// HIGHESTMODSEQ when it was opened.
-    pub(super) modseq: Option<u64>,
+/// What a mail program is to find of message numbers once its session goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Numbers {
+    /// They are the same.
+    Same,
+    /// Messages may go: it waits for a command amid which that can be told (RFC 9051 §7.5.1).
+    MayShift,
+    /// It leaves the mailbox and needs none.
+    Unheeded,
 }
 
-impl View {
-    /// What a response tells of it.
-    pub(super) fn hear(&mut self, response: &Response<'_>) {
-        let gone = match response {
-            Response::Exists(exists) => {
-                self.exists = *exists;
-                return;
-            }
-            Response::Expunge(_) => 1,
-            Response::Vanished(false, set) => listing::count(set),
-            _ => return,
-        };
-        self.exists = self.exists.saturating_sub(gone);
-        self.gone = self.gone.saturating_add(gone);
-    }
-}
-
-/// What SELECT told.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Opened {
-    pub(super) uid_validity: Option<u32>,
-    pub(super) exists: u32,
-    pub(super) modseq: Option<u64>,
-}
-
-impl Opened {
-    /// One line of the answer.
-    pub(super) fn hear(&mut self, line: &[u8]) {
-        if let Response::Exists(exists) = response(line) {
-            self.exists = exists;
-        }
-        let code = |name: &[u8]| -> Option<u64> {
-            let at = memchr::memmem::find(line, name)? + name.len();
-            let digits = line[at..].iter().take_while(|b| b.is_ascii_digit()).count();
-            std::str::from_utf8(&line[at..at + digits]).ok()?.parse().ok()
-        };
-        if let Some(validity) = code(b"[UIDVALIDITY ").and_then(|n| u32::try_from(n).ok()) {
-            self.uid_validity = Some(validity);
-        }
-        self.modseq = code(b"[HIGHESTMODSEQ ").or(self.modseq);
-    }
+/// What happened to a mailbox since it was opened.
+struct Changes {
+    now: Opened,
+    /// Messages that went.
+    gone: u32,
+    /// Flags that changed, as responses.
+    flags: Vec<Zeroizing<Vec<u8>>>,
 }
 
 /// Why a session does not go on.
@@ -116,27 +81,27 @@ impl From<End> for Changed {
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Connects anew. `waiting`: the mail program wants something. What comes of it later is in its input.
-    pub(super) async fn resume(&mut self, lost: &io::Error, waiting: bool) -> Result<()> {
+    pub(super) async fn resume(&mut self, lost: &io::Error, waiting: bool, numbers: Numbers) -> Result<()> {
         tracing::debug!("the connection to the mail server was lost: {lost}");
         if self.bound {
-            return self.give_up();
+            return Err(self.give_up());
         }
         let mut until = waiting.then(|| Instant::now() + PATIENCE);
         let mut wait = RETRY;
         loop {
-            match self.reconnect(&mut until).await? {
+            match self.reconnect(&mut until, numbers).await? {
                 Ok(()) => return Ok(()),
                 Err(Changed::Lost(Lost(error))) => {
                     tracing::debug!("the mail server is not there again: {error}");
                 }
-                Err(Changed::Anew) => return self.give_up(),
+                Err(Changed::Anew) => return Err(self.give_up()),
             }
             let again = Instant::now() + wait;
             wait = (wait * 2).min(RETRY_MAX);
             let patience = until.unwrap_or(again + RETRY_MAX);
             tokio::select! {
                 () = sleep_until(again) => {}
-                () = sleep_until(patience) => return self.give_up(),
+                () = sleep_until(patience) => return Err(self.give_up()),
                 read = self.program.fill() => {
                     read?;
                     // It wants something now, be it the end of IDLE.
@@ -147,19 +112,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
     }
 
-    pub(super) fn give_up(&mut self) -> Result<()> {
+    /// The mail program has to sign in again.
+    pub(super) fn give_up(&mut self) -> End {
         self.program.bye(LOST);
-        Err(End::Over)
+        End::Over
     }
 
     /// One attempt.
-    async fn reconnect(&mut self, until: &mut Option<Instant>) -> Result<std::result::Result<(), Changed>> {
+    async fn reconnect(
+        &mut self,
+        until: &mut Option<Instant>,
+        numbers: Numbers,
+    ) -> Result<std::result::Result<(), Changed>> {
         let account = self.account.clone();
         let heard = || {
             until.get_or_insert_with(|| Instant::now() + PATIENCE);
         };
         match self.program.meanwhile(account.client.mail_connection(), heard).await? {
-            Ok(connection) => Ok(self.restore(connection).await),
+            Ok(connection) => Ok(self.restore(connection, numbers).await),
             // Only a person can help.
             Err(ClientError::SignIn(_) | ClientError::Decide(_)) => Ok(Err(Changed::Anew)),
             Err(error) => Ok(Err(Changed::Lost(Lost(io::Error::other(error))))),
@@ -167,49 +137,103 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     /// Makes a new connection what the old one was.
-    async fn restore(&mut self, connection: MailConnection) -> std::result::Result<(), Changed> {
+    async fn restore(
+        &mut self,
+        connection: MailConnection,
+        numbers: Numbers,
+    ) -> std::result::Result<(), Changed> {
         let mut server = Server::new(connection);
         if !self.enabled.is_empty() {
             let enable = Body::Enable(self.enabled.clone());
             server.run(enable, Names::Utf7, |_| {}).await?;
         }
-        let mut news = Vec::new();
+        let Some(view) = self.selected.as_ref().map(|selected| selected.view.clone()) else {
+            self.server = server;
+            return Ok(());
+        };
+        let changes = match numbers {
+            Numbers::Unheeded => None,
+            Numbers::Same | Numbers::MayShift => Some(self.changes(&view).await?),
+        };
+        let body = Body::Select {
+            mailbox: view.mailbox.clone(),
+            read_only: view.read_only,
+            params: SelectParams::default(),
+        };
         let mut now = Opened::default();
-        if let Some(view) = self.selected.as_ref().map(|selected| selected.view.clone()) {
-            let (seen, told) = self.changes(&view).await?;
-            let body = Body::Select {
-                mailbox: view.mailbox.clone(),
-                read_only: view.read_only,
-                params: SelectParams::default(),
-            };
-            let done = server.run(body, self.names, |line| now.hear(line)).await?;
-            if !done.starts_with(b"OK") || now.uid_validity != Some(view.uid_validity) {
-                return Err(Changed::Anew);
-            }
+        let done = server.run(body, self.names, |line| now.hear(line)).await?;
+        if !done.starts_with(b"OK") || now.uid_validity != Some(view.uid_validity) {
+            return Err(Changed::Anew);
+        }
+        if let Some(changes) = changes {
             // Something happened between the two looks.
-            if now != seen {
+            if now != changes.now {
                 return Err(Changed::Lost(Lost(io::Error::other("the mailbox changed meanwhile"))));
             }
-            news = told;
+            let gone = match numbers {
+                _ if changes.gone == view.gone => Vec::new(),
+                Numbers::MayShift => self.gone_since(&mut server, &view, now.exists).await?,
+                _ => return Err(Changed::Anew),
+            };
+            self.tell_changes(&changes, &gone).await.map_err(|_| Changed::Anew)?;
         }
         self.server = server;
-        if let Some(selected) = &mut self.selected
-            && selected.view.exists != now.exists
-        {
-            selected.view.exists = now.exists;
-            self.program.line(&format!("* {} EXISTS", now.exists));
+        Ok(())
+    }
+
+    /// Which messages of a view are not there any more, by number and UID.
+    async fn gone_since(
+        &mut self,
+        server: &mut Server,
+        view: &View,
+        exists: u32,
+    ) -> std::result::Result<Vec<(u32, u32)>, Changed> {
+        let before = view.listed().ok_or(Changed::Anew)?;
+        let (mut found, mut moved) = (None, false);
+        let done = server
+            .run(inquiry::all_uids(), self.names, |line| match response(line) {
+                Response::Esearch(set) => found = Uids::told(set, exists),
+                Response::Exists(_) | Response::Expunge(_) | Response::Vanished(false, _) => moved = true,
+                _ => {}
+            })
+            .await?;
+        if moved {
+            return Err(Changed::Lost(Lost(io::Error::other("the mailbox changed meanwhile"))));
         }
-        for line in news {
-            self.pass(&line);
+        let now = found.filter(|_| done.starts_with(b"OK")).ok_or(Changed::Anew)?;
+        before.gone(&now).ok_or(Changed::Anew)
+    }
+
+    /// Tells what happened: numbers first, which what is told next speaks of.
+    async fn tell_changes(&mut self, changes: &Changes, gone: &[(u32, u32)]) -> io::Result<()> {
+        if self.has_enabled("QRESYNC") {
+            // RFC 7162 §3.2.10
+            let uids: Vec<u32> = gone.iter().map(|(_, uid)| *uid).collect();
+            if let Some(set) = SequenceSet::from_numbers(&uids) {
+                self.pass(format!("* VANISHED {set}\r\n").as_bytes());
+            }
+        } else {
+            // From behind, each keeps its number until it is told.
+            for (number, _) in gone.iter().rev() {
+                self.pass(format!("* {number} EXPUNGE\r\n").as_bytes());
+                self.program.relieve().await?;
+            }
+        }
+        if let Some(selected) = &mut self.selected {
+            selected.view.gone = changes.gone;
+            let exists = changes.now.exists;
+            if std::mem::replace(&mut selected.view.exists, exists) != exists {
+                self.program.line(&format!("* {exists} EXISTS"));
+            }
+        }
+        for line in &changes.flags {
+            self.pass(line);
         }
         Ok(())
     }
 
-    /// What happened to a mailbox since it was opened: what it is now, and the flags that changed, as responses.
-    async fn changes(
-        &mut self,
-        view: &View,
-    ) -> std::result::Result<(Opened, Vec<Zeroizing<Vec<u8>>>), Changed> {
+    /// What happened to a mailbox since it was opened.
+    async fn changes(&mut self, view: &View) -> std::result::Result<Changes, Changed> {
         let qresync = self.can("QRESYNC");
         let (Some(modseq), Some(uid_validity), true) =
             (view.modseq, NonZeroU32::new(view.uid_validity), qresync)
@@ -240,20 +264,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             })
             .await?;
         let _ = server.send(b"bye LOGOUT\r\n").await;
-        if !done.starts_with(b"OK") || now.uid_validity != Some(view.uid_validity) || gone != view.gone {
+        if !done.starts_with(b"OK") || now.uid_validity != Some(view.uid_validity) {
             return Err(Changed::Anew);
         }
         if !self.tells_modseq() {
             flags = flags.iter().map(|line| Zeroizing::new(wire::without_modseq(line))).collect();
         }
-        Ok((now, flags))
+        Ok(Changes { now, gone, flags })
     }
 
     /// Whether the mail program reckons with MODSEQ in responses.
     fn tells_modseq(&self) -> bool {
-        let asks =
-            |word: &Atom| ["CONDSTORE", "QRESYNC"].iter().any(|w| word.as_str().eq_ignore_ascii_case(w));
-        self.enabled.iter().any(asks)
+        self.has_enabled("CONDSTORE") || self.has_enabled("QRESYNC")
+    }
+
+    fn has_enabled(&self, word: &str) -> bool {
+        self.enabled.iter().any(|enabled| enabled.as_str().eq_ignore_ascii_case(word))
     }
 }
 
@@ -263,80 +289,5 @@ pub(super) fn binds(command: &Command) -> bool {
         Body::Notify(_) => true,
         Body::Search { returns: Some(returns), .. } => returns.contains(&SearchReturn::Save),
         _ => false,
-    }
-}
-
-/// Whether a command may be carried out a second time: it changes nothing, or leaves the same behind.
-pub(super) fn may_be_repeated(command: &Command) -> bool {
-    match &command.body {
-        Body::Capability
-        | Body::Noop
-        | Body::Check
-        | Body::Enable(_)
-        | Body::Id(_)
-        | Body::Select { .. }
-        | Body::List(_)
-        | Body::Lsub { .. }
-        | Body::Namespace
-        | Body::Status { .. }
-        | Body::Search { .. }
-        | Body::Sort { .. }
-        | Body::Thread { .. }
-        | Body::Fetch { .. }
-        | Body::GetQuota(_)
-        | Body::GetQuotaRoot(_)
-        | Body::GetMetadata(_)
-        | Body::Subscribe { .. }
-        | Body::Unselect
-        | Body::Idle => true,
-        // A condition may not hold the second time because it was met the first.
-        Body::Store { unchanged_since, .. } => unchanged_since.is_none(),
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_view_follows_what_is_told() {
-        let mut view = View {
-            mailbox: MailboxName::new("INBOX").unwrap(),
-            read_only: false,
-            uid_validity: 7,
-            exists: 10,
-            gone: 0,
-            modseq: Some(5),
-        };
-        for (line, exists, gone) in [
-            ("* 12 EXISTS\r\n", 12, 0),
-            ("* 3 EXPUNGE\r\n", 11, 1),
-            ("* VANISHED 4:6,9\r\n", 7, 5),
-            ("* VANISHED (EARLIER) 1:3\r\n", 7, 5),
-            ("* 3 FETCH (FLAGS ())\r\n", 7, 5),
-            ("* OK [HIGHESTMODSEQ 9]\r\n", 7, 5),
-        ] {
-            view.hear(&response(line.as_bytes()));
-            assert_eq!((view.exists, view.gone), (exists, gone), "{line}");
-        }
-    }
-
-    #[test]
-    fn what_select_tells_is_read() {
-        let mut opened = Opened::default();
-        for line in [
-            "* 5 EXISTS\r\n",
-            "* OK [UIDVALIDITY 1764150000] hold\r\n",
-            "* OK [UIDNEXT 9] next\r\n",
-            "* OK [HIGHESTMODSEQ 715194045007] Highest\r\n",
-            "* OK [UIDVALIDITY x] odd\r\n",
-            "* OK [HIGHESTMODSEQ 99999999999999999999999] odd\r\n",
-        ] {
-            opened.hear(line.as_bytes());
-        }
-        let want = Opened { uid_validity: Some(1_764_150_000), exists: 5, modseq: Some(715_194_045_007) };
-        assert_eq!(opened, want);
     }
 }

@@ -99,7 +99,7 @@ fn with_growth(line: &[u8], names: Names, added: bool, account: &Arc<Account>) -
 }
 
 /// Name and items of a STATUS response, as written.
-fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
     const START: usize = b"* STATUS ".len();
     line.get(..START).filter(|start| start.eq_ignore_ascii_case(b"* STATUS "))?;
     let rest = line[START..].strip_suffix(b"\r\n")?;
@@ -109,7 +109,7 @@ fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// A mailbox by its name as written.
-fn mailbox(name: &[u8], names: Names) -> Option<String> {
+pub(super) fn mailbox(name: &[u8], names: Names) -> Option<String> {
     let octets = wire::string(name).unwrap_or_else(|| name.to_vec());
     let text = String::from_utf8(octets).ok()?;
     let text = match names {
