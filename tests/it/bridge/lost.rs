@@ -5,6 +5,7 @@
 use super::reconnect::behind_a_line;
 use crate::{server::Client as Program, support::eventually};
 use sealpost_hostile::{Breaks, Line};
+use std::{cell::Cell, collections::BTreeMap};
 
 const PLAIN: &str = "From: eve@example.org\r\nSubject: plain\r\n\r\nx\r\n";
 
@@ -15,35 +16,66 @@ struct Case<'a> {
     how: Breaks,
     /// Tells mailboxes of one case from those of others.
     name: String,
-    reached: bool,
+    reached: Cell<bool>,
 }
 
 impl Case<'_> {
     /// What is answered.
-    fn run(&mut self, work: impl FnOnce() -> String) -> String {
+    fn run(&self, work: impl FnOnce() -> String) -> String {
         self.line.breaks_in(self.exchange, self.how);
         let answer = work();
-        self.reached = !self.line.holds();
+        self.reached.set(!self.line.holds());
         answer
     }
 }
 
 /// Breaks the line in each of the exchanges that a command takes, and once more behind them, where it does not break.
-fn in_each_exchange(line: &Line, name: &str, exchanges: u32, mut run: impl FnMut(&mut Case<'_>)) {
+fn in_each_exchange(line: &Line, name: &str, exchanges: u32, mut run: impl FnMut(&Case<'_>)) {
     for exchange in 1..=exchanges + 1 {
         for how in [Breaks::BeforeItIsHeard, Breaks::BeforeItIsAnswered] {
             let name = format!("{name}-{exchange}-{how:?}");
-            let mut case = Case { line, exchange, how, name, reached: false };
-            run(&mut case);
-            assert_eq!(case.reached, exchange <= exchanges, "{}", case.name);
+            let case = Case { line, exchange, how, name, reached: Cell::new(false) };
+            run(&case);
+            assert_eq!(case.reached.get(), exchange <= exchanges, "{}", case.name);
         }
     }
 }
 
 fn file(client: &mut Program, mailbox: &str, message: &str) {
-    client.send(format!("a APPEND {mailbox} {{{}+}}\r\n{message}\r\n", message.len()));
-    let answer = client.tagged();
+    let answer = append(client, &format!("APPEND {mailbox}"), &[message]);
     assert!(answer.contains("a OK "), "{answer}");
+}
+
+/// A command with messages, none of which waits.
+fn append(client: &mut Program, start: &str, messages: &[&str]) -> String {
+    let literal = |message: &&str| format!(" {{{}+}}\r\n{message}", message.len());
+    client.send(format!("a {start}{}\r\n", messages.iter().map(literal).collect::<String>()));
+    client.tagged()
+}
+
+/// Bob's: it is sealed as he files it.
+fn own(subject: &str) -> String {
+    format!(
+        "From: bob@example.com\r\nDate: Mon, 23 Nov 2026 21:36:00 +0000\r\nMessage-ID: <draft@example.com>\r\n\
+         Subject: {subject}\r\nMIME-Version: 1.0\r\n\r\nsecret of {subject}\r\n"
+    )
+}
+
+/// The subjects in a mailbox, in order.
+fn subjects(client: &mut Program, mailbox: &str) -> Vec<String> {
+    opened(client, mailbox);
+    let answer = client.imap("FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT)])");
+    // Those that were opened come behind the others.
+    let mut found = BTreeMap::new();
+    let mut number = 0_u32;
+    for line in answer.lines() {
+        if let Some((told, _)) = line.strip_prefix("* ").and_then(|told| told.split_once(" FETCH ")) {
+            number = told.parse().unwrap();
+        } else if let Some(subject) = line.strip_prefix("Subject: ") {
+            found.insert(number, subject.to_owned());
+        }
+    }
+    found.into_values().collect()
 }
 
 /// A new mailbox with so many messages.
@@ -240,5 +272,111 @@ async fn a_condition_is_tried_again_only_where_nothing_was_changed() {
         let answer = program.imap(&format!("STORE 1 (UNCHANGEDSINCE {modseq}) +FLAGS ($Mine-{how:?})"));
         assert!(answer.contains(told), "{how:?}: {answer}");
         assert!(!line.holds());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_filed_is_stored_once() {
+    let (_world, line, bob, (_elsewhere, mut other)) = behind_a_line().await;
+    let mut program = bob.imap();
+    let (one, two, long) =
+        (own("one"), own("two"), format!("{}{}", own("long"), "many words\r\n".repeat(30_000)));
+    for (name, messages, exchanges, told) in [
+        ("Draft", &[one.as_str()][..], 3, &["one"][..]),
+        ("Plain", &[PLAIN], 3, &["plain"]),
+        ("Long", &[&long], 3, &["long"]),
+        ("Several", &[&one, PLAIN, &two, PLAIN], 6, &["one", "plain", "two", "plain"]),
+    ] {
+        in_each_exchange(&line, name, exchanges, |case| {
+            filled(&mut other, &case.name, 1);
+            let answer = case.run(|| append(&mut program, &format!("APPEND {}", case.name), messages));
+            let uids = if messages.len() == 1 { "2".to_owned() } else { format!("2:{}", 1 + messages.len()) };
+            assert!(
+                answer.contains("a OK [APPENDUID ") && answer.contains(&format!(" {uids}] ")),
+                "{answer}"
+            );
+            let there = subjects(&mut other, &case.name);
+            assert_eq!(there[1..], *told, "{}", case.name);
+            assert!(program.imap("NOOP").contains("a OK "));
+        });
+    }
+    // Where it is open, numbers grow by one.
+    in_each_exchange(&line, "Open", 3, |case| {
+        filled(&mut other, &case.name, 2);
+        opened(&mut program, &case.name);
+        let answer = case.run(|| append(&mut program, &format!("APPEND {}", case.name), &[&one]));
+        assert!(answer.contains("* 3 EXISTS\r\n") && answer.contains("a OK [APPENDUID "), "{answer}");
+        assert_eq!(uids(&mut program), "1=1 2=2 3=3");
+    });
+    // What the server refuses it refuses again; what is called off is not stored.
+    in_each_exchange(&line, "Nowhere", 2, |case| {
+        let answer = case.run(|| append(&mut program, "APPEND Nowhere", &[&one]));
+        assert!(answer.contains("a NO [TRYCREATE]"), "{answer}");
+    });
+    in_each_exchange(&line, "Off", 4, |case| {
+        filled(&mut other, &case.name, 0);
+        let answer = case.run(|| append(&mut program, &format!("APPEND {}", case.name), &[&one, PLAIN, ""]));
+        assert!(answer.contains("a NO [CANNOT]"), "{answer}");
+        assert!(program.imap("NOOP").contains("a OK "));
+        assert_eq!(messages(&mut other, &case.name), 0);
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_that_comes_meanwhile_is_not_taken_for_what_was_filed() {
+    let (_world, line, bob, (_elsewhere, mut other)) = behind_a_line().await;
+    let mut program = bob.imap();
+    for (how, there) in [
+        (Breaks::BeforeItIsHeard, ["plain", "other", "one"]),
+        (Breaks::BeforeItIsAnswered, ["plain", "one", "other"]),
+    ] {
+        let name = format!("Busy-{how:?}");
+        filled(&mut other, &name, 1);
+        let refused = line.refused();
+        line.breaks_and_stays_down_in(3, how);
+        let message = own("one");
+        program.send(format!("a APPEND {name} {{{}+}}\r\n{message}\r\n", message.len()));
+        eventually("an attempt", || (line.refused() > refused).then_some(()));
+        // Sealed, it is as long.
+        file(&mut other, &name, &own("other").replace("secret of other", "secret of ot"));
+        line.mend();
+        assert!(program.tagged().contains("a OK [APPENDUID "));
+        assert_eq!(subjects(&mut other, &name), there);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_messages_than_are_kept_are_stored_once_or_given_again() {
+    let (_world, line, bob, (_elsewhere, mut other)) = behind_a_line().await;
+    let many = [PLAIN; 17];
+    for (how, told, stored) in
+        [(Breaks::BeforeItIsHeard, "* BYE ", 0), (Breaks::BeforeItIsAnswered, "a OK [APPENDUID ", 17)]
+    {
+        let mut program = bob.imap();
+        let name = format!("Many-{how:?}");
+        filled(&mut other, &name, 0);
+        line.breaks_in(19, how);
+        let answer = append(&mut program, &format!("APPEND {name}"), &many);
+        assert!(!line.holds() && answer.contains(told), "{answer}");
+        assert_eq!(messages(&mut other, &name), stored);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draft_is_replaced_once() {
+    let (_world, line, bob, (_elsewhere, mut other)) = behind_a_line().await;
+    let (mut program, new) = (bob.imap(), own("new"));
+    for (name, command) in [("Number", "REPLACE 2"), ("Uid", "UID REPLACE 2"), ("Last", "REPLACE *")] {
+        in_each_exchange(&line, name, 4, |case| {
+            filled(&mut other, &case.name, 1);
+            file(&mut other, &case.name, &own("old"));
+            opened(&mut program, &case.name);
+            let answer = case.run(|| append(&mut program, &format!("{command} {}", case.name), &[&new]));
+            for told in ["* OK [APPENDUID ", " 3] ", "* 2 EXPUNGE\r\n", "\r\na OK "] {
+                assert!(answer.contains(told), "{told}: {answer}");
+            }
+            assert_eq!(uids(&mut program), "1=1 2=3");
+            assert_eq!(subjects(&mut other, &case.name), ["plain", "new"]);
+        });
     }
 }

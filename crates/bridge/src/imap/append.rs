@@ -3,53 +3,31 @@
 //! us it would look wrapped. What came sealed is kept whole within a message of one's own: programs that move mail file it
 //! anew and remove it where it lay, whatever is answered.
 //!
-//! Each message is taken, sealed and handed on before the next one is taken. All of them are one command of the server's,
-//! which stores all or none.
+//! Each message is taken, sealed and handed on before the next one is taken (see [`super::handing`]). All of them are one
+//! command of the server's, which stores all or none.
 
-use super::{Came, End, Names, Result, Session, one_line};
+use super::{
+    End, Names, Result, Session,
+    handing::{Handing, Kept},
+    one_line,
+};
 use sealpost_client::{
     compose::ComposeError,
     error::ClientError,
     staged::{Staged, Staging},
 };
 use sealpost_proto::imap::{
-    AppendMessage, AppendStart, Received, Tag, date_time,
+    AppendMessage, AppendStart, Received, date_time,
     parse::{self, AppendNext},
-    quote_mailbox,
     receive::LiteralHead,
 };
-use std::io::{self, Read};
 use tokio::io::{AsyncRead, AsyncWrite};
 use zeroize::Zeroizing;
 
 /// Octets of the messages of one command: what servers take, with room for the sealing.
-const OCTETS_MAX: u64 = 128 * 1024 * 1024;
+pub(super) const OCTETS_MAX: u64 = 128 * 1024 * 1024;
 /// Most messages in one command: what the server takes.
 const MESSAGES_MAX: u32 = 1000;
-/// Octets sent at a time.
-const CHUNK: usize = 64 * 1024;
-
-/// What goes to the server.
-enum Kept {
-    Sealed(sealpost_client::compose::Outgoing),
-    AsItIs(Staged),
-}
-
-impl Kept {
-    fn size(&self) -> u64 {
-        match self {
-            Self::Sealed(outgoing) => outgoing.size(),
-            Self::AsItIs(staged) => staged.size(),
-        }
-    }
-    fn reader(&self) -> io::Result<Box<dyn Read + Send>> {
-        Ok(match self {
-            Self::Sealed(outgoing) => Box::new(outgoing.open()?),
-            Self::AsItIs(staged) => staged.reader()?,
-        })
-    }
-}
-
 /// What came in one command so far.
 #[derive(Default)]
 struct Taken {
@@ -84,43 +62,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// The command up to the announcement of its first literal has come.
     pub(super) async fn append(&mut self, start: AppendStart, head: LiteralHead) -> Result<()> {
         self.account.touch();
-        let tag = start.tag.clone();
-        // Behind what the server was told so far nothing else may be said to it.
-        let mut begun = false;
-        match self.append_all(start, head, &mut begun).await? {
-            Ok(()) => {
-                self.server.send(b"\r\n").await?;
-                let line = self.tagged(&tag).await?;
-                self.program.say(&line);
-            }
+        let AppendStart { tag, replaces, mailbox, message } = start;
+        let mut handing = Handing::new(tag, replaces, mailbox);
+        match self.append_all(message, head, &mut handing).await? {
+            Ok(()) => self.end_handing(&mut handing).await,
             Err((reply, head)) => {
-                if begun {
-                    self.call_off(&tag).await?;
+                self.call_off(&handing).await?;
+                let reply = format!("{} {reply}", handing.tag.as_str());
+                if let Some(head) = head {
+                    return self.refuse_message(head, &reply).await;
                 }
-                let reply = format!("{} {reply}", tag.as_str());
-                match head {
-                    Some(head) => self.refuse_message(head, &reply).await?,
-                    None => self.program.line(&reply),
-                }
+                self.program.line(&reply);
+                Ok(())
             }
         }
-        Ok(())
     }
 
     async fn append_all(
         &mut self,
-        start: AppendStart,
+        first: AppendMessage,
         head: LiteralHead,
-        begun: &mut bool,
+        handing: &mut Handing,
     ) -> Result<std::result::Result<(), Fault>> {
-        let target = quote_mailbox(&start.mailbox, self.names);
-        let mut line = match start.replaces {
-            None => format!("{} APPEND {target}", start.tag),
-            Some((true, number)) => format!("{} UID REPLACE {number} {target}", start.tag),
-            Some((false, number)) => format!("{} REPLACE {number} {target}", start.tag),
-        };
         let mut taken = Taken::default();
-        let mut next = Some((start.message, head));
+        let mut next = Some((first, head));
         while let Some((message, head)) = next {
             if let Err(reply) = taken.take(head.len) {
                 return Ok(Err((reply.to_owned(), Some(head))));
@@ -137,20 +102,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 Ok(kept) => kept,
                 Err(reply) => return Ok(Err((reply, self.rest_of_command().await?))),
             };
-            line += &parameters(&message);
             // Octets of a message in UTF8 (…) are those of any other (RFC 9755); sealed ones are ASCII.
-            let tilde = if head.binary && matches!(kept, Kept::AsItIs(_)) { "~" } else { "" };
-            let announced = format!("{line} {tilde}{{{}}}\r\n", kept.size());
-            self.server.send(announced.as_bytes()).await?;
-            line.clear();
-            *begun = true;
-            if let Some(refused) = self.goes_on(&start.tag).await? {
-                *begun = false;
+            let binary = head.binary && matches!(kept, Kept::AsItIs(_));
+            handing.push(&parameters(&message), binary, kept);
+            if let Some(refused) = self.hand(handing).await? {
                 let text = String::from_utf8_lossy(&refused);
                 let reply = text.split_once(' ').map_or("", |(_, reply)| reply.trim_end()).to_owned();
                 return Ok(Err((reply, self.rest_of_command().await?)));
             }
-            self.hand_on(&kept).await?;
             next = match self.next_message(message.utf8).await? {
                 Ok(next) => next,
                 Err(fault) => return Ok(Err(fault)),
@@ -276,62 +235,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Ok(outgoing) => Ok(Kept::Sealed(outgoing)),
             Err(error) => Err(format!("NO [SERVERBUG] {}", one_line(&error.to_string()))),
         })
-    }
-
-    /// Waits for the server to take a literal; its tagged response where it does not.
-    async fn goes_on(&mut self, tag: &Tag) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        loop {
-            let Came::Line(line) = self.server.next().await? else { return Err(End::Over) };
-            if line.starts_with(b"+") {
-                return Ok(None);
-            }
-            if line.starts_with(format!("{tag} ").as_bytes()) {
-                return Ok(Some(line));
-            }
-            self.pass(&line);
-        }
-    }
-
-    /// Waits for the end of a command.
-    async fn tagged(&mut self, tag: &Tag) -> Result<Zeroizing<Vec<u8>>> {
-        loop {
-            // A `+` says that the line before came amid a literal that is over: nothing is to be done about it.
-            if let Some(line) = self.goes_on(tag).await? {
-                return Ok(line);
-            }
-        }
-    }
-
-    async fn hand_on(&mut self, kept: &Kept) -> Result<()> {
-        let mut reader = kept.reader()?;
-        let mut left = kept.size();
-        while left > 0 {
-            // Small messages are in memory; sealed ones come from an unlinked file.
-            let (octets, back) = tokio::task::spawn_blocking(move || -> io::Result<_> {
-                let mut octets = Vec::with_capacity(CHUNK);
-                (&mut reader).take(CHUNK as u64).read_to_end(&mut octets)?;
-                Ok((octets, reader))
-            })
-            .await
-            .map_err(io::Error::other)??;
-            reader = back;
-            if octets.is_empty() {
-                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-            }
-            left = left.saturating_sub(octets.len() as u64);
-            self.server.send(&octets).await?;
-        }
-        Ok(())
-    }
-
-    /// Has the server store none of what it was given: an empty message says so (RFC 3502 §6.3.11).
-    async fn call_off(&mut self, tag: &Tag) -> Result<()> {
-        self.server.send(b" {0}\r\n").await?;
-        if self.goes_on(tag).await?.is_none() {
-            self.server.send(b"\r\n").await?;
-            self.tagged(tag).await?;
-        }
-        Ok(())
     }
 }
 

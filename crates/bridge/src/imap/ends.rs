@@ -22,6 +22,8 @@ pub(crate) const PROGRAM_SILENCE: Duration = Duration::from_secs(31 * 60);
 const SERVER_SILENCE: Duration = Duration::from_secs(10 * 60);
 /// Responses that the server may say before it takes a literal: news of a few messages.
 const BEFORE_MAX: usize = 1_000;
+/// Octets that a mail program may send ahead while it waits for something else.
+pub(crate) const AHEAD_MAX: usize = 256 * 1024;
 /// Longest wait for a mail program to take what is written.
 const WRITE: Duration = Duration::from_secs(5 * 60);
 
@@ -65,7 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Program<S> {
         loop {
             tokio::select! {
                 done = &mut work => return Ok(done),
-                read = self.fill() => {
+                read = self.fill(), if self.input.len() < AHEAD_MAX => {
                     read?;
                     heard();
                 }

@@ -20,7 +20,7 @@ use std::{io, num::NonZeroU32};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Messages of which something is held at once: what a command may name, and a crowd that came meanwhile.
-const HELD_MAX: usize = 100_000;
+pub(super) const HELD_MAX: usize = 100_000;
 
 /// Asks for the UIDs of the open mailbox.
 pub(super) fn all_uids() -> Body {

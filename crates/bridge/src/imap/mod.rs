@@ -10,6 +10,7 @@ mod ends;
 mod fate;
 mod fetch;
 mod guard;
+mod handing;
 pub(crate) mod heard;
 mod idle;
 mod inquiry;

@@ -10,7 +10,7 @@
 
 use super::{
     End, Result, Session,
-    ends::{Lost, Server},
+    ends::{AHEAD_MAX, Lost, Server},
     inquiry, listing,
     view::{Opened, Uids, View},
     wire::{self, Response, response},
@@ -102,7 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             tokio::select! {
                 () = sleep_until(again) => {}
                 () = sleep_until(patience) => return Err(self.give_up()),
-                read = self.program.fill() => {
+                read = self.program.fill(), if self.program.input.len() < AHEAD_MAX => {
                     read?;
                     // It wants something now, be it the end of IDLE.
                     until.get_or_insert_with(|| Instant::now() + PATIENCE);
