@@ -1,9 +1,11 @@
 //! Submission for mail programs: what they send is sealed and signed here, and handed to the home server. A recipient
-//! who may not get the message is refused as he is named, with a sentence that mail programs show (profile §7).
+//! who may not get the message is refused as he is named, with a sentence that mail programs show (profile §7). A home
+//! server that is away is waited for as long as at login, then it is 451.
 
 use crate::{
     account::Account,
     gate::{Gate, LOCKED, NoEntry},
+    imap::PATIENCE,
 };
 use bytes::BytesMut;
 use sealpost_client::{
@@ -187,7 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             let text = format!("You are signed in as {}; choose this address as the sender", account.address);
             return Reply::new(550, "5.7.1", text);
         }
-        self.sending = Some(account.client.sending(self.policy));
+        self.sending = Some(account.client.sending(self.policy, PATIENCE));
         Reply::new(250, "2.1.0", "OK")
     }
 
@@ -239,7 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
 }
 
 /// Not everybody got it. Mail programs send again what was refused for a while: where some have it, or may have it, the
-/// person decides.
+/// person decides: home servers remove no duplicates.
 fn in_part(report: &SendReport) -> Reply {
     let later =
         |r: &sealpost_client::send::RecipientReport| r.outcome == sealpost_client::send::Outcome::TryLater;

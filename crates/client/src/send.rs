@@ -22,7 +22,14 @@ use sealpost_proto::{
     imap::{Atom, Flag, SequenceSet, StoreHow},
     key::PublicKey,
 };
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    io::{self, Read},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// What the user wants sent.
 #[derive(Debug, Clone, Default)]
@@ -106,6 +113,35 @@ pub enum Outcome {
     Rejected,
 }
 
+impl RecipientReport {
+    /// The home server did not take the message for this recipient.
+    pub(crate) fn not_taken(&mut self, reason: &str, later: bool) {
+        self.outcome = if later { Outcome::TryLater } else { Outcome::Rejected };
+        self.why = format!("your server did not take it: {reason}");
+    }
+}
+
+/// What came of handing a message over.
+pub(crate) struct HandedOver {
+    pub(crate) reports: Vec<RecipientReport>,
+    /// Of each recipient, whether the connection to the home server was lost when it can have taken nothing yet.
+    pub(crate) away: Vec<bool>,
+}
+
+/// Counts the octets that are read.
+struct Counted<R> {
+    inner: R,
+    left: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.left.fetch_sub(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+}
+
 /// Said where the connection broke while a message was handed over.
 pub(crate) const UNSURE: &str =
     "it may have taken the message all the same: ask whether it came before you send it again";
@@ -181,7 +217,7 @@ impl Client {
         }
         // Pins are on the disk before the message leaves: what was sealed to them must never be forgotten.
         state.save()?;
-        let reports =
+        let HandedOver { reports, .. } =
             self.hand_over(&mut state, &lookup, &mut session, &composition, form, &recipients).await?;
         let mut copy_kept = false;
         if reports.iter().any(|r| r.outcome.is_sent()) {
@@ -349,8 +385,9 @@ impl Client {
         composition: &Arc<Composition>,
         form: Form,
         recipients: &[Recipient],
-    ) -> Result<Vec<RecipientReport>, ClientError> {
+    ) -> Result<HandedOver, ClientError> {
         let mut reports: Vec<RecipientReport> = recipients.iter().map(|r| before(r, form)).collect();
+        let mut away = vec![false; recipients.len()];
         let goes = |r: &Recipient| form == Form::Plain || r.key.is_some();
         let mut copies: Vec<(Copy, Vec<usize>)> = Vec::new();
         let visible: Vec<usize> =
@@ -372,6 +409,7 @@ impl Client {
             let to: Vec<&Mailbox> = members.iter().map(|n| &recipients[*n].mailbox).collect();
             let results = self.submit(state, lookup, session, &outgoing, composition.from(), &to).await;
             for (at, n) in members.into_iter().enumerate() {
+                away[n] = matches!(results, Err(ClientError::Away(_)));
                 let taken = match &results {
                     Ok(results) => results.get(at).cloned().unwrap_or(Ok(())),
                     Err(error) => Err((
@@ -380,12 +418,11 @@ impl Client {
                     )),
                 };
                 if let Err((reason, later)) = taken {
-                    reports[n].outcome = if later { Outcome::TryLater } else { Outcome::Rejected };
-                    reports[n].why = format!("your server did not take it: {reason}");
+                    reports[n].not_taken(&reason, later);
                 }
             }
         }
-        Ok(reports)
+        Ok(HandedOver { reports, away })
     }
 
     async fn compose(
@@ -433,13 +470,21 @@ impl Client {
             smtputf8: outgoing.needs_smtputf8() || !to.iter().all(|m| m.is_ascii()),
             size: total,
         };
-        let octets = outgoing.open().map_err(ComposeError::Io)?;
+        let left = Arc::new(AtomicU64::new(total));
+        let octets = Counted { inner: outgoing.open().map_err(ComposeError::Io)?, left: left.clone() };
         let ui = Arc::clone(&self.env.ui);
         let progress = move |done| ui.progress(Progress::Upload { done, total });
         let results =
             session.home.submit(&envelope, Box::new(octets), progress).await.map_err(|e| match e {
+                // Without its last octets no message is taken (RFC 5321 §4.1.1.4, RFC 3030 §2), and none that is refused.
+                HomeError::Smtp { error, .. }
+                    if error.code() == Some(421)
+                        || is_lost_reply(&error) && left.load(Ordering::Relaxed) > 0 =>
+                {
+                    ClientError::Away(format!("{error}; try again later"))
+                }
                 // Nobody on this side can tell whether the server took what it did not answer.
-                HomeError::Smtp { error, .. } if is_lost_reply(&error) && error.code().is_none() => {
+                HomeError::Smtp { error, .. } if is_lost_reply(&error) => {
                     ClientError::Later(format!("{error}; {UNSURE}"))
                 }
                 HomeError::Smtp { error, .. } => smtp(error),
@@ -532,7 +577,7 @@ fn held_back(recipient: &Recipient) -> RecipientReport {
 }
 
 /// The report of a recipient when its copy is about to leave.
-fn before(recipient: &Recipient, form: Form) -> RecipientReport {
+pub(crate) fn before(recipient: &Recipient, form: Form) -> RecipientReport {
     let (outcome, why) = match (&recipient.decision, form) {
         (Decision::Seal { why, .. }, Form::Sealed) => (Outcome::Sealed, why.clone()),
         (Decision::Seal { .. }, Form::Plain) => {

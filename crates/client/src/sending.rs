@@ -1,23 +1,32 @@
 //! A message that a mail program sends through a bridge: recipients are judged one by one as they are named, so that a
-//! refusal reaches the person who writes; the message follows (profile §6, §7).
+//! refusal reaches the person who writes; the message follows (profile §6, §7). A home server that is not there is waited
+//! for, as long as nothing was sent that it may have taken.
 
 use crate::{
     client::{Client, Policy},
     compose::{ComposeError, Composition, Given, Purpose, seven_bit},
     error::ClientError,
-    send::{Form, RECIPIENTS_MAX, Recipient, SendReport},
+    send::{Form, HandedOver, RECIPIENTS_MAX, Recipient, RecipientReport, SendReport, before},
     session::{Session, mailbox},
     staged::Staged,
     state::{Snapshot, State},
     trust::policy::Decision,
 };
 use sealpost_proto::address::Mailbox;
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep};
+
+/// Wait before a server that was not there is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Recipients that were taken so far. Holds the folder only while it looks somebody up or sends.
 pub struct Sending {
     client: Client,
     policy: Policy,
+    /// How long a home server is waited for that is not there.
+    patience: Duration,
+    /// Until when, once it was not there.
+    until: Option<Instant>,
     recipients: Vec<Recipient>,
 }
 
@@ -31,9 +40,9 @@ pub struct NotTaken {
 }
 
 impl Client {
-    /// Begins a message.
-    pub fn sending(&self, policy: Policy) -> Sending {
-        Sending { client: self.clone(), policy, recipients: Vec::new() }
+    /// Begins a message. A home server that is not there is waited for so long.
+    pub fn sending(&self, policy: Policy, patience: Duration) -> Sending {
+        Sending { client: self.clone(), policy, patience, until: None, recipients: Vec::new() }
     }
 }
 
@@ -72,24 +81,63 @@ impl Sending {
         Ok(())
     }
 
-    async fn decide(&self, recipient: &Mailbox) -> Result<Recipient, ClientError> {
+    async fn decide(&mut self, recipient: &Mailbox) -> Result<Recipient, ClientError> {
+        loop {
+            let (decided, away) = self.decide_now(recipient).await?;
+            match away {
+                Some(why) if self.waits(&why).await => {}
+                _ => return Ok(decided),
+            }
+        }
+    }
+
+    /// With the reason why the home server was not there to be asked, if it was not and that may be why it is to be later.
+    async fn decide_now(&self, recipient: &Mailbox) -> Result<(Recipient, Option<String>), ClientError> {
         let client = &self.client;
         let mut state = State::load(client).await?;
         let lookup = state.account.lookup(client)?;
         let mut session: Option<Session> = None;
         let named = [(recipient.clone(), false)];
         let decided = client.decide(&mut state, &lookup, &mut session, &named, self.policy).await;
+        let mut away = None;
+        if let Ok([Recipient { decision: Decision::Later { .. }, .. }]) = decided.as_deref()
+            && session.is_none()
+        {
+            match client.sign_in(&mut state, &lookup).await {
+                Ok(found) => session = Some(found),
+                Err(ClientError::Away(why)) => away = Some(why),
+                // What else is wrong is told when the message is sent.
+                Err(_) => {}
+            }
+        }
         if let Some(session) = session {
             session.home.quit().await;
         }
         // What the look-up taught is worth keeping, whatever comes of the message.
         state.save()?;
-        decided?.pop().ok_or_else(|| ClientError::Later("it was not looked up".to_owned()))
+        let decided = decided?.pop().ok_or_else(|| ClientError::Later("it was not looked up".to_owned()))?;
+        Ok((decided, away))
     }
 
-    /// Composes, signs, and hands over. Those whom the header does not name get copies of their own.
+    /// Waits a little for the home server, the first time not at all: its connection may have broken alone. `false` where
+    /// that was done for long enough.
+    async fn waits(&mut self, why: &str) -> bool {
+        tracing::debug!("the home server is not there: {why}");
+        let Some(until) = self.until else {
+            self.until = Some(Instant::now() + self.patience);
+            return true;
+        };
+        if Instant::now() >= until {
+            return false;
+        }
+        sleep(RETRY).await;
+        true
+    }
+
+    /// Composes, signs, and hands over. Those whom the header does not name get copies of their own. What the home server
+    /// cannot have taken when its connection was lost is handed over again; what it may have taken is not.
     pub async fn send(mut self, message: &Staged) -> Result<SendReport, ClientError> {
-        let client = &self.client;
+        self.until = None;
         let sealed = self.recipients.iter().all(|r| r.key.is_some());
         let taken = self.take(message, sealed).await?;
         for recipient in &mut self.recipients {
@@ -98,20 +146,34 @@ impl Sending {
         }
         let composition = Arc::new(taken.composition);
         let form = if sealed { Form::Sealed } else { Form::Plain };
-        let mut state = State::load(client).await?;
-        let lookup = state.account.lookup(client)?;
-        let mut session = Some(client.sign_in(&mut state, &lookup).await?);
-        if form == Form::Sealed {
-            client.pin(&mut state, &self.recipients);
+        let mut left = std::mem::take(&mut self.recipients);
+        let mut recipients: Vec<RecipientReport> = Vec::new();
+        loop {
+            let HandedOver { reports, away } = match self.hand_over(&composition, form, &left).await {
+                Ok(handed) => handed,
+                Err(ClientError::Away(why)) if self.waits(&why).await => continue,
+                Err(error) if recipients.is_empty() => return Err(error),
+                Err(error) => HandedOver::none(&left, form, &error),
+            };
+            let why =
+                reports.iter().zip(&away).find(|(_, away)| **away).map(|(report, _)| report.why.clone());
+            let again = match why {
+                Some(why) => self.waits(&why).await,
+                None => false,
+            };
+            let mut kept = Vec::new();
+            for ((report, away), recipient) in reports.into_iter().zip(away).zip(left) {
+                if away && again {
+                    kept.push(recipient);
+                } else {
+                    recipients.push(report);
+                }
+            }
+            left = kept;
+            if left.is_empty() {
+                break;
+            }
         }
-        // Pins are on the disk before the message leaves: what was sealed to them must never be forgotten.
-        state.save()?;
-        let recipients =
-            client.hand_over(&mut state, &lookup, &mut session, &composition, form, &self.recipients).await?;
-        if let Some(session) = session {
-            session.home.quit().await;
-        }
-        state.save()?;
         let message_id = composition.message_id().to_owned();
         let report = SendReport { message_id, recipients, notes: Vec::new(), copy_kept: false };
         if report.recipients.iter().all(|r| r.outcome.is_sent()) {
@@ -119,6 +181,31 @@ impl Sending {
         } else {
             Err(ClientError::NotSent(Box::new(report)))
         }
+    }
+
+    /// Hands over once. Holds the folder meanwhile.
+    async fn hand_over(
+        &self,
+        composition: &Arc<Composition>,
+        form: Form,
+        recipients: &[Recipient],
+    ) -> Result<HandedOver, ClientError> {
+        let client = &self.client;
+        let mut state = State::load(client).await?;
+        let lookup = state.account.lookup(client)?;
+        let mut session = Some(client.sign_in(&mut state, &lookup).await?);
+        if form == Form::Sealed {
+            client.pin(&mut state, recipients);
+        }
+        // Pins are on the disk before the message leaves: what was sealed to them must never be forgotten.
+        state.save()?;
+        let handed =
+            client.hand_over(&mut state, &lookup, &mut session, composition, form, recipients).await?;
+        if let Some(session) = session {
+            session.home.quit().await;
+        }
+        state.save()?;
+        Ok(handed)
     }
 
     async fn take(&self, message: &Staged, sealed: bool) -> Result<crate::compose::Taken, ClientError> {
@@ -136,5 +223,17 @@ impl Sending {
             Composition::of_message(&message, &given)
         });
         Ok(taken.await.map_err(|e| ComposeError::Io(io::Error::other(e)))??)
+    }
+}
+
+impl HandedOver {
+    /// Nobody got it.
+    fn none(recipients: &[Recipient], form: Form, error: &ClientError) -> Self {
+        let not_taken = |recipient| {
+            let mut report = before(recipient, form);
+            report.not_taken(&error.to_string(), error.exit_code() == 5);
+            report
+        };
+        Self { reports: recipients.iter().map(not_taken).collect(), away: vec![false; recipients.len()] }
     }
 }

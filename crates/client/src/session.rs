@@ -42,7 +42,7 @@ impl Client {
         let found = Found::connect(lookup, &address.domain()).await.map_err(|e| match e {
             HomeError::Smtp { server, error } => named(&server, error),
             e @ HomeError::Lookup(_) => {
-                ClientError::Later(format!("the mail server of {address} could not be found: {e}"))
+                ClientError::Away(format!("the mail server of {address} could not be found: {e}"))
             }
         })?;
         match found.if_bound() {
@@ -361,12 +361,12 @@ pub(crate) fn smtp(error: SmtpError) -> ClientError {
             _ => ClientError::Refused(text),
         },
         SmtpError::Io(_) | SmtpError::Closed(_) | SmtpError::Timeout(_) | SmtpError::OutOfStep => {
-            ClientError::Later(format!("{text}; try again"))
+            ClientError::Away(format!("{text}; try again"))
         }
         // What TLS itself finds wrong is `InvalidData`. All else is a connection that broke during the handshake, which
         // says nothing about the server but that it was not there.
         SmtpError::Tls(broken) if broken.kind() != std::io::ErrorKind::InvalidData => {
-            ClientError::Later(format!("the connection broke during the TLS handshake: {broken}; try again"))
+            ClientError::Away(format!("the connection broke during the TLS handshake: {broken}; try again"))
         }
         _ => ClientError::Refused(text),
     }
@@ -376,6 +376,7 @@ pub(crate) fn smtp(error: SmtpError) -> ClientError {
 fn named(server: &str, error: SmtpError) -> ClientError {
     match smtp(error) {
         ClientError::Later(text) => ClientError::Later(format!("{server}: {text}")),
+        ClientError::Away(text) => ClientError::Away(format!("{server}: {text}")),
         ClientError::Refused(text) => ClientError::Refused(format!("{server}: {text}")),
         other => other,
     }

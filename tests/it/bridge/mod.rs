@@ -3,6 +3,7 @@
 
 mod alike;
 mod append;
+mod away;
 mod extensions;
 mod imap;
 mod index;

@@ -37,6 +37,7 @@ use crate::{
 };
 use ends::{Came, Lost, Program, Server};
 use resume::Numbers;
+pub(crate) use resume::PATIENCE;
 use sealpost_proto::imap::{
     Atom, Body, Command, FetchItem, Names, Received, Tag, parse, receive::LiteralHead,
 };

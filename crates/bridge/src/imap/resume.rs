@@ -30,7 +30,7 @@ pub(super) const RETRY: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// How long a mail program that wants something waits for the server: long enough for one that is started anew, and
 /// shorter than programs wait for an answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(25);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 /// How often a command is carried out anew whose connection was lost amid it.
 pub(super) const REPEATS: u32 = 3;
 /// What a mail program is told in the end.
