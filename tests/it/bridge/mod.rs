@@ -10,6 +10,7 @@ mod index;
 mod lost;
 mod notify;
 mod reconnect;
+mod standing;
 mod submission;
 
 use crate::{

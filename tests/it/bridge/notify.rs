@@ -4,7 +4,7 @@ use super::{Bridge, composed, straight, wait_for};
 use crate::{server::Client, support::Demo};
 
 /// What comes up to a line with these words; it must not need to be asked for.
-fn hear(client: &mut Client, words: &str) -> String {
+pub(super) fn hear(client: &mut Client, words: &str) -> String {
     let mut all = String::new();
     loop {
         let line = client.line();

@@ -144,6 +144,7 @@ pub(super) fn may_be_repeated(body: &Body) -> bool {
         | Body::SetMetadata(_)
         | Body::Subscribe { .. }
         | Body::Expunge { .. }
+        | Body::Notify(_)
         | Body::Idle => true,
         // A condition may not hold the second time because it was met the first.
         Body::Store { unchanged_since, .. } => unchanged_since.is_none(),

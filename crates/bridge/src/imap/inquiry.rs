@@ -7,6 +7,7 @@ use super::{
     fate::{After, Arrivals, Before, Fate, Status, arrivals, came_or_went, find, may_be_repeated, numbers},
     fetch::unasked,
     listing,
+    results::saves,
     resume::REPEATS,
     status,
     view::{LISTED_MAX, Opened, Uids},
@@ -72,7 +73,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 After::Unclear => return Err(self.give_up()),
             },
         }
-        self.command(command.clone()).await
+        self.command(command.clone()).await?;
+        if self.selected.is_some() && saves(&command.body) {
+            self.learn_saved().await?;
+        }
+        Ok(())
     }
 
     /// Before a command is sent.

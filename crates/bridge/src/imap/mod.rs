@@ -14,6 +14,7 @@ mod handing;
 pub(crate) mod heard;
 mod idle;
 mod inquiry;
+mod known;
 mod listing;
 mod login;
 mod notify;
@@ -144,8 +145,8 @@ struct Session<S> {
     rev2: bool,
     /// What the program has switched on.
     enabled: Vec<Atom>,
-    /// Whether the server holds something for this session that another connection does not have: saved results, NOTIFY.
-    bound: bool,
+    /// What the server holds as saved for this session.
+    saved: results::Saved,
     /// Whether a response to the program is half written.
     amid: bool,
     selected: Option<Selected>,
@@ -206,7 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             names: Names::Utf7,
             rev2: false,
             enabled: Vec::new(),
-            bound: false,
+            saved: results::Saved::Nothing,
             amid: false,
             selected: None,
             held: None,
@@ -388,7 +389,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     async fn command(&mut self, command: Command) -> Result<()> {
         let tag = command.tag.clone();
-        self.bound |= resume::binds(&command);
         match command.body {
             Body::Capability => {
                 self.program.line(&format!("* CAPABILITY {}", self.capabilities));
@@ -466,6 +466,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         self.selected = None;
         self.held = None;
         self.ahead = None;
+        self.saved = results::Saved::Nothing;
         self.notified.forget();
         self.provisional.clear();
         self.provisional_octets = 0;

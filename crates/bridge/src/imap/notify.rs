@@ -5,18 +5,25 @@
 //!   fetches the messages as if it had been asked for them.
 //! - `selected` lets messages go at any moment, and with them numbers shift that the bridge is about to use. The server is
 //!   asked for `selected-delayed`, and where the bridge is at rest, it waits in IDLE, which lets them shift.
+//!
+//! Another connection is asked for the same, and with STATUS (§3.1), so that the program hears what happened meanwhile in
+//! other mailboxes. What came to the open one is asked for; mailboxes and subscriptions that came or went are told as LIST
+//! tells them then and told them before (see [`super::known`]). Annotations that changed meanwhile nobody would hear of:
+//! sessions that want to end with their connection.
 
 use super::{
     Result, Session,
     fetch::{Asked, Failure},
     idle::Idle,
+    known::{self, Known},
     listing::{self, Listed},
     parts,
     wire::{Item, Response, items, response},
 };
 use sealpost_proto::imap::{
-    Body, Command, Event, FetchItem, MailboxFilter, Notify, Section, SectionText, Tag,
+    Body, Command, Event, FetchItem, MailboxFilter, Notify, Section, SectionText, SeqNumber, SequenceSet, Tag,
 };
+use std::num::NonZeroU32;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A field that no message has and no program asks for.
@@ -37,18 +44,61 @@ pub(super) struct Notified {
     arrived: Vec<Listed>,
     /// With MODSEQ: the server adds it where CONDSTORE is enabled (RFC 7162 §3.1).
     with_modseq: bool,
+    /// What the server was asked for.
+    asked: Option<Notify>,
+    /// The first message that came while there was no connection.
+    grown: Option<u32>,
+    /// Mailboxes, where it is to be told that they come and go.
+    known: Option<Known>,
 }
 
 impl Notified {
     /// The mailbox is left.
     pub(super) fn forget(&mut self) {
         self.arrived.clear();
+        self.grown = None;
+    }
+
+    /// Messages from this one on came while there was no connection.
+    pub(super) fn grown(&mut self, first: u32) {
+        self.grown = Some(self.grown.map_or(first, |earlier| earlier.min(first)));
+    }
+
+    fn events(&self) -> impl Iterator<Item = (&MailboxFilter, &Event)> {
+        let groups = match &self.asked {
+            Some(Notify::Set { groups, .. }) => &groups[..],
+            _ => &[],
+        };
+        groups.iter().flat_map(|group| group.events.iter().map(|event| (&group.filter, event)))
+    }
+
+    /// Whether another connection can take over.
+    pub(super) fn goes_on(&self) -> bool {
+        let annotations =
+            |event: &Event| matches!(event, Event::MailboxMetadataChange | Event::ServerMetadataChange);
+        !self.events().any(|(_, event)| annotations(event)) && self.known.as_ref().is_none_or(Known::is_whole)
+    }
+
+    /// Whether mailboxes that come and go are to be told.
+    fn wants_mailboxes(&self) -> bool {
+        self.events().any(|(_, event)| matches!(event, Event::MailboxName | Event::SubscriptionChange))
+    }
+
+    /// What is to be told of new messages in the open mailbox, as the server was asked for it.
+    fn of_new(&self) -> Option<Vec<FetchItem>> {
+        self.events().find_map(|(filter, event)| match event {
+            Event::MessageNew(items) if filter.is_selected() && !items.is_empty() => Some(items.clone()),
+            _ => None,
+        })
     }
 
     /// Takes note of a response for the mail program; `true` where it is for the bridge alone.
     pub(super) fn take(&mut self, line: &[u8]) -> bool {
         if !self.arrived.is_empty() {
             listing::shift(&mut self.arrived, line);
+        }
+        if let Some(known) = &mut self.known {
+            known.hear(line);
         }
         if self.items.is_empty() {
             return false;
@@ -65,6 +115,13 @@ impl Notified {
         }
         true
     }
+}
+
+/// Messages by number; `None` where there are none.
+fn range(first: u32, last: u32) -> Option<SequenceSet> {
+    let number = |n| NonZeroU32::new(n).map(SeqNumber::Number);
+    let ends = (number(first)?, number(last)?);
+    (first <= last).then(|| SequenceSet::Ranges(vec![ends]))
 }
 
 /// What the server is asked for, and what the bridge is to do.
@@ -92,14 +149,53 @@ fn split(notify: Notify) -> (Notify, Notified) {
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) async fn notify(&mut self, tag: &Tag, notify: Notify) -> Result<()> {
-        let (asked, own) = split(notify);
+        let (asked, mut own) = split(notify);
+        own.asked = Some(asked.clone());
+        if own.wants_mailboxes() {
+            let mut known = Known::default();
+            self.ask(known::list(), |line| known.hear(line)).await?;
+            own.known = Some(known);
+        }
         let before = std::mem::replace(&mut self.notified, own);
-        let rest = self.forward(&Command { tag: tag.clone(), body: Body::Notify(asked) }).await?;
-        if !rest.starts_with(b"OK") {
+        let done = self.forward(&Command { tag: tag.clone(), body: Body::Notify(asked) }).await;
+        if !done.as_ref().is_ok_and(|rest| rest.starts_with(b"OK")) {
             // What was asked for before goes on.
             self.notified = before;
         }
-        Ok(())
+        done.map(drop)
+    }
+
+    /// Has a new connection tell what the last one did, and tells what happened meanwhile; `false` where it does not.
+    pub(super) async fn notify_again(&mut self) -> Result<bool> {
+        let Some(asked) = self.notified.asked.clone() else { return Ok(true) };
+        let again = match asked {
+            Notify::Set { groups, .. } => Notify::Set { status: true, groups },
+            Notify::None => Notify::None,
+        };
+        if !self.ask(Body::Notify(again), |_| false).await? {
+            return Ok(false);
+        }
+        if let Some(before) = self.notified.known.take() {
+            let mut now = Known::default();
+            if !self.ask(known::list(), |line| now.hear(line)).await? || !now.is_whole() {
+                return Ok(false);
+            }
+            for line in before.changes(&now) {
+                self.program.say(&line);
+            }
+            self.notified.known = Some(now);
+        }
+        let exists = self.selected.as_ref().map_or(0, |selected| selected.view.exists);
+        if let (Some(mut items), Some(first)) = (self.notified.of_new(), self.notified.grown)
+            && let Some(set) = range(first, exists)
+        {
+            if self.tells_modseq() && !items.contains(&FetchItem::ModSeq) {
+                items.push(FetchItem::ModSeq);
+            }
+            self.ask(Body::Fetch { uid: false, set, items, changed_since: None }, |_| false).await?;
+        }
+        self.notified.grown = None;
+        Ok(true)
     }
 
     /// Tells what was asked for of messages that came. Between commands.

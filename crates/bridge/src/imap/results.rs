@@ -2,7 +2,7 @@
 //! here, or the messages are too scattered to be named in one line.
 
 use super::{
-    Result, Session,
+    End, Result, Session,
     fetch::{Failure, unasked},
     listing::{self, Listed},
     one_line,
@@ -17,6 +17,29 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Messages named in one command: each takes at most 11 octets of the 64 KiB that the server takes in a line.
 pub(super) const NAMED_MAX: usize = 5000;
+
+/// Saved messages that are remembered.
+const SAVED_MAX: usize = 100_000;
+
+/// What a search saved (RFC 5182): another connection does not have it, and the server told nobody which messages it is.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) enum Saved {
+    #[default]
+    Nothing,
+    Uids(Vec<u32>),
+    /// It cannot be saved again.
+    Unknown,
+}
+
+/// Whether a command saves what it finds.
+pub(super) fn saves(body: &Body) -> bool {
+    match body {
+        Body::Search { returns: Some(returns), .. } | Body::Sort { returns: Some(returns), .. } => {
+            returns.contains(&SearchReturn::Save)
+        }
+        _ => false,
+    }
+}
 
 /// What is told of what was found.
 pub(super) struct Told<'a> {
@@ -179,6 +202,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             self.request(Body::Search { uid: false, returns, charset: None, key }, |_| false).await?;
         }
         Ok(())
+    }
+
+    /// Asks which messages were saved, while the program waits for the end of the command that saved them: by FETCH, amid
+    /// which message numbers do not change (RFC 9051 §7.5.1).
+    pub(super) async fn learn_saved(&mut self) -> Result<()> {
+        self.saved = Saved::Unknown;
+        match self.list(false, SequenceSet::Saved, None).await {
+            Ok(Ok(list)) if list.len() <= SAVED_MAX => {
+                self.saved = Saved::Uids(list.iter().map(|listed| listed.uid).collect());
+                Ok(())
+            }
+            // The command itself is done and told so: who needs the connection next notices.
+            Ok(_) | Err(End::Lost(_)) => Ok(()),
+            Err(end) => Err(end),
+        }
+    }
+
+    /// Saves on a new connection what the last one had saved; `false` where that cannot be. Messages that are gone since
+    /// fall out, as they do of what is saved (RFC 5182 §2.1).
+    pub(super) async fn save_again(&mut self) -> Result<bool> {
+        let uids = match &self.saved {
+            Saved::Nothing => return Ok(true),
+            Saved::Unknown => return Ok(false),
+            Saved::Uids(uids) => uids.clone(),
+        };
+        match self.save(&uids).await {
+            Ok(()) => Ok(true),
+            Err(Failure::Session(end)) => Err(end),
+            Err(_) => Ok(false),
+        }
     }
 
     /// The end of a command that searched. One that failed leaves nothing saved (RFC 5182 §2.1).

@@ -7,16 +7,19 @@
 //! messages went since the mailbox was opened: as many as the program was told of, or the numbers are others now. It is
 //! another connection since a program that did not ENABLE QRESYNC must not be told VANISHED. Where the command that was lost
 //! may have removed messages itself, their UIDs were asked for before: what is missing then is told as it would have been.
+//!
+//! What the server holds for a session beside its mailbox is set again: ENABLE, saved results, NOTIFY.
 
 use super::{
     End, Result, Session,
     ends::{AHEAD_MAX, Lost, Server},
     inquiry, listing,
+    results::Saved,
     view::{Opened, Uids, View},
     wire::{self, Response, response},
 };
 use sealpost_client::{bridge::MailConnection, error::ClientError};
-use sealpost_proto::imap::{Atom, Body, Command, Names, Qresync, SearchReturn, SelectParams, SequenceSet};
+use sealpost_proto::imap::{Atom, Body, Names, Qresync, SelectParams, SequenceSet};
 use std::{io, num::NonZeroU32, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -83,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Connects anew. `waiting`: the mail program wants something. What comes of it later is in its input.
     pub(super) async fn resume(&mut self, lost: &io::Error, waiting: bool, numbers: Numbers) -> Result<()> {
         tracing::debug!("the connection to the mail server was lost: {lost}");
-        if self.bound {
+        if self.saved == Saved::Unknown || !self.notified.goes_on() {
             return Err(self.give_up());
         }
         let mut until = waiting.then(|| Instant::now() + PATIENCE);
@@ -147,13 +150,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             let enable = Body::Enable(self.enabled.clone());
             server.run(enable, Names::Utf7, |_| {}).await?;
         }
-        let Some(view) = self.selected.as_ref().map(|selected| selected.view.clone()) else {
-            self.server = server;
-            return Ok(());
-        };
+        if let Some(view) = self.selected.as_ref().map(|selected| selected.view.clone()) {
+            self.restore_mailbox(&mut server, &view, numbers).await?;
+        }
+        self.server = server;
+        if numbers == Numbers::Unheeded {
+            // The mailbox is left in a moment, and what was saved with it.
+            self.saved = Saved::Nothing;
+        }
+        if self.save_again().await? && self.notify_again().await? { Ok(()) } else { Err(Changed::Anew) }
+    }
+
+    /// Opens the mailbox again, if it is what the program believes it to be.
+    async fn restore_mailbox(
+        &mut self,
+        server: &mut Server,
+        view: &View,
+        numbers: Numbers,
+    ) -> std::result::Result<(), Changed> {
         let changes = match numbers {
             Numbers::Unheeded => None,
-            Numbers::Same | Numbers::MayShift => Some(self.changes(&view).await?),
+            Numbers::Same | Numbers::MayShift => Some(self.changes(view).await?),
         };
         let body = Body::Select {
             mailbox: view.mailbox.clone(),
@@ -172,12 +189,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             }
             let gone = match numbers {
                 _ if changes.gone == view.gone => Vec::new(),
-                Numbers::MayShift => self.gone_since(&mut server, &view, now.exists).await?,
+                Numbers::MayShift => self.gone_since(server, view, now.exists).await?,
                 _ => return Err(Changed::Anew),
             };
             self.tell_changes(&changes, &gone).await.map_err(|_| Changed::Anew)?;
         }
-        self.server = server;
         Ok(())
     }
 
@@ -222,7 +238,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         if let Some(selected) = &mut self.selected {
             selected.view.gone = changes.gone;
             let exists = changes.now.exists;
-            if std::mem::replace(&mut selected.view.exists, exists) != exists {
+            let known = std::mem::replace(&mut selected.view.exists, exists);
+            if known != exists {
+                self.notified.grown(known.saturating_add(1));
                 self.program.line(&format!("* {exists} EXISTS"));
             }
         }
@@ -274,20 +292,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     /// Whether the mail program reckons with MODSEQ in responses.
-    fn tells_modseq(&self) -> bool {
+    pub(super) fn tells_modseq(&self) -> bool {
         self.has_enabled("CONDSTORE") || self.has_enabled("QRESYNC")
     }
 
     fn has_enabled(&self, word: &str) -> bool {
         self.enabled.iter().any(|enabled| enabled.as_str().eq_ignore_ascii_case(word))
-    }
-}
-
-/// Whether a command leaves something with the server that another connection does not have.
-pub(super) fn binds(command: &Command) -> bool {
-    match &command.body {
-        Body::Notify(_) => true,
-        Body::Search { returns: Some(returns), .. } => returns.contains(&SearchReturn::Save),
-        _ => false,
     }
 }
