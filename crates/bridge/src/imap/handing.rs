@@ -1,6 +1,7 @@
 //! Messages on their way to the server, in APPEND and REPLACE. They are kept until the server has answered: where the
 //! connection is lost before the command's end was sent, nothing is stored (RFC 3502 §6.3.11), and all of it goes over the
-//! next one. Where its end was sent, the target is looked into for messages of the same octets that came since.
+//! next one. Where its end was sent, the target is looked into for messages of the same octets that came since. What is
+//! sealed is like no other; of others' mail an equal copy that another session filed at that moment passes for it.
 
 use super::{
     Came, End, Names, Result, Session,
@@ -273,7 +274,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Ok(())
     }
 
-    /// As the server would have told it (RFC 4315 §3, RFC 8508 §3.3).
+    /// As the server would have told it (RFC 4315 §3, RFC 8508 §3.3), but for the EXPUNGE of what was replaced, which was told
+    /// with the new connection.
     fn tell_appended(&mut self, handing: &Handing, uids: &[u32]) {
         let uid_validity = handing.before.as_ref().map(|status| status.uid_validity);
         let code = match (uid_validity, SequenceSet::in_order(uids)) {

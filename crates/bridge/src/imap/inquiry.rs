@@ -22,6 +22,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Messages of which something is held at once: what a command may name, and a crowd that came meanwhile.
 pub(super) const HELD_MAX: usize = 100_000;
+/// Octets of what is held of each: an EMAILID has 255 at most (RFC 8474 §4), in parentheses.
+const VALUE_MAX: usize = 257;
 
 /// Asks for the UIDs of the open mailbox.
 pub(super) fn all_uids() -> Body {
@@ -336,7 +338,7 @@ pub(super) fn take_value(list: &mut Vec<(u32, Vec<u8>)>, line: &[u8], name: &str
     let (Some(uid), Some(found)) = (value("UID").and_then(listing::number), value(name)) else {
         return false;
     };
-    if list.len() < HELD_MAX {
+    if list.len() < HELD_MAX && found.len() <= VALUE_MAX {
         list.push((uid, found.to_vec()));
     }
     value("FLAGS").is_none()

@@ -5,8 +5,8 @@ use super::wire::{end_of_list, end_of_value};
 use sealpost_proto::imap::{Body, List, ListReturn};
 use std::collections::BTreeMap;
 
-/// Most mailboxes that are remembered.
-const MAILBOXES_MAX: usize = 10_000;
+/// Most octets of responses that are remembered: more than 10,000 mailboxes.
+const OCTETS_MAX: usize = 2 * 1024 * 1024;
 
 /// Asks for all of them.
 pub(super) fn list() -> Body {
@@ -22,6 +22,7 @@ pub(super) fn list() -> Body {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Known {
     mailboxes: BTreeMap<Vec<u8>, Vec<u8>>,
+    octets: usize,
     /// There are more than are remembered.
     more: bool,
 }
@@ -30,10 +31,13 @@ impl Known {
     /// Takes note of a response; whether it is one of LIST.
     pub(super) fn hear(&mut self, line: &[u8]) -> bool {
         let Some((_, name)) = split(line) else { return false };
-        if self.mailboxes.len() < MAILBOXES_MAX || self.mailboxes.contains_key(name) {
-            self.mailboxes.insert(name.to_vec(), line.to_vec());
-        } else {
+        let before = self.mailboxes.get(name).map_or(0, Vec::len);
+        let octets = self.octets - before + line.len();
+        if octets > OCTETS_MAX {
             self.more = true;
+        } else {
+            self.octets = octets;
+            self.mailboxes.insert(name.to_vec(), line.to_vec());
         }
         true
     }
@@ -124,9 +128,13 @@ mod tests {
     #[test]
     fn one_more_than_are_remembered() {
         let mut all = Known::default();
-        for n in 0..=MAILBOXES_MAX {
+        let line = |n: usize| format!("* LIST () \"/\" m{n:05}\r\n");
+        let most = OCTETS_MAX / line(0).len();
+        for n in 0..=most {
             assert!(all.is_whole(), "{n}");
-            all.hear(format!("* LIST () \"/\" m{n}\r\n").as_bytes());
+            // What is told twice is remembered once.
+            all.hear(line(n).as_bytes());
+            all.hear(line(n).as_bytes());
         }
         assert!(!all.is_whole());
     }

@@ -36,6 +36,8 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 /// How often a command is carried out anew whose connection was lost amid it.
 pub(super) const REPEATS: u32 = 3;
+/// Octets of changed flags that are held until they are told: those of a million messages. Of more the program has to look.
+const FLAGS_MAX: usize = 64 * 1024 * 1024;
 /// What a mail program is told in the end.
 const LOST: &str = "[UNAVAILABLE] The connection to the mail server was lost; sign in again";
 
@@ -270,19 +272,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             read_only: true,
             params: SelectParams { condstore: false, qresync: Some(known) },
         };
-        let (mut now, mut gone, mut flags) = (Opened::default(), 0_u32, Vec::new());
+        let (mut now, mut gone, mut flags, mut octets) = (Opened::default(), 0_u32, Vec::new(), 0_usize);
         let done = server
             .run(body, Names::Utf7, |line| {
                 now.hear(line);
                 match response(line) {
                     Response::Vanished(true, set) => gone = gone.saturating_add(listing::count(set)),
-                    Response::Fetch(..) => flags.push(Zeroizing::new(line.to_vec())),
+                    Response::Fetch(..) => {
+                        octets = octets.saturating_add(line.len());
+                        if octets <= FLAGS_MAX {
+                            flags.push(Zeroizing::new(line.to_vec()));
+                        }
+                    }
                     _ => {}
                 }
             })
             .await?;
         let _ = server.send(b"bye LOGOUT\r\n").await;
-        if !done.starts_with(b"OK") || now.uid_validity != Some(view.uid_validity) {
+        if !done.starts_with(b"OK") || now.uid_validity != Some(view.uid_validity) || octets > FLAGS_MAX {
             return Err(Changed::Anew);
         }
         if !self.tells_modseq() {
