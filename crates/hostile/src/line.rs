@@ -50,6 +50,7 @@ pub struct Line {
     carries: Arc<Mutex<VecDeque<u64>>>,
     plan: Arc<Mutex<Option<Plan>>>,
     connections: Arc<AtomicU64>,
+    open: Arc<()>,
     refused: Arc<AtomicU64>,
     _listening: Listening,
 }
@@ -63,14 +64,17 @@ impl Line {
         let plan = Arc::<Mutex<Option<Plan>>>::default();
         let (most, count, no) = (carries.clone(), connections.clone(), refused.clone());
         let (breaks, broken) = (plan.clone(), state.clone());
+        // Each connection holds one more while it is open.
+        let open = Arc::new(());
+        let held = Arc::downgrade(&open);
         let listening = Listening::start((server.ip(), 0).into(), move |near| {
             let mut watched = watched.clone();
             let up = watched.borrow_and_update().0;
             let most = up.then(|| most.lock().unwrap().pop_front().unwrap_or(u64::MAX));
-            let (breaks, broken) = (breaks.clone(), broken.clone());
+            let (breaks, broken, held) = (breaks.clone(), broken.clone(), held.upgrade());
             if up { &count } else { &no }.fetch_add(1, Ordering::SeqCst);
             async move {
-                let Some(most) = most else { return Ok(()) };
+                let (Some(most), Some(_held)) = (most, held) else { return Ok(()) };
                 tokio::select! {
                     _ = watched.changed() => Ok(()),
                     end = carry(near, server, most, (&breaks, &broken)) => end,
@@ -79,7 +83,7 @@ impl Line {
         });
         let listening = listening.await?;
         let address = listening.address;
-        Ok(Self { address, state, carries, plan, connections, refused, _listening: listening })
+        Ok(Self { address, state, carries, plan, connections, open, refused, _listening: listening })
     }
 
     /// Ends all connections; new ones come through.
@@ -120,6 +124,11 @@ impl Line {
     /// How many came while it was down.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::SeqCst)
+    }
+
+    /// How many are open now.
+    pub fn open(&self) -> usize {
+        Arc::strong_count(&self.open) - 1
     }
 
     /// How many came through.
