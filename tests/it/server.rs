@@ -320,6 +320,11 @@ impl Client {
         stream.flush()
     }
 
+    /// Says no more; answers still come.
+    pub fn hang_up(&self) {
+        self.socket.shutdown(std::net::Shutdown::Write).expect("it was open");
+    }
+
     /// One line with its end; empty at the end of the connection.
     pub fn line(&mut self) -> String {
         let mut line = Vec::new();

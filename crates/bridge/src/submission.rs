@@ -23,7 +23,14 @@ use sealpost_proto::{
         verb::Rcpt,
     },
 };
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     time::timeout,
@@ -33,6 +40,8 @@ use tokio::{
 const MESSAGE_MAX: u64 = 128 * 1024 * 1024;
 /// Longest silence (RFC 5321 §4.5.3.2.7).
 const SILENCE: Duration = Duration::from_secs(5 * 60);
+/// Octets that a mail program may send ahead.
+const AHEAD_MAX: usize = 256 * 1024;
 /// A wrong password waits so long: other programs on this machine may guess.
 const WRONG: Duration = Duration::from_secs(2);
 
@@ -44,6 +53,8 @@ struct Session<'a, S> {
     account: Option<Arc<Account>>,
     policy: Policy,
     sending: Option<Sending>,
+    /// The mail program has hung up, or says no more.
+    gone: Arc<AtomicBool>,
     message: Staging,
     /// Why the message cannot be taken; told at its end.
     failed: Option<String>,
@@ -69,6 +80,7 @@ where
         account: None,
         policy,
         sending: None,
+        gone: Arc::default(),
         message: Staging::new(),
         failed: None,
     };
@@ -189,22 +201,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             let text = format!("You are signed in as {}; choose this address as the sender", account.address);
             return Reply::new(550, "5.7.1", text);
         }
-        self.sending = Some(account.client.sending(self.policy, PATIENCE));
+        self.sending = Some(account.client.sending(self.policy, PATIENCE, self.gone.clone()));
         Reply::new(250, "2.1.0", "OK")
     }
 
     async fn rcpt(&mut self, rcpt: Rcpt) -> Reply {
-        let Some(sending) = &mut self.sending else {
+        let Some(mut sending) = self.sending.take() else {
             return Reply::new(503, "5.5.1", "Send MAIL first");
         };
         let Rcpt::Mailbox(recipient) = rcpt else {
+            self.sending = Some(sending);
             return Reply::new(550, "5.1.1", "Name a whole address");
         };
-        match sending.recipient(&recipient).await {
+        let taken = self.meanwhile(Box::pin(sending.recipient(&recipient))).await;
+        self.sending = Some(sending);
+        match taken {
             Ok(()) => Reply::new(250, "2.1.5", "OK"),
             Err(refused) => {
                 let text = format!("{recipient}: {}", in_a_line(&refused.why));
                 if refused.later { Reply::new(451, "4.7.1", text) } else { Reply::new(550, "5.7.1", text) }
+            }
+        }
+    }
+
+    /// Does what may wait for the home server. What the mail program says meanwhile is read, so that it is noticed when it
+    /// hangs up.
+    async fn meanwhile<T>(&mut self, mut work: impl Future<Output = T> + Unpin) -> T {
+        loop {
+            let listening = !self.gone.load(Ordering::Relaxed) && self.input.len() < AHEAD_MAX;
+            tokio::select! {
+                done = &mut work => return done,
+                read = self.stream.read_buf(&mut self.input), if listening => {
+                    if !read.is_ok_and(|octets| octets > 0) {
+                        self.gone.store(true, Ordering::Relaxed);
+                    }
+                }
             }
         }
     }
@@ -223,7 +254,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             Ok(message) => message,
             Err(error) => return Reply::new(452, "4.3.1", format!("The message could not be held: {error}")),
         };
-        match sending.send(&message).await {
+        match self.meanwhile(Box::pin(sending.send(&message))).await {
             Ok(_) => Reply::new(250, "2.0.0", "Handed to your mail server"),
             Err(ClientError::NotSent(report)) => in_part(&report),
             Err(error) => {

@@ -13,7 +13,14 @@ use crate::{
     trust::policy::Decision,
 };
 use sealpost_proto::address::Mailbox;
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::time::{Instant, sleep};
 
 /// Wait before a server that was not there is tried again.
@@ -25,6 +32,8 @@ pub struct Sending {
     policy: Policy,
     /// How long a home server is waited for that is not there.
     patience: Duration,
+    /// Nobody waits for the answer any more.
+    abandoned: Arc<AtomicBool>,
     /// Until when, once it was not there.
     until: Option<Instant>,
     recipients: Vec<Recipient>,
@@ -40,9 +49,11 @@ pub struct NotTaken {
 }
 
 impl Client {
-    /// Begins a message. A home server that is not there is waited for so long.
-    pub fn sending(&self, policy: Policy, patience: Duration) -> Sending {
-        Sending { client: self.clone(), policy, patience, until: None, recipients: Vec::new() }
+    /// Begins a message. A home server that is not there is waited for so long, or until `abandoned` is set: who does not
+    /// hear that a message was sent sends it again.
+    pub fn sending(&self, policy: Policy, patience: Duration, abandoned: Arc<AtomicBool>) -> Sending {
+        let (until, recipients) = (None, Vec::new());
+        Sending { client: self.clone(), policy, patience, abandoned, until, recipients }
     }
 }
 
@@ -131,7 +142,7 @@ impl Sending {
             return false;
         }
         sleep(RETRY).await;
-        true
+        !self.abandoned.load(Ordering::Relaxed)
     }
 
     /// Composes, signs, and hands over. Those whom the header does not name get copies of their own. What the home server

@@ -70,6 +70,22 @@ async fn sending_waits_for_a_server_that_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_sent_for_a_program_that_hung_up_while_it_waited() {
+    let (_world, line, bob) = behind_a_line().await;
+    let mut client = bob.submission();
+    line.down();
+    begin(&mut client, "abandoned", &["bob@example.com"]);
+    eventually("an attempt", || (line.refused() > 0).then_some(()));
+    client.hang_up();
+    assert!(client.reply().starts_with("451 "));
+    line.mend();
+    begin(&mut bob.submission(), "again", &["bob@example.com"]);
+    let mut program = bob.imap();
+    eventually("mail", || (arrived(&mut program, "again") == 1).then_some(()));
+    assert_eq!(arrived(&mut program, "abandoned"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_breaks_off_is_sent_once_or_told_to_be_uncertain() {
     let (_world, line, bob) = behind_a_line().await;
     let (mut client, mut program) = (bob.submission(), bob.imap());
