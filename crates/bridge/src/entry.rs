@@ -243,7 +243,7 @@ mod tests {
         let text = |text: &str| Zeroizing::new(text.as_bytes().to_vec());
         let head = || text("Subject: x\r\n\r\n");
         let folded = casemap("Grüße ΣΑΣ");
-        for opener in [vec![0], [&[1], &[7; 40][..]].concat(), [&[2], &[7; 56][..]].concat()] {
+        for opener in [vec![0], [&[1], &[7; 40][..]].concat(), [&[3], &[7; 72][..]].concat()] {
             let brief = Brief {
                 keywords: Keywords::of(Verdict::Good, true),
                 size: 1 << 40,

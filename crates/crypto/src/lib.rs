@@ -8,6 +8,7 @@ pub mod keyring;
 pub mod local;
 pub mod passphrase;
 pub mod recovery;
+pub mod same;
 pub mod seal;
 pub mod vectors;
 pub mod words;

@@ -5,9 +5,11 @@
 //! length do not fill the memory, and only the stanza kinds of profile §6 are opened.
 
 mod file_key;
+mod known;
 mod unwrap;
 
 pub use file_key::{FILE_KEY_OCTETS, FileKey, Identities, open_keyed, open_with};
+pub use known::open_again;
 
 use crate::key::SecretKey;
 use age::{Decryptor, Encryptor, armor, ssh, stream};

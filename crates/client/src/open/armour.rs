@@ -7,6 +7,7 @@ use crate::{
 use sealpost_proto::message::Header;
 use std::{
     io::{self, BufWriter, Write as _},
+    ops::Range,
     sync::Arc,
 };
 use tempfile::SpooledTempFile;
@@ -23,10 +24,32 @@ const MAX_MARKER_LINE_OCTETS: usize = 200;
 /// How deep multiparts are entered: a relay wraps once (profile §6).
 const MAX_DEPTH: usize = 1;
 
+/// A whole block in 64 columns with CRLF: where it stands in a message, if it does so there, else laid out again.
+#[derive(Clone)]
+pub(super) struct Block {
+    pub(super) spool: Arc<Spool>,
+    /// Octets of that.
+    pub(super) range: Range<u64>,
+}
+
+impl Block {
+    fn laid_out(spool: Spool) -> Self {
+        let range = 0..spool.size();
+        Self { spool: Arc::new(spool), range }
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    pub(super) fn reader(&self) -> SpoolReader {
+        SpoolReader::range(self.spool.clone(), self.range.start, self.range.end)
+    }
+}
+
 /// What a search found.
 pub(super) enum Found {
-    /// A whole block, laid out again in 64 columns with CRLF.
-    Block(Arc<Spool>),
+    Block(Block),
     /// A block with something in it that is no armour, or without an end.
     Damaged,
     /// No armour line.
@@ -36,6 +59,9 @@ pub(super) enum Found {
 /// Looks through the body, which starts at `body` in `message`: as it stands, else part by part with the transfer
 /// encoding undone.
 pub(super) fn find(message: &Arc<Spool>, header: &Header, body: u64) -> io::Result<Found> {
+    if let Some(range) = as_sealed(message, body) {
+        return Ok(Found::Block(Block { spool: message.clone(), range }));
+    }
     let reader = || SpoolReader::range(message.clone(), body, u64::MAX);
     let mut finder = Finder::new();
     for_each_chunk(reader(), |chunk| finder.feed(chunk))?;
@@ -49,6 +75,40 @@ pub(super) fn find(message: &Arc<Spool>, header: &Header, body: u64) -> io::Resu
     Ok(match (parser.finish()?.found, as_it_stands) {
         (Found::Nothing, other) | (other, _) => other,
     })
+}
+
+/// Where a block stands in a message in memory that is laid out already as [`Finder`] would do it, as nearly all are.
+fn as_sealed(message: &Spool, body: u64) -> Option<Range<u64>> {
+    let Spool::Memory(octets) = message else { return None };
+    let mut at = usize::try_from(body).ok()?;
+    let mut line = || {
+        let start = at;
+        at += memchr::memchr(b'\n', octets.get(start..)?)? + 1;
+        Some((start, &octets[start..at]))
+    };
+    let start = loop {
+        match line()? {
+            (start, octets) if octets.strip_suffix(b"\r\n") == Some(BEGIN) => break start,
+            // In another form: not for this one to say.
+            (_, octets) if octets.trim_ascii() == BEGIN => return None,
+            _ => {}
+        }
+    };
+    let mut last = false;
+    loop {
+        let (start_of_line, octets) = line()?;
+        let text = octets.strip_suffix(b"\r\n")?;
+        if text == END {
+            return Some(start as u64..(start_of_line + octets.len()) as u64);
+        }
+        let letters = text.iter().position(|b| !is_base64(*b)).unwrap_or(text.len());
+        // Behind a short line, or a padded one, there is none.
+        let whole = text.len() <= COLUMNS && text[letters..].iter().all(|b| *b == b'=');
+        if last || !whole || text.is_empty() {
+            return None;
+        }
+        last = text.len() < COLUMNS || letters < COLUMNS;
+    }
 }
 
 /// Whether an armour line stands in the body: what a plain message must have said of it.
@@ -223,7 +283,7 @@ impl Finder {
             State::Inside | State::Damaged => Found::Damaged,
             State::Done => {
                 let spool = self.out.into_inner().map_err(io::IntoInnerError::into_error)?;
-                Found::Block(Arc::new(Spool::new(spool)?))
+                Found::Block(Block::laid_out(Spool::new(spool)?))
             }
         })
     }
@@ -241,7 +301,7 @@ mod tests {
         match find(&spool, &header, body as u64).unwrap() {
             Found::Block(block) => {
                 let mut text = String::new();
-                SpoolReader::new(block).read_to_string(&mut text).unwrap();
+                block.reader().read_to_string(&mut text).unwrap();
                 Ok(text)
             }
             Found::Damaged => Err("damaged"),
@@ -313,7 +373,53 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_laid_out_as_it_was_sealed_is_not_laid_out_again() {
+        let in_place = |message: &str| as_sealed(&Spool::Memory(message.as_bytes().to_vec()), 8).is_some();
+        for data in
+            [String::new(), "QUI=".into(), "QUJD".repeat(16), "QUJD".repeat(17), "QUJD".repeat(15) + "QUI="]
+        {
+            let message = format!(
+                "A: b\r\n\r\nlist\r\n{}-- \r\n",
+                block(&data, 64, "\r\n").replace("\r\n\r\n", "\r\n")
+            );
+            assert!(in_place(&message), "{message}");
+        }
+        let data = "QUJD".repeat(40);
+        for other in [
+            block(&data, 60, "\r\n"),
+            block(&data, 64, "\n"),
+            block(&data, 64, " \r\n"),
+            block(&(data.clone() + "QUI=QUJD"), 64, "\r\n"),
+            block("QU-D", 64, "\r\n"),
+            format!(" {}", block(&data, 64, "\r\n")),
+            block(&data, 64, "\r\n").trim_end().to_owned(),
+        ] {
+            assert!(!in_place(&format!("A: b\r\n\r\n{other}")), "{other}");
+        }
+    }
+
     proptest! {
+        /// Where it is found in place, it is what it would have been laid out as.
+        #[test]
+        fn in_place_is_as_laid_out(
+            text in "(-----BEGIN AGE ENCRYPTED FILE-----\r\n)?(A{64}\r\n|A{63}=\r\n|AB==\r\n|A{1,66}\r\n|=\r\n|\r\n| A\n){0,4}(-----END AGE ENCRYPTED FILE-----\r\n)?x?",
+            before in "(a\r\n| -----BEGIN AGE ENCRYPTED FILE-----\r\n){0,2}",
+        ) {
+            let message = Spool::Memory([b"A: b\r\n\r\n", before.as_bytes(), text.as_bytes()].concat());
+            let mut finder = Finder::new();
+            let Spool::Memory(octets) = &message else { unreachable!() };
+            finder.feed(&octets[8..]).unwrap();
+            let found = finder.finish().unwrap();
+            if let Some(range) = as_sealed(&message, 8) {
+                let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+                let Found::Block(laid_out) = found else { return Err(TestCaseError::fail("no block")) };
+                let mut again = Vec::new();
+                laid_out.reader().read_to_end(&mut again).unwrap();
+                prop_assert_eq!(again, octets[range].to_vec());
+            }
+        }
+
         #[test]
         fn never_panics(text in "(-----BEGIN AGE ENCRYPTED FILE-----|-----END AGE ENCRYPTED FILE-----|A|=|\r\n|\n| |-){0,30}") {
             let _ = search(&format!("A: b\r\n\r\n{text}"));

@@ -1,11 +1,11 @@
 //! The table of profile §6: one verdict, the first row that applies.
 
 use super::{
-    CheckKind as Kind, Checks, Facts, Held, Message, OpenError, Opened, Verdict, armour,
+    CheckKind as Kind, Checks, Facts, Held, Message, OpenError, Opened, Verdict,
+    armour::{self, Block},
     payload::{Payload, PayloadError},
     verify::{self, Fit, Signed, Whose},
 };
-use crate::spool::{Spool, SpoolReader};
 use sealpost_crypto::seal::{self, FileKey, Identities, SealError};
 use sealpost_proto::{
     address::Mailbox,
@@ -146,7 +146,7 @@ fn look(
     Ok(())
 }
 
-type Sealed = (Arc<Payload>, Arc<Spool>, FileKey);
+type Sealed = (Arc<Payload>, Block, FileKey);
 
 /// Finds the armour and authenticates the payload; the inner error is why it cannot be opened.
 fn open(
@@ -188,11 +188,11 @@ fn open(
 
 /// Tells whom it is sealed to, and which of one's own keys that is; an error where the stanzas are not to be opened.
 fn recipients(
-    block: &Arc<Spool>,
+    block: &Block,
     identities: &Identities,
     checks: &mut Checks,
 ) -> Result<Option<String>, SealError> {
-    let stanzas = match seal::stanzas(SpoolReader::new(block.clone())) {
+    let stanzas = match seal::stanzas(block.reader()) {
         Ok(stanzas) => stanzas,
         Err(why) => {
             checks.failed(Kind::Recipients, why.to_string());
@@ -222,7 +222,7 @@ fn recipients(
 
 fn check_signature(
     message: &Message,
-    block: Option<&Arc<Spool>>,
+    block: Option<&Block>,
     facts: &Facts,
     notes: &mut Vec<String>,
     checks: &mut Checks,
@@ -291,9 +291,9 @@ fn check_signature(
         None => exact.with_one_line_end(),
         Some(block) => Ok(SignatureInput::as_sealed(header).ok().map(|head| Signed {
             head,
-            source: block.clone(),
-            start: 0,
-            end: u64::MAX,
+            source: block.spool.clone(),
+            start: block.range.start,
+            end: block.range.end,
             tail: b"",
         })),
     };

@@ -27,6 +27,7 @@ use crate::{
     compose::is_message_id,
     spool::{Spool, SpoolReader},
 };
+use armour::Block;
 use checks::Checks;
 use payload::Payload;
 use sealpost_crypto::{
@@ -267,8 +268,8 @@ pub struct Opened {
 enum Held {
     /// Nothing could be opened.
     Closed,
-    /// The armour laid out again, what opens it, and what is known of the payload.
-    Sealed(Arc<Spool>, FileKey, Arc<Payload>),
+    /// The armour, what opens it, and what is known of the payload.
+    Sealed(Block, FileKey, Arc<Payload>),
     /// The message itself, with its header and where its body begins.
     Plain(Arc<Spool>, Header, u64),
 }

@@ -1,6 +1,7 @@
 //! The first pass over a sealed payload: everything is authenticated and hashed, nothing is shown (profile §6).
 
-use crate::spool::{Spool, SpoolReader, for_each_chunk};
+use super::armour::Block;
+use crate::spool::for_each_chunk;
 use sealpost_crypto::seal::{self, FileKey, Identities, SealError};
 use sealpost_proto::{
     address::Address,
@@ -66,15 +67,13 @@ impl From<HeaderError> for PayloadError {
 const CHUNK: usize = 64 * 1024;
 
 /// Opens the armour again; every octet behind the returned reader is authenticated before it comes.
-pub(super) fn open(armour: &Arc<Spool>, key: &FileKey) -> Result<Box<dyn Read + Send>, PayloadError> {
+pub(super) fn open(armour: &Block, key: &FileKey) -> Result<Box<dyn Read + Send>, PayloadError> {
     Ok(seal::open_with(key, buffered(armour))?)
 }
 
-fn buffered(armour: &Arc<Spool>) -> impl Read + Send + use<> {
-    BufReader::with_capacity(
-        CHUNK.min(usize::try_from(armour.size()).unwrap_or(CHUNK)),
-        SpoolReader::new(armour.clone()),
-    )
+fn buffered(armour: &Block) -> impl Read + Send + use<> {
+    let capacity = CHUNK.min(usize::try_from(armour.size()).unwrap_or(CHUNK));
+    BufReader::with_capacity(capacity, armour.reader())
 }
 
 /// The header at the start of `reader`, the octets read so far, and where in them the body starts.
@@ -89,10 +88,7 @@ pub(super) fn read_header(
 }
 
 impl Payload {
-    pub(super) fn read(
-        armour: &Arc<Spool>,
-        identities: &Identities,
-    ) -> Result<(Self, FileKey), PayloadError> {
+    pub(super) fn read(armour: &Block, identities: &Identities) -> Result<(Self, FileKey), PayloadError> {
         let (mut reader, key) = seal::open_keyed(identities, buffered(armour))?;
         let (header, start, body) = read_header(&mut reader)?;
         let mut size = start.len() as u64;

@@ -10,6 +10,7 @@
 
 use super::{
     Held, OpenError, Opened, Verdict,
+    armour::Block,
     payload::{self, Payload},
 };
 use crate::{
@@ -46,7 +47,7 @@ pub(super) enum Body {
     /// Of a small payload, or of a notice.
     Memory(Arc<Zeroizing<Vec<u8>>>, u64),
     /// Of a sealed message, opened once more.
-    Sealed(Arc<Spool>, FileKey, u64),
+    Sealed(Block, FileKey, u64),
 }
 
 impl Shown {
@@ -214,7 +215,7 @@ impl Opened {
 }
 
 /// The octets behind a payload's header.
-fn sealed_body(armour: &Arc<Spool>, key: &FileKey, payload: &Payload) -> Body {
+fn sealed_body(armour: &Block, key: &FileKey, payload: &Payload) -> Body {
     match &payload.small {
         Some(octets) => Body::Memory(octets.clone(), payload.body),
         None => Body::Sealed(armour.clone(), key.clone(), payload.body),
