@@ -141,6 +141,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Ok(())
     }
 
+    /// Which messages a set means, where that is known here.
+    async fn listed(&mut self, by_uid: bool, set: &SequenceSet) -> Result<Option<Vec<Listed>>> {
+        // Amid a command by message numbers the server may not be asked: it could tell that messages went (RFC 9051
+        // §7.5.1).
+        if by_uid && *set != SequenceSet::Saved {
+            self.learn_uids().await?;
+        }
+        let listed = self.selected.as_ref().and_then(|selected| selected.view.listed());
+        Ok(listed.and_then(|listed| listed.list(set, by_uid)))
+    }
+
     /// Which messages a set means; the server's refusal where it gave one.
     pub(super) async fn list(
         &mut self,
@@ -148,6 +159,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         set: SequenceSet,
         changed_since: Option<ChangedSince>,
     ) -> Result<std::result::Result<Vec<Listed>, Vec<u8>>> {
+        if changed_since.is_none()
+            && let Some(list) = self.listed(by_uid, &set).await?
+        {
+            return Ok(Ok(list));
+        }
         let tag = self.server.tag();
         let body = Body::Fetch { uid: by_uid, set, items: vec![FetchItem::Uid], changed_since };
         self.server.command(&Command { tag: tag.clone(), body }, self.names, &mut Vec::new()).await?;
@@ -157,7 +173,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             if let Response::Tagged(found, rest) = response(&line)
                 && found == tag.as_str()
             {
-                return Ok(if rest.starts_with(b"OK") { Ok(list) } else { Err(rest.to_vec()) });
+                if !rest.starts_with(b"OK") {
+                    return Ok(Err(rest.to_vec()));
+                }
+                if let Some(selected) = &mut self.selected {
+                    selected.view.learn(&list);
+                }
+                return Ok(Ok(list));
             }
             if list.len() > LISTED_MAX {
                 let error = format!("more than {LISTED_MAX} messages in a mailbox");

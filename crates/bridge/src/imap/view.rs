@@ -1,7 +1,7 @@
 //! What a mail program believes of the mailbox that is open, and what the server tells of one.
 
 use super::{
-    listing,
+    listing::{self, Listed},
     wire::{Response, response},
 };
 use sealpost_proto::imap::{MailboxName, SequenceSet};
@@ -43,6 +43,16 @@ impl View {
         };
         self.exists = self.exists.saturating_sub(gone);
         self.gone = self.gone.saturating_add(gone);
+    }
+
+    /// Takes note of what was listed, if that are all messages.
+    pub(super) fn learn(&mut self, list: &[Listed]) {
+        let all = u32::try_from(list.len()) == Ok(self.exists) && self.exists <= LISTED_MAX;
+        let in_order = (1_u32..).zip(list).all(|(number, listed)| listed.number == number)
+            && list.is_sorted_by(|one, next| one.uid < next.uid);
+        if all && in_order {
+            self.uids = Some(Uids(list.iter().map(|listed| listed.uid).collect()));
+        }
     }
 
     /// The UIDs of all messages, where they are known.
@@ -92,18 +102,40 @@ impl Uids {
 
     /// The UIDs that a set names: by themselves, or by message numbers; `None` for a saved result.
     pub(super) fn named(&self, set: &SequenceSet, by_uid: bool) -> Option<Vec<u32>> {
+        self.within(set, by_uid).map(|named| named.map(|listed| listed.uid).collect())
+    }
+
+    /// The messages that a set names, as a server does; `None` for what only the server can tell: a saved result, and a
+    /// refusal of message numbers that are none.
+    pub(super) fn list(&self, set: &SequenceSet, by_uid: bool) -> Option<Vec<Listed>> {
+        let count = u32::try_from(self.0.len()).ok()?;
+        if !by_uid && set.resolve(count).last().is_none_or(|(_, high)| *high > count) {
+            return None;
+        }
+        self.within(set, by_uid).map(Iterator::collect)
+    }
+
+    /// In ascending order.
+    fn within(&self, set: &SequenceSet, by_uid: bool) -> Option<impl Iterator<Item = Listed>> {
         if *set == SequenceSet::Saved {
             return None;
         }
         let count = u32::try_from(self.0.len()).ok()?;
         let ranges = set.resolve(if by_uid { self.0.back().copied().unwrap_or(0) } else { count });
-        let within = |n: u32| {
-            let at = ranges.partition_point(|(low, _)| *low <= n);
-            at.checked_sub(1).is_some_and(|at| n <= ranges[at].1)
-        };
-        let named =
-            (1_u32..).zip(&self.0).filter(|(number, uid)| within(if by_uid { **uid } else { *number }));
-        Some(named.map(|(_, uid)| *uid).collect())
+        let places = ranges.into_iter().map(move |(low, high)| {
+            if by_uid {
+                (self.0.partition_point(|uid| *uid < low), self.0.partition_point(|uid| *uid <= high))
+            } else {
+                let place = |n: u32| usize::try_from(n.min(count)).unwrap_or(self.0.len());
+                (place(low.saturating_sub(1)), place(high))
+            }
+        });
+        let listed = |(number, uid): (u32, &u32)| Listed { number, uid: *uid };
+        Some(places.flat_map(move |(start, end)| {
+            // No more than are counted by 32 bits.
+            let first = u32::try_from(start).map_or(u32::MAX, |start| start.saturating_add(1));
+            (first..).zip(self.0.range(start.min(end)..end)).map(listed)
+        }))
     }
 
     /// Those of `uids`, in ascending order, that are here.
@@ -250,10 +282,45 @@ mod tests {
             ("99:*", true, Some(&[9])),
             ("5", true, Some(&[])),
             ("$", true, None),
+            ("1:4294967295", false, Some(&[3, 4, 9])),
+            ("9,3:4", true, Some(&[3, 4, 9])),
         ] {
             assert_eq!(known.named(&set(text), by_uid).as_deref(), named, "{text}");
         }
+        let numbers = |text, by_uid| {
+            let listed = known.list(&set(text), by_uid)?;
+            Some(listed.iter().map(|l| (l.number, l.uid)).collect::<Vec<_>>())
+        };
+        assert_eq!(numbers("4:8,9", true), Some(vec![(2, 4), (3, 9)]));
+        assert_eq!(numbers("3,1", false), Some(vec![(1, 3), (3, 9)]));
+        // What a server refuses, it is to refuse.
+        assert_eq!((numbers("4", false), numbers("2:9", false)), (None, None));
+        assert_eq!(uids(&[]).list(&SequenceSet::all(), false), None);
         assert_eq!(known.still(&[3, 5, 9]), [3, 9]);
+    }
+
+    #[test]
+    fn what_was_listed_is_known_if_that_is_all() {
+        let mut view = View {
+            mailbox: MailboxName::new("INBOX").unwrap(),
+            read_only: false,
+            uid_validity: 7,
+            exists: 2,
+            gone: 0,
+            modseq: None,
+            uids: None,
+        };
+        let listed = |all: &[(u32, u32)]| -> Vec<Listed> {
+            all.iter().map(|(number, uid)| Listed { number: *number, uid: *uid }).collect()
+        };
+        for other in [&[][..], &[(1, 5)], &[(2, 5), (3, 6)], &[(1, 6), (2, 5)], &[(1, 5), (2, 5)]] {
+            view.learn(&listed(other));
+            assert_eq!(view.listed(), None, "{other:?}");
+        }
+        view.learn(&listed(&[(1, 5), (2, 6)]));
+        assert_eq!(view.listed(), Some(&uids(&[5, 6])));
+        view.hear(&response(b"* 3 EXISTS\r\n"));
+        assert_eq!(view.listed(), None, "one more is not known");
     }
 
     #[test]
