@@ -17,6 +17,8 @@ use zeroize::Zeroizing;
 
 /// Layout of the tables; another one is thrown away.
 const VERSION: i32 = 8;
+/// Those of messages.
+const TABLES: [&str; 4] = ["message", "brief", "head", "text"];
 /// UIDs that nobody asked for, read along to save a search.
 const GAP: u32 = 4;
 
@@ -132,8 +134,11 @@ impl Index {
         let (columns, joined) = match need {
             Need::Keywords => ("keywords", ""),
             Need::Brief => ("brief, NULL, NULL", "LEFT JOIN brief USING (id)"),
-            Need::Head => ("brief, head, NULL", "LEFT JOIN brief USING (id) LEFT JOIN rest USING (id)"),
-            Need::All => ("brief, head, text", "LEFT JOIN brief USING (id) LEFT JOIN rest USING (id)"),
+            Need::Head => ("brief, head, NULL", "LEFT JOIN brief USING (id) LEFT JOIN head USING (id)"),
+            Need::All => (
+                "brief, head, text",
+                "LEFT JOIN brief USING (id) LEFT JOIN head USING (id) LEFT JOIN text USING (id)",
+            ),
         };
         let mut statement = sql.prepare_cached(&format!(
             "SELECT id, kind, {columns} FROM message {joined} WHERE id BETWEEN ?1 AND ?2"
@@ -248,16 +253,16 @@ impl Index {
             let insert = |table: &str| transaction.prepare_cached(&format!("INSERT OR REPLACE INTO {table}"));
             let mut message = insert("message (id, kind, keywords, growth) VALUES (?1, 1, ?2, ?3)")?;
             let mut brief = insert("brief (id, brief) VALUES (?1, ?2)")?;
-            let mut rest = insert("rest (id, head, text) VALUES (?1, ?2, ?3)")?;
+            let mut head = insert("head (id, head) VALUES (?1, ?2)")?;
+            let mut text = insert("text (id, text) VALUES (?1, ?2)")?;
             for (uid, entry) in entries {
                 let seal = |part: Part, octets: &[u8]| self.key.seal(&part.name(place, *uid), octets);
                 let key = place.key(*uid);
                 let keywords = seal(Part::Keywords, &[entry.keywords.bits()]);
                 message.execute(params![key, keywords, entry.growth])?;
                 brief.execute(params![key, seal(Part::Brief, entry.stored())])?;
-                let (head, text) =
-                    (seal(Part::Head, entry.head()), seal(Part::Text, entry.text().as_bytes()));
-                rest.execute(params![key, head, text])?;
+                head.execute(params![key, seal(Part::Head, entry.head())])?;
+                text.execute(params![key, seal(Part::Text, entry.text().as_bytes())])?;
             }
         }
         transaction.commit()?;
@@ -286,7 +291,7 @@ impl Index {
         while let Some(id) = gone.pop() {
             let (first, last) = (i64::from(id) << 32, i64::from(id) << 32 | i64::from(u32::MAX));
             let transaction = sql.transaction()?;
-            for table in ["message", "brief", "rest"] {
+            for table in TABLES {
                 transaction
                     .execute(&format!("DELETE FROM {table} WHERE id BETWEEN ?1 AND ?2"), [first, last])?;
             }
@@ -305,7 +310,7 @@ impl Index {
             rows.collect::<std::result::Result<_, _>>()?
         };
         let transaction = sql.transaction()?;
-        for table in ["message", "brief", "rest"] {
+        for table in TABLES {
             let mut delete = transaction.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))?;
             for key in known.iter().filter(|key| !uids.contains(&uid_of(**key))) {
                 delete.execute([key])?;
@@ -387,7 +392,7 @@ fn prepare(path: &Path) -> Result<Connection> {
     if version != VERSION {
         sql.execute_batch(
             "DROP TABLE IF EXISTS mailbox; DROP TABLE IF EXISTS message; DROP TABLE IF EXISTS brief;
-             DROP TABLE IF EXISTS rest; DROP TABLE IF EXISTS content; DROP TABLE IF EXISTS progress",
+             DROP TABLE IF EXISTS head; DROP TABLE IF EXISTS text; DROP TABLE IF EXISTS rest",
         )?;
     }
     // Apart, since what is asked of all messages is short, and what is long is asked of few. A message's key is that of its
@@ -411,10 +416,13 @@ fn prepare(path: &Path) -> Result<Connection> {
             id INTEGER PRIMARY KEY,
             brief BLOB NOT NULL    -- sealed
         ) STRICT;
-        CREATE TABLE IF NOT EXISTS rest (
+        CREATE TABLE IF NOT EXISTS head (
             id INTEGER PRIMARY KEY,
-            head BLOB NOT NULL,    -- sealed, each by itself
-            text BLOB NOT NULL
+            head BLOB NOT NULL     -- sealed
+        ) STRICT;
+        CREATE TABLE IF NOT EXISTS text (
+            id INTEGER PRIMARY KEY,
+            text BLOB NOT NULL     -- sealed
         ) STRICT",
     )?;
     sql.pragma_update(None, "user_version", VERSION)?;
@@ -536,12 +544,10 @@ mod tests {
         index
             .sql()
             .execute_batch(
-                &["message", "brief", "rest"]
-                    .map(|t| format!("UPDATE {t} SET id = id + 8 WHERE id & 255 = 1;"))
-                    .concat(),
+                &TABLES.map(|t| format!("UPDATE {t} SET id = id + 8 WHERE id & 255 = 1;")).concat(),
             )
             .unwrap();
-        index.sql().execute("UPDATE rest SET head = zeroblob(60) WHERE id & 255 = 2", []).unwrap();
+        index.sql().execute("UPDATE head SET head = zeroblob(60) WHERE id & 255 = 2", []).unwrap();
         let known = index.look(&inbox, &[2, 9], Need::All).unwrap();
         assert!(known.len() == 2 && known.values().all(|is| matches!(is, Known::ToOpen)));
         // Another device's key opens none of it.

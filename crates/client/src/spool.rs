@@ -10,8 +10,9 @@ use std::{
 };
 use tempfile::{SpooledData, SpooledTempFile};
 
-/// Sealed messages up to this size stay in memory; larger ones go to an unlinked temporary file.
-const SPOOL_MEMORY_OCTETS: usize = 1024 * 1024;
+/// Sealed messages up to this size, which is that of 1 MiB when it is sealed, stay in memory; larger ones go to an unlinked
+/// temporary file.
+const SPOOL_MEMORY_OCTETS: usize = 1536 * 1024;
 
 /// Octets read at once: most messages are small, and a buffer is cleared for each.
 const CHUNK: usize = 16 * 1024;

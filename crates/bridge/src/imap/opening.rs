@@ -7,7 +7,7 @@ use super::{
     guard,
     listing::{self, Listed},
     parts,
-    pipeline::Pipeline,
+    pipeline::{Messages, Pipeline},
     wire::{self, Response, items, response},
 };
 use crate::{
@@ -126,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let tag = self.ask_for_octets(Some((asked, with_modseq)), &which).await?;
         let wanted: Arc<[FetchItem]> = asked.items.into();
         let (mut changed, mut pending) = (Vec::new(), which);
-        let mut pipeline = Pipeline::new(move |passing: Passing<(Entry, Fetched)>| {
+        let mut pipeline = Pipeline::new(Messages::Known, move |passing: Passing<(Entry, Fetched)>| {
             let wanted = wanted.clone();
             passing.map(move |(entry, message)| again(entry, message, &wanted))
         });
@@ -201,7 +201,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     async fn judge_all(&mut self, opening: &mut Opening<'_>, tag: &Tag, which: &[Listed]) -> Result<()> {
         let mut pending = which.to_vec();
-        let mut pipeline = Pipeline::new(|passing: Passing<Begun>| passing.map(Begun::decide));
+        let mut pipeline =
+            Pipeline::new(Messages::Judged, |passing: Passing<Begun>| passing.map(Begun::decide));
         while let Some(Arrived { listed, octets, message }) = self.arrived(tag, &mut pending).await? {
             if opening.failure.is_some() {
                 continue;

@@ -3,8 +3,15 @@
 use std::{collections::VecDeque, io, thread::available_parallelism};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// Messages given to a thread together: handing one over costs as much as opening it.
-const MESSAGES: usize = 16;
+/// Messages given to a thread together: handing over costs as much as opening a few of them.
+#[derive(Clone, Copy)]
+pub(super) enum Messages {
+    /// That are judged.
+    Judged = 16,
+    /// That are only opened again.
+    Known = 48,
+}
+
 /// Octets given to a thread together, unless one message has more.
 const OCTETS: u64 = 256 * 1024;
 
@@ -15,6 +22,7 @@ pub(super) struct Pipeline<F, J, D> {
     octets: u64,
     running: VecDeque<JoinHandle<Vec<D>>>,
     most: usize,
+    messages: usize,
 }
 
 impl<F, J, D> Pipeline<F, J, D>
@@ -23,16 +31,17 @@ where
     J: Send + 'static,
     D: Send + 'static,
 {
-    pub(super) fn new(work: F) -> Self {
+    pub(super) fn new(messages: Messages, work: F) -> Self {
         let most = 2 * available_parallelism().map_or(1, usize::from);
-        Self { work, gathered: Vec::new(), octets: 0, running: VecDeque::new(), most }
+        let messages = messages as usize;
+        Self { work, gathered: Vec::new(), octets: 0, running: VecDeque::new(), most, messages }
     }
 
     /// One more; `octets` as an estimate of how much work it is.
     pub(super) fn push(&mut self, job: J, octets: u64) {
         self.gathered.push(job);
         self.octets += octets;
-        if self.gathered.len() >= MESSAGES || self.octets >= OCTETS {
+        if self.gathered.len() >= self.messages || self.octets >= OCTETS {
             self.start();
         }
     }
@@ -72,7 +81,7 @@ mod tests {
     #[tokio::test]
     async fn all_that_goes_in_comes_out_in_order() {
         for count in [0, 1, 15, 16, 17, 1000] {
-            let mut pipeline = Pipeline::new(|n: u64| n * 2);
+            let mut pipeline = Pipeline::new(Messages::Judged, |n: u64| n * 2);
             let mut out = Vec::new();
             for n in 0..count {
                 pipeline.push(n, if n % 7 == 0 { OCTETS } else { 1 });
