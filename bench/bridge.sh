@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # The bridge beside the server behind it, in one run, rounds interleaved: fetching sealed messages, describing them from the
 # index, indexing them for the first time; plain mail; memory. Everything on loopback, ended at the end.
-# usage: bridge.sh      env: W (work directory), B (mailbench), BIN, ROUNDS (3), SCALE (percent of the messages, 100)
+# usage: bridge.sh      env: W (work directory), B (mailbench), BIN, OPENING (the crypto crate's example), ROUNDS (3),
+# SCALE (percent of the messages, 100)
 set -euo pipefail
 W=${W:?set W to a work directory} B=${B:-$W/bin/mailbench} ROUNDS=${ROUNDS:-3} SCALE=${SCALE:-100}
-BIN=${BIN:-$(cd "$(dirname "$0")/.." && pwd)/target/release/sealpost}
+root=$(cd "$(dirname "$0")/.." && pwd)
+BIN=${BIN:-$root/target/release/sealpost} OPENING=${OPENING:-$root/target/release/examples/opening}
 dir=$W/bridge
 rm -rf "$dir" && mkdir -p "$dir"
 pids=()
@@ -66,6 +68,7 @@ for round in $(seq "$ROUNDS"); do
   echo "first ENVELOPEs of $(n 10000) sealed messages of 4 KiB, round $round: server BODY.PEEK[] $a s, bridge $b s, ratio $(awk -v a="$a" -v b="$b" 'BEGIN {printf "%.2f", b / a}'); $(resident "$running")"
   [ "$round" = "$ROUNDS" ] || bridge --no-background-index --rebuild-index
 done
+echo "the cryptography alone of $(n 10000) such messages, on all cores: $("$OPENING" "$(n 10000)" 4096 "$ROUNDS") s"
 compare "ENVELOPEs of $(n 10000) indexed messages" many 'FETCH 1:* (ENVELOPE)' 'FETCH 1:* (ENVELOPE)'
 compare "FLAGS of $(n 10000) indexed messages" many 'FETCH 1:* (FLAGS)' 'FETCH 1:* (FLAGS)'
 seconds sealed 'FETCH 1:* (ENVELOPE)' "${through[@]}" >/dev/null

@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn with_another_key_or_in_another_form_it_does_not() {
-        let (armour, key) = sealed(&[7; 100_000]);
+        let (armour, key) = sealed(&vec![7; 100_000]);
         assert!(open_again(&sealed(b"").1, &armour).is_none());
         let text = String::from_utf8(armour.clone()).unwrap();
         for other in [
