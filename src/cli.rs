@@ -93,7 +93,7 @@ pub enum Command {
     Read(Read),
     /// Look for messages by what is in them, sealed or not
     ///
-    /// Words stand anywhere in a message, all of them in it; "several words" in quotes belong together, NOT word (or -word) must
+    /// Words stand anywhere in a message, all of them in it; "several words" in quotes belong together, NOT word must
     /// not be there, A OR B is either. from:, to:, cc:, subject:, body: look in one place; since:, before:, on: take a date
     /// (2026-01-31), larger:, smaller: a size (100K), is: one of read, unread, answered, flagged, draft, sealed, signed,
     /// withheld. All mailboxes are searched, and each message found is shown with its own, which `read --mailbox` takes.

@@ -310,6 +310,12 @@ impl Judging {
         Ok(Judgement { opened, shown, described, again, provisional: lookup_failed })
     }
 
+    /// Writes down what memory has come to hold, before it is told elsewhere what messages were found to be: else the same
+    /// message would be new to it after a crash.
+    pub fn keep(&mut self) -> Result<(), ClientError> {
+        self.state.memory.save()
+    }
+
     /// Writes down what was learnt and lets go.
     pub async fn finish(mut self) -> Result<(), ClientError> {
         let saved = self.state.save();

@@ -167,12 +167,15 @@ fn place(e: &serde_json::Error) -> String {
 }
 
 impl Locked {
-    /// Replaces a file as a whole: after a crash there is the old one or the new one.
+    /// Replaces a file as a whole: after a crash there is the old one or the new one. One that holds this already stays.
     pub(crate) fn write<T: Stored>(&self, value: &T) -> Result<(), ClientError> {
         let path = self.dir.join(T::NAME);
         let temporary = self.dir.join(format!(".{}.new", T::NAME));
         let write = || -> std::io::Result<()> {
             let octets = json(&Versioned { version: VERSION, value })?;
+            if self.octets(T::NAME).is_ok_and(|known| known.is_some_and(|known| *known == *octets)) {
+                return Ok(());
+            }
             let mut file =
                 OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
             file.set_permissions(fs::Permissions::from_mode(0o600))?;
@@ -250,6 +253,9 @@ mod tests {
         locked.write(&Sample { text: "one".into() }).expect("written");
         locked.write(&Sample { text: "two".into() }).expect("replaced");
         assert_eq!(folder.read().expect("read"), Some(Sample { text: "two".into() }));
+        let before = folder.stamp::<Sample>();
+        locked.write(&Sample { text: "two".into() }).expect("left as it is");
+        assert_eq!(folder.stamp::<Sample>(), before);
         let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
         assert_eq!(mode(&dir), 0o700);
         assert_eq!(mode(&dir.join("sample.json")), 0o600);

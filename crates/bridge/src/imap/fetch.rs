@@ -35,7 +35,7 @@ use tokio::{
 };
 
 /// Messages handled together.
-const BATCH: usize = 500;
+const BATCH: usize = 2_000;
 /// Most messages of a mailbox: 8 octets are kept for each, and the server may tell of any number.
 const LISTED_MAX: usize = 4_000_000;
 

@@ -31,7 +31,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use zeroize::Zeroizing;
 
 /// Octets of entries that wait for the index: the text of one message may have 4 MiB.
-const WAITING_MAX: usize = 4 * 1024 * 1024;
+const WAITING_OCTETS_MAX: usize = 4 * 1024 * 1024;
+/// Entries that wait for it: the index takes them while others are judged.
+const WAITING_MAX: usize = 256;
 /// Octets of entries kept for a session alone; of more, neither header nor text is found by a search.
 const PROVISIONAL_MAX: usize = 16 * 1024 * 1024;
 /// Longest message taken from the server, in octets: as the command line has it.
@@ -109,6 +111,13 @@ struct Learning {
     opened: Vec<(Listed, Keywords)>,
     /// Keywords that were told of them in this session and are not true any more.
     taken_back: Vec<(Listed, Keywords)>,
+}
+
+impl Learning {
+    /// Whether it is time to put what waits into the index.
+    fn is_much(&self) -> bool {
+        self.octets > WAITING_OCTETS_MAX || self.waiting.len() >= WAITING_MAX
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
@@ -269,21 +278,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 self.answer(asked, listed.number, &guard::told(&octets, |_| entry.keywords), &entry, content)
                     .await?;
             }
-            if let Err(error) = self.learnt(&mut opening.learning, listed, entry, provisional) {
-                opening.failure = Some(error);
+            self.learnt(&mut opening.learning, listed, entry, provisional);
+            if opening.learning.is_much() {
+                let kept = opening.judging.keep().map_err(BridgeError::from);
+                if let Err(error) = kept.and_then(|()| self.learn(&mut opening.learning)) {
+                    opening.failure = Some(error);
+                }
             }
         }
         Ok(())
     }
 
     /// Takes what was learnt of a message.
-    fn learnt(
-        &mut self,
-        learning: &mut Learning,
-        listed: Listed,
-        mut entry: Entry,
-        provisional: bool,
-    ) -> std::result::Result<(), BridgeError> {
+    fn learnt(&mut self, learning: &mut Learning, listed: Listed, mut entry: Entry, provisional: bool) {
         // What was told of it before may have been true of another message under this UID.
         let former = self.verdicts.as_ref().and_then(|verdicts| verdicts.get(&listed.uid));
         let lost = former.map_or(Keywords::default(), |former| former.without(entry.keywords));
@@ -295,11 +302,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             }
             self.provisional_octets += entry.octets();
             self.provisional.insert(listed.uid, entry);
-            return Ok(());
+            return;
         }
         learning.octets += entry.octets();
         learning.waiting.push((listed.uid, entry));
-        if learning.octets > WAITING_MAX { self.learn(learning) } else { Ok(()) }
     }
 
     /// Puts what waits into the index.
