@@ -80,3 +80,20 @@ for what in 'first' 'second'; do
   a=$(seconds plain 'FETCH 1:* (ENVELOPE)' "${straight[@]}") b=$(seconds plain 'FETCH 1:* (ENVELOPE)' "${through[@]}")
   echo "ENVELOPEs of $(n 100000) plain messages, $what time: server $a s, bridge $b s, ratio $(awk -v a="$a" -v b="$b" 'BEGIN {printf "%.2f", b / a}'); $(resident "$running")"
 done
+
+# Three accounts whose indexes are complete, at rest.
+third=carol@${user#*@} secret=$dir/carol.password
+umask 077
+echo 'correct horse battery staple, and carol' >"$secret"
+"$BIN" --json user add "$third" --config "$(say "$demo" 'd["servers"][1]["config"]')" >"$dir/code.json"
+say "$dir/code.json" 'd["code"]' >"$dir/code"
+"$BIN" --dir "$dir/carol" --json --password-file "$secret" --dns "$(say "$demo" 'd["dns"]')" \
+  --ca-file "$(say "$demo" 'd["ca_file"]')" --mx-port "$(say "$demo" 'd["servers"][1]["smtp"].rsplit(":", 1)[1]')" \
+  enrol "$third" --code-file "$dir/code" </dev/null >/dev/null 2>"$dir/enrol.log"
+both=(--account "$(say "$demo" 'd["users"][0]["client_dir"]')" --account "$dir/carol")
+bridge "${both[@]}"
+indexed() { "$BIN" --dir "$client" --json bridge info >"$dir/info.json" && [ "$(say "$dir/info.json" '(d["index"] or {}).get("left")')" = 0 ]; }
+until indexed; do sleep 1; done
+bridge "${both[@]}"
+sleep 5
+echo "memory with three accounts at rest: $(resident "$running"), of its own $(awk '/RssAnon/ {printf "%.1f MiB", $2 / 1024}' "/proc/$running/status")"

@@ -185,7 +185,7 @@ pub fn rows() -> Vec<Lie> {
             "Tells mail in another order",
             vec![Swap(1, 3)],
             (READ_1, 0, good),
-            (&["UID FETCH 1 (FLAGS BODY.PEEK[])"], "Sealpost-Verdict: good; sealed"),
+            (&["UID FETCH 1 (FLAGS BODY.PEEK[])"], "(UID 3 FLAGS ("),
         ),
         lie(
             "Cuts sealed mail",
