@@ -85,7 +85,7 @@ done
 third=carol@${user#*@} secret=$dir/carol.password
 umask 077
 echo 'correct horse battery staple, and carol' >"$secret"
-"$BIN" --json user add "$third" --config "$(say "$demo" 'd["servers"][1]["config"]')" >"$dir/code.json"
+"$BIN" --json user add "$third" --config "$(say "$demo" 'd["servers"][1]["config"]')" >"$dir/code.json" 2>/dev/null
 say "$dir/code.json" 'd["code"]' >"$dir/code"
 "$BIN" --dir "$dir/carol" --json --password-file "$secret" --dns "$(say "$demo" 'd["dns"]')" \
   --ca-file "$(say "$demo" 'd["ca_file"]')" --mx-port "$(say "$demo" 'd["servers"][1]["smtp"].rsplit(":", 1)[1]')" \

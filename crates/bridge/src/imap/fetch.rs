@@ -35,7 +35,9 @@ use tokio::{
 };
 
 /// Messages handled together.
-const BATCH: usize = 2_000;
+const BATCH: usize = 500;
+/// The same where some have to be opened: everything waits between two batches.
+const OPENING_BATCH: usize = 2_000;
 /// Most messages of a mailbox: 8 octets are kept for each, and the server may tell of any number.
 const LISTED_MAX: usize = 4_000_000;
 
@@ -56,6 +58,14 @@ pub(super) struct Sorted {
     pub(super) known: Vec<(Listed, Entry)>,
     /// Have to be opened.
     pub(super) unknown: Vec<Listed>,
+}
+
+/// What became of some messages of a FETCH.
+pub(super) struct Fetched {
+    /// Some of them had to be opened.
+    opened: bool,
+    /// What was refused of one of them: how the command is to end.
+    refused: Option<Vec<u8>>,
 }
 
 /// Messages that are being looked up in the index.
@@ -129,12 +139,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         };
         // What is refused of one message ends the command in a NO, and the others are told all the same.
         let mut end = None;
-        let mut batches = list.chunks(BATCH).peekable();
-        while let Some(batch) = batches.next() {
-            match self.fetch_batch(asked, batch, batches.peek().copied(), with_modseq).await {
-                Ok(refused) => end = end.or(refused),
+        let (mut rest, mut size) = (&list[..], BATCH);
+        while !rest.is_empty() {
+            let (batch, behind) = rest.split_at(size.min(rest.len()));
+            let next = &behind[..BATCH.min(behind.len())];
+            match self.fetch_batch(asked, batch, next, with_modseq).await {
+                Ok(Fetched { opened, refused }) => {
+                    size = if opened { OPENING_BATCH } else { BATCH };
+                    end = end.or(refused);
+                }
                 Err(failure) => return self.searched(asked.tag, None, Err(failure)).await,
             }
+            rest = behind;
         }
         let end = end.unwrap_or_else(|| b"OK FETCH completed".to_vec());
         self.program.say(&[asked.tag.as_str().as_bytes(), b" ", &end, b"\r\n"].concat());
@@ -200,12 +216,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         &mut self,
         asked: &Asked<'_>,
         batch: &[Listed],
-        next: Option<&[Listed]>,
+        next: &[Listed],
         with_modseq: bool,
-    ) -> std::result::Result<Option<Vec<u8>>, Failure> {
+    ) -> std::result::Result<Fetched, Failure> {
         let need = parts::need(asked.items);
         let sorted = self.sort(batch, need).await?;
-        if let Some(next) = next.filter(|_| !sorted.known.is_empty()) {
+        if !next.is_empty() && !sorted.known.is_empty() {
             self.look_ahead(next, need);
         }
         let (mut otherwise, mut refused) = (Vec::new(), None);
@@ -232,10 +248,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             unknown.extend(Box::pin(self.open_again(asked, to_open, with_modseq)).await?);
         }
         unknown.sort_unstable_by_key(|listed| listed.number);
-        if !unknown.is_empty() {
+        let opened = !unknown.is_empty();
+        if opened {
             Box::pin(self.open(Some((asked, with_modseq)), &unknown)).await?;
         }
-        Ok(refused.or_else(|| self.undecoded.take()))
+        Ok(Fetched { opened, refused: refused.or_else(|| self.undecoded.take()) })
     }
 
     /// Has another thread look messages up in the index.

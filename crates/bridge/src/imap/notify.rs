@@ -206,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             let with_modseq = self.notified.with_modseq;
             let tag = self.server.tag();
             let asked = Asked { tag: &tag, by_uid: true, items: &wanted };
-            match self.fetch_batch(&asked, &arrived, None, with_modseq).await {
+            match self.fetch_batch(&asked, &arrived, &[], with_modseq).await {
                 Err(Failure::Session(end)) => return Err(end),
                 // Their numbers were told: the program can ask for the rest.
                 Err(Failure::Command(error)) => tracing::warn!("{error}"),
