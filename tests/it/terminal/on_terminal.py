@@ -4,7 +4,7 @@ the program prints, gives ANSWER, and at the end prints {"status": N, "output": 
 
 import fcntl, json, os, pty, select, struct, sys, termios, time
 
-PATIENCE = 120
+PATIENCE = 100  # less than the test's own, which would say nothing of what came
 job = json.load(sys.stdin)
 pid, terminal = pty.fork()
 if pid == 0:
