@@ -48,8 +48,10 @@ fn long_output_is_paged_on_terminals_alone() {
     let (status, shown) = on_terminal(&read("1"), &[("PAGER", "less")], &[("line 10 of many", "q")]);
     assert_eq!(status, 0, "{shown}");
     assert!(shown.contains("plain: ") && !shown.contains("line 99 of many"), "{shown}");
-    // Ctrl-C is for `less`, which rings, prompts again and goes on; it is not left alone with the shell.
-    let talk = [("\n:", "\x03"), ("\x07", ""), ("\n:", "G"), ("line 100 of many", "q")];
+    // Ctrl-C is for `less`, which rings and goes on; it is not left alone with the shell.
+    // Whether it prints the prompt once more depends on whether it was reading already, and what is typed before it does
+    // is lost.
+    let talk = [("\n:", "\x03"), ("\x07", ""), ("", "G"), ("line 100 of many", "q")];
     let (status, shown) = on_terminal(&read("1"), &[("PAGER", "less")], &talk);
     assert_eq!(status, 0, "{shown}");
     // What fits is shown, and nobody has to press a key.
