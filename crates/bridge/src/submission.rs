@@ -5,7 +5,7 @@
 use crate::{
     account::Account,
     gate::{Gate, LOCKED, NoEntry},
-    imap::PATIENCE,
+    imap::{AHEAD_MAX, PATIENCE},
 };
 use bytes::BytesMut;
 use sealpost_client::{
@@ -40,8 +40,6 @@ use tokio::{
 const MESSAGE_MAX: u64 = 128 * 1024 * 1024;
 /// Longest silence (RFC 5321 §4.5.3.2.7).
 const SILENCE: Duration = Duration::from_secs(5 * 60);
-/// Octets that a mail program may send ahead.
-const AHEAD_MAX: usize = 256 * 1024;
 /// A wrong password waits so long: other programs on this machine may guess.
 const WRONG: Duration = Duration::from_secs(2);
 

@@ -51,6 +51,11 @@ pub(crate) enum Seen {
 }
 
 impl Seen {
+    /// Its payload in the second column.
+    fn of_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(row.get::<_, Option<[u8; 32]>>(1)?.map_or(Self::Input, Self::Payload))
+    }
+
     /// The payload, as the database keeps it.
     fn payload(&self) -> Option<&[u8]> {
         match self {
@@ -122,8 +127,8 @@ impl Memory {
         message_id: Option<&str>,
         signature_input: &[u8; 32],
     ) -> Result<Earlier, ClientError> {
-        let input = self.find(&input_name(sender, signature_input), Seen::Input);
-        let payload = message_id.map(|id| self.find(&payload_name(sender, id), Seen::Payload([0; 32])));
+        let input = self.find(&input_name(sender, signature_input), true);
+        let payload = message_id.map(|id| self.find(&payload_name(sender, id), false));
         let failed = |e| error("cannot read", &self.path, &e);
         let payload = payload.transpose().map_err(failed)?.flatten();
         Ok(Earlier {
@@ -141,7 +146,7 @@ impl Memory {
     }
 
     fn try_learn(&mut self, name: &str, seen: Seen, at: Timestamp) -> rusqlite::Result<Learnt> {
-        let known = self.find(name, seen)?;
+        let known = self.find(name, seen == Seen::Input)?;
         if let Some((_, seen, known)) = known
             && known <= at
         {
@@ -160,15 +165,14 @@ impl Memory {
         Ok(Learnt { seen, at, news: true })
     }
 
-    /// What is remembered under a name, of the kind of `like`: its row, and when it was first seen.
-    fn find(&self, name: &str, like: Seen) -> rusqlite::Result<Option<(i64, Seen, Timestamp)>> {
+    /// What is remembered under the name of a payload or an input: its row, and when it was first seen.
+    fn find(&self, name: &str, input: bool) -> rusqlite::Result<Option<(i64, Seen, Timestamp)>> {
         let sql = self.sql();
         let mut find = sql.prepare_cached(
             "SELECT id, payload, at FROM seen WHERE hash = ?1 AND name = ?2 AND (payload IS NULL) = ?3",
         )?;
-        let row = find.query_row(params![hash(name), name, like.payload().is_none()], |row| {
-            let seen = row.get::<_, Option<[u8; 32]>>(1)?.map_or(Seen::Input, Seen::Payload);
-            Ok((row.get(0)?, seen, Timestamp(row.get(2)?)))
+        let row = find.query_row(params![hash(name), name, input], |row| {
+            Ok((row.get(0)?, Seen::of_row(row)?, Timestamp(row.get(2)?)))
         });
         row.optional()
     }
@@ -182,8 +186,7 @@ impl Memory {
                     "SELECT name, payload, at FROM seen WHERE (payload IS NULL) = ?1 ORDER BY at DESC LIMIT ?2",
                 )?;
                 let rows = newest.query_map(params![inputs, each], |row| {
-                    let seen = row.get::<_, Option<[u8; 32]>>(1)?.map_or(Seen::Input, Seen::Payload);
-                    Ok((row.get(0)?, seen, Timestamp(row.get(2)?)))
+                    Ok((row.get(0)?, Seen::of_row(row)?, Timestamp(row.get(2)?)))
                 })?;
                 for row in rows {
                     found.push(row?);

@@ -105,8 +105,13 @@ pub struct Stanza {
 impl Stanza {
     /// Whether it is (as good as certainly) for this key.
     pub fn is_for(&self, key: &PublicKey) -> bool {
-        self.tag == base64::encode_unpadded(&Sha256::digest(key.blob())[..4])
+        self.tag == tag(key)
     }
+}
+
+/// What stanzas for a key are told by.
+fn tag(key: &PublicKey) -> String {
+    base64::encode_unpadded(&Sha256::digest(key.blob())[..4])
 }
 
 fn stanzas_of(header: &[u8]) -> Vec<Stanza> {

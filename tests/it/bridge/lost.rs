@@ -7,7 +7,7 @@ use crate::{server::Client as Program, support::eventually};
 use sealpost_hostile::{Breaks, Line};
 use std::{cell::Cell, collections::BTreeMap};
 
-const PLAIN: &str = "From: eve@example.org\r\nSubject: plain\r\n\r\nx\r\n";
+pub(super) const PLAIN: &str = "From: eve@example.org\r\nSubject: plain\r\n\r\nx\r\n";
 
 /// A command whose line breaks in one of its exchanges.
 struct Case<'a> {
@@ -47,7 +47,7 @@ fn in_each_exchange(line: &Line, name: &str, exchanges: u32, mut run: impl FnMut
     }
 }
 
-fn file(client: &mut Program, mailbox: &str, message: &str) {
+pub(super) fn file(client: &mut Program, mailbox: &str, message: &str) {
     let answer = append(client, &format!("APPEND {mailbox}"), &[message]);
     assert!(answer.contains("a OK "), "{answer}");
 }

@@ -1,17 +1,13 @@
 //! What the home server holds for a session beside its mailbox (NOTIFY, saved results) outlives the connection.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where the fault is")]
 
-use super::{notify::hear, reconnect::behind_a_line};
+use super::{
+    lost::{PLAIN, file},
+    notify::hear,
+    reconnect::behind_a_line,
+};
 use crate::{server::Client as Program, support::eventually};
 use sealpost_hostile::Line;
-
-const PLAIN: &str = "From: eve@example.org\r\nSubject: plain\r\n\r\nx\r\n";
-
-fn file(client: &mut Program, mailbox: &str, message: &str) {
-    client.send(format!("a APPEND {mailbox} {{{}+}}\r\n{message}\r\n", message.len()));
-    let answer = client.tagged();
-    assert!(answer.contains("a OK "), "{answer}");
-}
 
 /// Bob's own, which is sealed as he files it.
 fn own(subject: &str) -> String {

@@ -230,6 +230,11 @@ impl Server {
         Ok(true)
     }
 
+    /// The last word on a connection of the bridge's own; nobody waits for the answer.
+    pub(crate) async fn leave(&mut self) {
+        let _ = self.send(b"bye LOGOUT\r\n").await;
+    }
+
     /// A command of the bridge's own. `each` is given all untagged responses; what is left is the tagged one, without its
     /// tag.
     pub(crate) async fn run(

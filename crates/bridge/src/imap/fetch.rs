@@ -164,8 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         if by_uid && *set != SequenceSet::Saved {
             self.learn_uids().await?;
         }
-        let listed = self.selected.as_ref().and_then(|selected| selected.view.listed());
-        Ok(listed.and_then(|listed| listed.list(set, by_uid)))
+        Ok(self.uids().and_then(|listed| listed.list(set, by_uid)))
     }
 
     /// Which messages a set means; the server's refusal where it gave one.

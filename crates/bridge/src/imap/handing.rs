@@ -6,7 +6,7 @@
 use super::{
     Came, End, Names, Result, Session,
     append::OCTETS_MAX,
-    ends::{Lost, Server},
+    ends::{CHUNK, Lost, Server},
     fate::{Arrivals, Fate, Status, arrivals, find},
     inquiry::{HELD_MAX, from, take_value},
     listing,
@@ -23,8 +23,6 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use zeroize::Zeroizing;
 
-/// Octets sent at a time.
-const CHUNK: usize = 64 * 1024;
 /// Most messages of one command that are kept until it is answered: each may be an open file. Of more only the hashes are,
 /// by which it is told whether they were stored; if not, the program has to give them again.
 const KEPT_MAX: usize = 16;
@@ -157,8 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let Some((by_uid, number)) = handing.replaces else { return Ok(()) };
         self.learn_uids().await?;
         let set = SequenceSet::Ranges(vec![(number, number)]);
-        let listed = self.selected.as_ref().and_then(|selected| selected.view.listed());
-        if let Some([uid]) = listed.and_then(|listed| listed.named(&set, by_uid)).as_deref()
+        if let Some([uid]) = self.uids().and_then(|listed| listed.named(&set, by_uid)).as_deref()
             && let Some(uid) = NonZeroU32::new(*uid)
         {
             handing.replaces = Some((true, SeqNumber::Number(uid)));
@@ -324,7 +321,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         for (uid, _) in candidates {
             hashes.extend(digest(&mut server, uid).await?.map(|hash| (uid, hash)));
         }
-        let _ = server.send(b"bye LOGOUT\r\n").await;
+        server.leave().await;
         let wanted: Vec<Hash> = handing.messages.iter().map(|message| message.sha256).collect();
         Ok(find(&wanted, hashes))
     }

@@ -91,8 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             }
             Body::Copy { remove: true, uid, set, .. } => {
                 self.learn_uids().await?;
-                let listed = self.selected.as_ref().and_then(|selected| selected.view.listed());
-                listed.and_then(|listed| listed.named(set, *uid)).map_or(Before::Unknown, Before::Move)
+                self.uids().and_then(|listed| listed.named(set, *uid)).map_or(Before::Unknown, Before::Move)
             }
             // Copies of a message share its EMAILID with it, and nothing else does (RFC 8474 §5.1).
             Body::Copy { remove: false, mailbox, .. } if self.can("OBJECTID") => {
@@ -115,8 +114,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             (Before::Repeats, _) => After::Again,
             (Before::Leaves, _) => After::Done("OK UNSELECT completed".to_owned()),
             (Before::Move(asked), Body::Copy { mailbox, .. }) => {
-                let listed = self.selected.as_ref().and_then(|selected| selected.view.listed());
-                let Some(left) = listed.map(|listed| listed.still(asked)) else { return Ok(After::Unclear) };
+                let Some(left) = self.uids().map(|listed| listed.still(asked)) else {
+                    return Ok(After::Unclear);
+                };
                 if let Some(set) = SequenceSet::from_numbers(&left) {
                     let mailbox = mailbox.clone();
                     command.body = Body::Copy { uid: true, remove: true, set, mailbox };
@@ -224,6 +224,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Ok(())
     }
 
+    /// The UIDs of all messages of the open mailbox, where they are known.
+    pub(super) fn uids(&self) -> Option<&Uids> {
+        self.selected.as_ref()?.view.listed()
+    }
+
     /// What a mailbox is now; `None` where it is none.
     pub(super) async fn status_of(&mut self, mailbox: &MailboxName) -> Result<Option<Status>> {
         let mut wanted = vec![StatusItem::UidNext, StatusItem::UidValidity];
@@ -276,7 +281,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             take_value(&mut came, line, "EMAILID");
         };
         let told = server.run(body, Names::Utf7, take).await?;
-        let _ = server.send(b"bye LOGOUT\r\n").await;
+        server.leave().await;
         let held = sources.len() < HELD_MAX && came.len() < HELD_MAX;
         if !done || !told.starts_with(b"OK") || !held {
             return Ok(After::Unclear);
@@ -302,10 +307,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         })
     }
 
+    /// A connection of its own.
+    pub(super) async fn another(&mut self) -> std::result::Result<Server, Lost> {
+        let connection = self.account.client.mail_connection().await;
+        Ok(Server::new(connection.map_err(|e| Lost(io::Error::other(e)))?))
+    }
+
     /// A connection of its own that looks into a mailbox, and the mailbox's UIDVALIDITY.
     pub(super) async fn beside(&mut self, mailbox: &MailboxName) -> Result<Option<(Server, u32)>> {
-        let connection = self.account.client.mail_connection().await;
-        let mut server = Server::new(connection.map_err(|e| Lost(io::Error::other(e)))?);
+        let mut server = self.another().await?;
         let mut opened = Opened::default();
         let params = SelectParams::default();
         let body = Body::Select { mailbox: mailbox.clone(), read_only: true, params };

@@ -36,6 +36,7 @@ use crate::{
     gate::{Gate, LOCKED},
     index::Place,
 };
+pub(crate) use ends::AHEAD_MAX;
 use ends::{Came, Lost, Program, Server};
 use resume::Numbers;
 pub(crate) use resume::PATIENCE;

@@ -260,9 +260,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         else {
             return Err(Changed::Anew);
         };
-        let connection = self.account.client.mail_connection().await;
-        let connection = connection.map_err(|e| Changed::Lost(Lost(io::Error::other(e))))?;
-        let mut server = Server::new(connection);
+        let mut server = self.another().await?;
         // An atom.
         let Some(word) = Atom::new("QRESYNC") else { return Err(Changed::Anew) };
         server.run(Body::Enable(vec![word]), Names::Utf7, |_| {}).await?;
@@ -288,7 +286,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 }
             })
             .await?;
-        let _ = server.send(b"bye LOGOUT\r\n").await;
+        server.leave().await;
         if !done.starts_with(b"OK") || now.uid_validity != Some(view.uid_validity) || octets > FLAGS_MAX {
             return Err(Changed::Anew);
         }

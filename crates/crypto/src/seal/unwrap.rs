@@ -11,7 +11,7 @@
 //! bits of its scalar, so the product takes a form in which they are as it wants them. It is one only for points on the curve
 //! itself, as every X25519 key is; for points on its twist, which nobody has unless he wants to, `age` decides as ever.
 
-use super::{SealError, age_identity};
+use super::{SealError, age_identity, tag};
 use crate::key::SecretKey;
 use age::{DecryptError, Identity, ssh};
 use age_core::{
@@ -21,7 +21,7 @@ use age_core::{
 use aws_lc_rs::agreement::{self, PrivateKey, UnparsedPublicKey, X25519};
 use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 use curve25519_dalek::{Scalar, scalar::clamp_integer};
-use sha2::{Digest as _, Sha256, Sha512};
+use sha2::{Digest as _, Sha512};
 use zeroize::{Zeroize as _, Zeroizing};
 
 const KIND: &str = "ssh-ed25519";
@@ -52,15 +52,15 @@ impl Ready {
 
 impl Quick {
     fn new(key: &SecretKey) -> Option<Self> {
-        let blob = key.public().blob().to_vec();
+        let public = key.public();
         let mut private = [0; 32];
         let expanded = Zeroizing::new(<[u8; 64]>::from(Sha512::digest(*key.seed())));
         private.copy_from_slice(&expanded[..32]);
-        let tweak = clamp_integer(hkdf(&blob, LABEL, &[]));
+        let tweak = clamp_integer(hkdf(public.blob(), LABEL, &[]));
         let product = product(clamp_integer(private), tweak);
         private.zeroize();
         Some(Self {
-            tag: BASE64_STANDARD_NO_PAD.encode(&Sha256::digest(&blob)[..4]),
+            tag: tag(&public),
             own: key.montgomery(),
             product: PrivateKey::from_private_key(&X25519, &*product?).ok()?,
         })
@@ -133,6 +133,7 @@ mod tests {
     use age::secrecy::ExposeSecret as _;
     use curve25519_dalek::MontgomeryPoint;
     use proptest::prelude::*;
+    use sha2::Sha256;
 
     /// A stanza of which `age` makes what it makes, whatever the point.
     fn stanza(key: &SecretKey, ephemeral: [u8; 32], file_key: [u8; 16]) -> Stanza {
